@@ -1,0 +1,176 @@
+"""Where data rows come from: files, the hub, reasoning-gym, the embedded reasoner's task. Nothing is checked here."""
+
+import dataclasses
+import json
+import random
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, get_type_hints
+from urllib.parse import parse_qsl
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet
+from pydantic import TypeAdapter, ValidationError
+
+from concise_rl.errors import unknown
+
+FILE_ENDINGS = (".jsonl", ".json", ".parquet")
+
+Row = Mapping[str, Any]
+
+
+class Columns(NamedTuple):
+    """Rows as columns."""
+
+    values: Mapping[str, Sequence[Any] | pa.ChunkedArray]
+    places: Sequence[str]
+    """What a message calls each row: `line 1` and on in a .jsonl file, `row 0` and on in all others."""
+
+
+def read_source(source: str, split: str, num_rows: int | None, seed: int) -> Columns:
+    """Read a source as `concise_rl.data.load_rows` describes it. Only generated ones look at `num_rows` and `seed`.
+
+    Raises:
+        ValueError: for a source that is not there, cannot be read or is not understood.
+    """
+    kind, _, name = source.partition(":")
+    path = Path(source)
+    if kind == "reasoning_gym":
+        return _from_rows(_reasoning_gym_rows(name, split, num_rows, seed))
+    if kind == "tiny":
+        return _from_rows(_tiny_rows(name, split, num_rows, seed))
+    if path.suffix in FILE_ENDINGS and not path.is_dir():
+        return _read_file(path)
+    if not path.is_file() and (path.is_dir() or re.fullmatch(r"[\w.-]+/[\w.-]+(:[\w.-]+)?", source)):
+        return _from_table(_read_hub(source, split))
+    raise ValueError(
+        f"Cannot load {source!r}: give a file ending in {', '.join(FILE_ENDINGS)}, a folder or hub id "
+        "(org/name, org/name:config), reasoning_gym:TASK?option=value, or tiny:sums."
+    )
+
+
+def _from_rows(rows: Sequence[Row], places: Sequence[str] | None = None) -> Columns:
+    """A field that a row lacks is None there."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    values = {name: [row.get(name) for row in rows] for name in names}
+    return Columns(values, places or [f"row {i}" for i in range(len(rows))])
+
+
+def _from_table(table: pa.Table) -> Columns:
+    values = dict(zip(table.column_names, table.columns, strict=True))
+    return Columns(values, [f"row {i}" for i in range(table.num_rows)])
+
+
+def _read_file(path: Path) -> Columns:
+    if not path.is_file():
+        raise ValueError(f"There is no file {path}.")
+    if path.suffix == ".parquet":
+        return _read_parquet(path)
+    return _read_jsonl(path) if path.suffix == ".jsonl" else _read_json(path)
+
+
+def _parse(text: bytes, place: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        hint = " One object a line is a .jsonl file." if "Extra data" in str(error) else ""
+        raise ValueError(f"{place}: not valid JSON ({error}).{hint}") from error
+
+
+def _of_type(kind: type, value: Any, place: str) -> Any:
+    if not isinstance(value, kind):
+        raise ValueError(f"{place}: expected a {kind.__name__}, found a {type(value).__name__}.")
+    return value
+
+
+def _read_jsonl(path: Path) -> Columns:
+    """One object a line; blank lines are passed over."""
+    rows = {}
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if line.strip():
+                place = f"{path}, line {number}"
+                rows[f"line {number}"] = _of_type(dict, _parse(line, place), place)
+    return _from_rows(list(rows.values()), list(rows))
+
+
+def _read_json(path: Path) -> Columns:
+    """A list of objects."""
+    rows = _of_type(list, _parse(path.read_bytes(), str(path)), str(path))
+    return _from_rows([_of_type(dict, row, f"{path}, row {i}") for i, row in enumerate(rows)])
+
+
+def _read_parquet(path: Path) -> Columns:
+    try:
+        return _from_table(pyarrow.parquet.read_table(path))
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{path}: not a readable parquet file ({error}).") from error
+
+
+def _read_hub(source: str, split: str) -> pa.Table:
+    name, _, config = source.partition(":")
+    try:
+        return datasets.load_dataset(name, config or None, split=split).data.table
+    except Exception as error:  # not found, no network, no such split or config: each has an exception of its own
+        raise ValueError(
+            f"The data set {source!r}, split {split!r}, could not be loaded ({type(error).__name__}: {error}). "
+            f"If it is meant to be a file, its name must end in {', '.join(FILE_ENDINGS)}."
+        ) from error
+
+
+def _tiny_rows(name: str, split: str, num_rows: int | None, seed: int) -> list[dict[str, Any]]:
+    from concise_rl.tiny import load_problems
+
+    if name != "sums":
+        raise unknown("tiny task", name, ["sums"])
+    return load_problems(split, num_rows, seed)
+
+
+def _reasoning_gym_rows(task: str, split: str, num_rows: int | None, seed: int) -> list[dict[str, Any]]:
+    """Rows of a reasoning-gym task; `metadata` is JSON text, which the `reasoning_gym` verifier reads."""
+    from reasoning_gym.factory import DATASETS
+
+    name, _, query = task.partition("?")
+    if name not in DATASETS:
+        raise unknown("reasoning-gym task", name, DATASETS)
+    if split not in ("train", "test"):
+        raise ValueError(f"reasoning-gym tasks have the splits train and test, not {split!r}.")
+    make, config = DATASETS[name]
+    options = _task_options(name, config, query) | ({} if num_rows is None else {"size": num_rows})
+    # Row i is drawn from seed + i: neighbouring seeds would share most rows, and the splits must share no seed.
+    start = random.Random(seed).getrandbits(30) + (2**31 if split == "test" else 0)
+    try:
+        entries = make(config(**options, seed=start))
+    except (AssertionError, ValueError) as error:
+        raise ValueError(f"reasoning_gym:{task}: the task refuses these options ({error}).") from error
+    return [
+        {"prompt": entry["question"], "answer": entry["answer"], "metadata": json.dumps(entry["metadata"])}
+        for entry in (entries[i] for i in range(len(entries)))
+    ]
+
+
+def _task_options(task: str, config: type, query: str) -> dict[str, Any]:
+    """The options behind the question mark, read as the types that the task's config gives its fields."""
+    hints = get_type_hints(config)
+    valid = {field.name for field in dataclasses.fields(config)} - {"seed", "size"}
+    options = {}
+    for key, text in parse_qsl(query, keep_blank_values=True):
+        if key in ("seed", "size"):
+            raise ValueError(
+                f"reasoning_gym:{task}: {key} is no option of a source; set `seed` and `num_rows` instead."
+            )
+        if key not in valid:
+            raise unknown(f"option of reasoning_gym:{task}", key, valid)
+        options[key] = _typed(text, hints[key], f"reasoning_gym:{task}: {key}={text!r}")
+    return options
+
+
+def _typed(text: str, hint: Any, what: str) -> Any:
+    """Read an option as its type: `3`, `true`, `word`; lists and objects as JSON."""
+    adapter = TypeAdapter(hint)
+    try:
+        return adapter.validate_json(text) if text.startswith(("[", "{")) else adapter.validate_python(text)
+    except ValidationError as error:
+        raise ValueError(f"{what} is not valid: {error.errors()[0]['msg']}.") from error

@@ -1,0 +1,54 @@
+"""Verifiers: each judges the answer part of one completion. They run in the worker processes of `concise_rl.verify`.
+
+A verifier is a function `verify(response, row) -> bool | float | None`: `response` is the text after the thinking,
+`row` the data row (at least `answer`). 1 or more is correct, None means that it cannot be judged. It may hang, crash or
+eat memory: the pool bounds all of these. Those with libraries of their own have a module each, so that a worker imports
+only what it needs.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from concise_rl.names import import_dotted, unknown
+
+Verify = Callable[[str, Mapping[str, Any]], bool | float | None]
+
+
+class Verifier(NamedTuple):
+    """Where a verifier is found and how it expects an answer to be written."""
+
+    path: str
+    """Dotted path of the function."""
+    gold: str = "{answer}"
+    """A row's own answer written as a response: what the check at load hands to the verifier."""
+    trusted: bool = False
+    """It may start processes, write files and use the network: so may the user's own verifiers, not those below."""
+
+
+VERIFIERS = {
+    "math": Verifier("concise_rl.verifiers.math.verify", r"\boxed{{answer}}"),
+    "reasoning_gym": Verifier("concise_rl.verifiers.reasoning_gym.verify"),
+    "choice": Verifier("concise_rl.verifiers.text.choice"),
+    "exact": Verifier("concise_rl.verifiers.text.exact"),
+}
+
+
+def find_verifier(name: str) -> Verifier:
+    """Look a verifier up by its short name, or take `name` for the dotted path of the user's own. Imports nothing.
+
+    Raises:
+        ValueError: when the name is neither, giving the nearest valid one.
+    """
+    if name in VERIFIERS:
+        return VERIFIERS[name]
+    if all(part.isidentifier() for part in name.split(".")) and "." in name:
+        return Verifier(name, trusted=True)
+    raise unknown("verifier", name, VERIFIERS)
+
+
+def load_verifier(path: str) -> Verify:
+    """Import the function at a dotted path."""
+    verify = import_dotted(path, "verifier")
+    if not callable(verify):
+        raise ValueError(f"{path} is a {type(verify).__name__}, not a function of (response, row)")
+    return verify
