@@ -1,6 +1,5 @@
 """Where data rows come from: files, the hub, reasoning-gym, the embedded reasoner's task. Nothing is checked here."""
 
-import dataclasses
 import json
 import random
 import re
@@ -121,10 +120,12 @@ def _read_hub(source: str, split: str) -> pa.Table:
 
 
 def _tiny_rows(name: str, split: str, num_rows: int | None, seed: int) -> list[dict[str, Any]]:
-    from concise_rl.tiny import load_problems
+    from concise_rl.tiny import load_problems, load_traces
 
+    if name == "traces":
+        return load_traces(num_rows, seed)
     if name != "sums":
-        raise unknown("tiny task", name, ["sums"])
+        raise unknown("tiny task", name, ["sums", "traces"])
     return load_problems(split, num_rows, seed)
 
 
@@ -154,7 +155,7 @@ def _reasoning_gym_rows(task: str, split: str, num_rows: int | None, seed: int) 
 def _task_options(task: str, config: type, query: str) -> dict[str, Any]:
     """The options behind the question mark, read as the types that the task's config gives its fields."""
     hints = get_type_hints(config)
-    valid = {field.name for field in dataclasses.fields(config)} - {"seed", "size"}
+    valid = set(hints) - {"seed", "size"}
     options = {}
     for key, text in parse_qsl(query, keep_blank_values=True):
         if key in ("seed", "size"):

@@ -9,7 +9,7 @@ only what it needs.
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from concise_rl.names import import_dotted, unknown
+from concise_rl.errors import import_dotted, unknown
 
 Verify = Callable[[str, Mapping[str, Any]], bool | float | None]
 

@@ -17,8 +17,8 @@ MAX_BOXES = 8
 
 def _equal(gold: str, text: str) -> bool:
     """Whether the last answer in `text` has the value of `gold`."""
-    parsed_gold = math_verify.parse(rf"\boxed{{{gold}}}", parsing_timeout=None)
-    parsed = math_verify.parse(text, parsing_timeout=None, extraction_mode="first_match")
+    parsed_gold = math_verify.parse(rf"\boxed{{{gold}}}", parsing_timeout=0)
+    parsed = math_verify.parse(text, parsing_timeout=0, extraction_mode="first_match")
     return math_verify.verify(parsed_gold, parsed, timeout_seconds=None)
 
 

@@ -2,13 +2,13 @@
 
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import reasoning_gym
 
 # Building a scorer builds its data set, for some tasks with word lists.
-_scorer = functools.cache(reasoning_gym.get_score_answer_fn)
+_scorer: Callable[[str], Callable[..., float]] = functools.cache(reasoning_gym.get_score_answer_fn)
 
 
 def verify(response: str, row: Mapping[str, Any]) -> bool:
