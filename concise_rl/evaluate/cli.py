@@ -1,0 +1,157 @@
+"""The subcommands `concise-rl eval` and `concise-rl report`."""
+
+import argparse
+import re
+from pathlib import Path
+
+from concise_rl.evaluate.spec import BASELINE, EvalSpec, Measurement, model_runs
+
+_LABELLED = re.compile(r"(?P<label>[A-Za-z0-9][A-Za-z0-9._+-]*)=(?P<model>.+)")
+
+
+def add_eval_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `concise-rl eval`."""
+    default = {name: field.default for name, field in Measurement.model_fields.items()}
+    what = parser.add_argument_group("what to evaluate")
+    what.add_argument(
+        "--model",
+        action="append",
+        required=True,
+        metavar="[LABEL=]MODEL",
+        help="a folder, a hub id or tiny:base; may be given several times. The same label several times means several "
+        "training seeds of one method, which are pooled. Without a label: the last part of its name",
+    )
+    what.add_argument("--baseline", metavar="MODEL", help="model to compare with, on the same problems (default: none)")
+    what.add_argument(
+        "--task",
+        required=True,
+        help="tiny:sums, reasoning_gym:TASK?option=value, a .jsonl or .parquet file, or a hub id",
+    )
+    what.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for samples and report")
+    what.add_argument("--overwrite", action="store_true", help="delete the samples and the report in DIR first")
+
+    how = parser.add_argument_group("how to measure")
+    how.add_argument(
+        "--samples", type=int, default=default["samples"], metavar="K", help="samples of each problem (%(default)s)"
+    )
+    how.add_argument("--problems", type=int, metavar="N", help="number of problems (default: all there are)")
+    how.add_argument("--split", default=default["split"], help="of the task (%(default)s)")
+    how.add_argument("--verifier", help="math, reasoning_gym, choice, exact, or a dotted path (default: by the task)")
+    how.add_argument(
+        "--max-tokens", type=int, metavar="T", help="cap on completion tokens (default: 512 for tiny:, else 16384)"
+    )
+    how.add_argument("--temperature", type=float, default=default["temperature"], help="0 for greedy (%(default)s)")
+    how.add_argument(
+        "--top-p", type=float, default=default["top_p"], help="1.0 samples the model as it is (%(default)s)"
+    )
+    how.add_argument("--seed", type=int, default=default["seed"], help="of the problems and the samples (%(default)s)")
+    how.add_argument(
+        "--batch-size", type=int, default=default["batch_size"], help="completions generated together (%(default)s)"
+    )
+    how.add_argument(
+        "--think-end",
+        default=default["think_end"],
+        metavar="TEXT",
+        help="what closes the thinking (%(default)s); '' for a model that does not think",
+    )
+
+    data = parser.add_argument_group("how the problems are put")
+    data.add_argument("--prompt-template", metavar="TEXT", help="text with {prompt} in it (default: the prompt alone)")
+    data.add_argument("--system-prompt", metavar="TEXT", help="system message (default: none)")
+    data.add_argument(
+        "--prompt-column", default=default["prompt_column"], help="of a file or hub data set (%(default)s)"
+    )
+    data.add_argument("--answer-column", default=default["answer_column"], help="likewise (%(default)s)")
+
+
+def run_eval(args: argparse.Namespace) -> None:
+    """Sample what is missing, then write and show the report.
+
+    Raises:
+        ValueError: for arguments, data or files that cannot be used, saying what to do.
+    """
+    # Imported where needed: `concise-rl --help` must not wait for torch.
+    from concise_rl.evaluate.run import evaluate
+
+    evaluate(spec_of(args), args.out, args.overwrite)
+    _show(args.out)
+
+
+def spec_of(args: argparse.Namespace) -> EvalSpec:
+    """The evaluation that the arguments ask for.
+
+    Raises:
+        ValueError: when a value is out of bounds, a model is not there, or two models have one name by chance.
+    """
+    values = {name: getattr(args, name) for name in Measurement.model_fields}
+    values["think_end"] = args.think_end or None
+    values["verifier"] = args.verifier or default_verifier(args.task)
+    values["max_tokens"] = args.max_tokens if args.max_tokens is not None else default_max_tokens(args.task)
+    baseline = model_runs([(BASELINE, args.baseline)])[0] if args.baseline else None
+    return EvalSpec(measurement=Measurement(**values), models=model_runs(split_labels(args.model)), baseline=baseline)
+
+
+def default_verifier(task: str) -> str:
+    """reasoning-gym's own scorer for its tasks, mathematics for everything else."""
+    return "reasoning_gym" if task.startswith(("reasoning_gym:", "tiny:")) else "math"
+
+
+def default_max_tokens(task: str) -> int:
+    """The embedded reasoner's context is short; real reasoners need room, or the cap is all that is measured."""
+    return 512 if task.startswith("tiny:") else 16384
+
+
+def split_labels(models: list[str]) -> list[tuple[str, str]]:
+    """(label, model) of each `[LABEL=]MODEL`.
+
+    Raises:
+        ValueError: when two models without a label would share one: they would be taken for seeds of one method.
+    """
+    pairs, unlabelled = [], []
+    for model in models:
+        match = _LABELLED.fullmatch(model)
+        if not match:
+            unlabelled.append(_name_of(model))
+        pairs.append((match["label"], match["model"]) if match else (unlabelled[-1], model))
+    labels = [label for label, _ in pairs]
+    for label in unlabelled:
+        if labels.count(label) > 1:
+            raise ValueError(
+                f"Several models would be called {label!r}. Give them labels (--model NAME=MODEL); the same label for "
+                "several training seeds of one method."
+            )
+    return pairs
+
+
+def _name_of(model: str) -> str:
+    """`runs/grpo/` as grpo, `Qwen/Qwen3-8B` as Qwen3-8B, `tiny:base` as tiny-base."""
+    return re.sub(r"[^A-Za-z0-9._+-]", "-", Path(model).name).lstrip("._+-") or "model"
+
+
+def add_report_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `concise-rl report`."""
+    parser.add_argument("folder", type=Path, metavar="DIR", help="folder that `concise-rl eval --out` wrote")
+
+
+def run_report(args: argparse.Namespace) -> None:
+    """Compute the report again from the samples on disk, and show it. No model is loaded.
+
+    Raises:
+        ValueError: when samples are missing or corrupt.
+    """
+    _show(args.folder)
+
+
+def _show(folder: Path) -> None:
+    from rich.console import Console
+
+    from concise_rl.evaluate.report import write_report
+    from concise_rl.evaluate.text import headline, terminal_table
+
+    report = write_report(folder)
+    console = Console()
+    console.print(terminal_table(report))
+    for warning in report["warnings"]:
+        console.print(f"Warning: {warning}", style="yellow", markup=False)
+    console.print(headline(report), style="bold", markup=False, highlight=False)
+    console.print(f"Report: {folder / 'report.html'}", markup=False, highlight=False)

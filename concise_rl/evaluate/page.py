@@ -1,0 +1,96 @@
+"""The report as one HTML page without any outside resource."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.figure import Figure
+
+from concise_rl.evaluate import text
+from concise_rl.evaluate.evaluation import Evaluation, Label
+from concise_rl.evaluate.plots import color_index, svg
+from concise_rl.evaluate.samples import Sample
+from concise_rl.trace import StopReason
+
+CAPTIONS = {
+    "accuracy_against_tokens": (
+        "Accuracy against tokens",
+        "Up and to the left is better. The arms of a cross are 95 % intervals; faint points are single training seeds.",
+    ),
+    "length_distributions": ("How long completions are", "All samples, right and wrong, truncated ones at the cap."),
+    "tokens_by_difficulty": ("Tokens by difficulty", "A model that thinks as long as it needs rises with the oracle."),
+    "accuracy_by_difficulty": ("Accuracy by difficulty", "Where thinking less costs answers, if it does."),
+}
+
+
+@dataclass(frozen=True)
+class Example:
+    """One completion as the page shows it."""
+
+    label: str
+    thinking: str
+    delimiter: str
+    answer: str
+    length: int
+    think_length: int
+
+
+def render_page(report: Mapping[str, Any], evaluation: Evaluation, figures: Mapping[str, Figure]) -> str:
+    """The content of `report.html`."""
+    environment = Environment(
+        loader=PackageLoader("concise_rl.evaluate", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "percent": text.percent, "points": text.points, "tokens": text.tokens, "ratio": text.ratio, "score": text.score,
+    }  # fmt: skip
+    methods = list(enumerate(report["methods"], start=1))
+    entries = [(0, report["baseline"]), *methods] if report["baseline"] else methods
+    prompt, examples = find_examples(evaluation)
+    return environment.get_template("report.html.j2").render(
+        report=report,
+        evaluation=evaluation,
+        headline=text.headline(report),
+        figures=[(*CAPTIONS[name], svg(figure, name)) for name, figure in figures.items()],
+        entries=[(color_index(i), entry) for i, entry in entries],
+        has_spread=any(entry["spread"] for _, entry in entries),
+        bare=text.bare_percent,
+        write_tokens=text.tokens,
+        write_points=text.points,
+        prompt=prompt,
+        examples=examples,
+    )
+
+
+def find_examples(evaluation: Evaluation) -> tuple[Sample | None, list[Example]]:
+    """Completions of one problem, before and after: the pair of median savings among those where both are correct.
+
+    Returns:
+        A sample that knows the problem's prompt and answer, and the completions; (None, []) where no pair is correct.
+    """
+    labels = [label for label in (evaluation.baseline, evaluation.labels[0]) if label]
+    place = _median_place(labels)
+    if place is None:
+        return None, []
+    samples = [evaluation.find(label.runs[0], *place) for label in labels]
+    think_end = evaluation.manifest.measurement.think_end
+    return samples[0], [_example(label.name, s, think_end) for label, s in zip(labels, samples, strict=True)]
+
+
+def _median_place(labels: list[Label]) -> tuple[int, int] | None:
+    """(problem, sample) where each label's first run is correct and finished, in the middle by the ratio of lengths."""
+    tables = [label.tables[0] for label in labels]
+    usable_PK = np.all([(t.correct_PK == 1) & (t.stop_PK == StopReason.EOS.label) for t in tables], axis=0)
+    ratio_PK = tables[-1].length_PK / (tables[0].length_PK if len(tables) > 1 else 1)
+    places = sorted((float(ratio_PK[p, k]), int(p), int(k)) for p, k in np.argwhere(usable_PK))
+    return places[len(places) // 2][1:] if places else None
+
+
+def _example(label: str, sample: Sample, think_end: str | None) -> Example:
+    thinking, delimiter, answer = sample.text.partition(think_end) if think_end else ("", "", sample.text)
+    return Example(label, thinking.strip("\n"), delimiter, answer.strip("\n"), sample.length, sample.think_length)

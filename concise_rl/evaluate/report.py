@@ -1,0 +1,118 @@
+"""The report: JSON, HTML and PNG, all functions of the files in an evaluation's folder alone.
+
+Nothing in them depends on when or where they are written: the same samples give the same bytes.
+"""
+
+import json
+import statistics as stdlib_statistics
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from concise_rl.evaluate.evaluation import Evaluation, Label, read_evaluation
+from concise_rl.evaluate.files import write_atomically
+from concise_rl.evaluate.page import render_page
+from concise_rl.evaluate.plots import draw_figures, png
+from concise_rl.evaluate.statistics import MOSTLY_TRUNCATED, RESAMPLES, Table, compare, describe, oracle_tokens
+
+FEW_PROBLEMS = 30
+
+
+def write_report(folder: Path) -> dict[str, Any]:
+    """Compute the report of an evaluation from its files, and write `report.json`, `report.html` and `plots/*.png`.
+
+    Returns:
+        What `report.json` holds.
+
+    Raises:
+        ValueError: when samples are missing or corrupt, or models cannot be compared.
+    """
+    evaluation = read_evaluation(folder)
+    report = build_report(evaluation)
+    figures = draw_figures(report, evaluation)
+    for name, figure in figures.items():
+        write_atomically(folder / "plots" / f"{name}.png", png(figure))
+    write_atomically(folder / "report.html", render_page(report, evaluation, figures))
+    write_atomically(folder / "report.json", json.dumps(report, indent=2, allow_nan=False) + "\n")
+    return report
+
+
+def build_report(evaluation: Evaluation) -> dict[str, Any]:
+    """The content of `report.json`. `model`, `token_savings` and the like are those of the first label."""
+    manifest, baseline = evaluation.manifest, evaluation.baseline
+    methods = [_entry(label, baseline) for label in evaluation.labels]
+    first = methods[0]
+    entry = _entry(baseline, None) if baseline else None
+    return {
+        "baseline": entry,
+        "model": first,
+        "token_savings": first["token_savings"],
+        "accuracy_change": first["accuracy_change"],
+        "aes": first["aes"],
+        "samples": first["samples"],
+        "problems": manifest.num_problems,
+        "oracle_tokens": oracle_tokens(evaluation.labels[0].table),
+        "methods": methods,
+        "warnings": _warnings([entry, *methods] if entry else methods, evaluation),
+        "measurement": manifest.measurement.model_dump(),
+        "dropped": manifest.num_dropped,
+        "versions": manifest.versions,
+        "interval": f"95 % percentile bootstrap over problems, paired, {RESAMPLES:,} resamples",
+    }
+
+
+def _entry(label: Label, baseline: Label | None) -> dict[str, Any]:
+    """All that is said about one label."""
+    seeds = [_seed(label, i, baseline) for i in range(len(label.runs))]
+    return {
+        "label": label.name,
+        **asdict(describe(label.table)),
+        **_compared(label.tables, baseline),
+        "seeds": seeds,
+        "spread": _spread(seeds),
+    }
+
+
+def _seed(label: Label, index: int, baseline: Label | None) -> dict[str, Any]:
+    """One training seed by itself."""
+    run, table = label.runs[index], label.tables[index]
+    alone = asdict(describe(table))
+    kept = ("accuracy", "accuracy_ci95", "tokens", "tokens_ci95", "truncated", "unjudged", "oracle_ratio")
+    return {
+        "model": run.model,
+        "fingerprint": run.fingerprint,
+        **{name: alone[name] for name in kept},
+        **_compared([table], baseline),
+    }
+
+
+def _compared(runs: Sequence[Table], baseline: Label | None) -> dict[str, Any]:
+    if baseline is None:
+        return {"token_savings": None, "accuracy_change": None, "aes": None}
+    return asdict(compare(runs, baseline.table))
+
+
+def _spread(seeds: Sequence[dict[str, Any]]) -> dict[str, float] | None:
+    """Sample standard deviation between training seeds; None with a single one."""
+    values = {name: [s[name] for s in seeds if s[name] is not None] for name in ("accuracy", "tokens")}
+    return {n: stdlib_statistics.stdev(v) for n, v in values.items() if len(v) > 1} if len(seeds) > 1 else None
+
+
+def _warnings(entries: Sequence[dict[str, Any]], evaluation: Evaluation) -> list[str]:
+    """What a reader must know before believing the numbers."""
+    cap, found = evaluation.manifest.measurement.max_tokens, []
+    for entry in entries:
+        if entry["truncated"] > MOSTLY_TRUNCATED:
+            share = f"{entry['truncated']:.0%} of the samples of {entry['label']}"
+            found.append(f"{share} hit the cap of {cap} tokens: raise --max-tokens for numbers that mean something.")
+        if entry["unjudged"]:
+            count = f"{entry['unjudged']} of {entry['samples']} samples of {entry['label']}"
+            found.append(f"{count} could not be judged; accuracy leaves them out.")
+    if evaluation.manifest.num_problems < FEW_PROBLEMS:
+        found.append(f"{evaluation.manifest.num_problems} problems are few: the intervals are rough.")
+    if evaluation.manifest.num_dropped:
+        found.append(
+            f"{evaluation.manifest.num_dropped} rows were left out: the verifier did not accept their own answer."
+        )
+    return found

@@ -1,0 +1,129 @@
+"""Samples on disk: one JSON line for each completion. Everything else about an evaluation is computed from them."""
+
+import hashlib
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from concise_rl.trace import StopReason
+
+logger = logging.getLogger(__name__)
+
+
+class Sample(BaseModel):
+    """One completion of one problem, judged.
+
+    Attributes:
+        problem, sample: position of the problem in the task, and of the completion among its problem's.
+        prompt_hash: sha256 of the prompt's token ids: two models are compared only where these agree.
+        prompt, gold: the problem and its answer, as text.
+        completion_ids: tokens, EOS included.
+        text: the completion as text, without the EOS that ended it.
+        length, think_length: tokens in all, and before the closing think delimiter.
+        stop_reason: label of a `StopReason`.
+        finished: ended by an EOS.
+        correct: verdict on the answer: 1, 0, or None where it could not be judged.
+        answer: text after the closing delimiter; None without exactly one delimiter, and then `correct` is 0.
+        difficulty: the task's own measure, where it has one.
+        oracle_length: tokens of the shortest sufficient completion, EOS included, where it is known.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    problem: int = Field(ge=0)
+    sample: int = Field(ge=0)
+    prompt_hash: str
+    prompt: str
+    gold: str
+    completion_ids: list[int]
+    text: str
+    length: int = Field(ge=1)
+    think_length: int = Field(ge=0)
+    stop_reason: str
+    finished: bool
+    correct: int | None = Field(ge=0, le=1)
+    answer: str | None
+    difficulty: int | float | str | None = None
+    oracle_length: int | None = None
+
+    @field_validator("stop_reason")
+    @classmethod
+    def _is_known(cls, label: str) -> str:
+        known = [reason.label for reason in StopReason]
+        if label not in known:
+            raise ValueError(f"{label!r} is none of {', '.join(known)}")
+        return label
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> "Sample":
+        if self.length != len(self.completion_ids):
+            raise ValueError(f"length is {self.length}, but there are {len(self.completion_ids)} completion_ids")
+        if self.answer is None and self.correct != 0:
+            raise ValueError("a completion without an answer must be wrong (correct: 0)")
+        return self
+
+
+def hash_prompt(prompt_ids: Sequence[int]) -> str:
+    """sha256 of token ids."""
+    return hashlib.sha256(",".join(map(str, prompt_ids)).encode()).hexdigest()
+
+
+def append_samples(path: Path, samples: Sequence[Sample]) -> None:
+    """Add whole lines to the file; they are on disk when this returns."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = "".join(sample.model_dump_json() + "\n" for sample in samples)
+    with path.open("ab") as file:
+        file.write(lines.encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_samples(path: Path) -> Iterator[Sample]:
+    """Yield the samples of every complete line, in the order of the file. No file holds no samples.
+
+    A last line without its newline was being written when the run was interrupted, and is passed over.
+
+    Raises:
+        ValueError: a line that is no sample, or a second one of the same (problem, sample), named by file and line.
+    """
+    if not path.exists():
+        return
+    lines: dict[tuple[int, int], int] = {}
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.endswith(b"\n"):
+                return
+            sample = _parse(line, path, number)
+            first = lines.setdefault((sample.problem, sample.sample), number)
+            if first != number:
+                raise ValueError(
+                    f"{path}, line {number}: problem {sample.problem}, sample {sample.sample} is in line {first} too. "
+                    "Were two evaluations writing here at once? Delete the file to sample this model again."
+                )
+            yield sample
+
+
+def _parse(line: bytes, path: Path, number: int) -> Sample:
+    try:
+        return Sample.model_validate_json(line)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"])) or "line"
+        raise ValueError(
+            f"{path}, line {number}: {field}: {first['msg']}. Delete the line to have it sampled again."
+        ) from error
+
+
+def cut_torn_line(path: Path) -> None:
+    """Cut off a last line that was never finished, so that the next one starts on a line of its own."""
+    if not path.exists():
+        return
+    with path.open("r+b") as file:
+        complete = sum(len(line) for line in file if line.endswith(b"\n"))
+        torn = file.seek(0, os.SEEK_END) - complete
+        if torn:
+            logger.warning("%s: cut off a last line of %d bytes that an interrupted run left unfinished.", path, torn)
+            file.truncate(complete)

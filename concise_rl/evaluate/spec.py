@@ -1,0 +1,251 @@
+"""What was measured, on which models. `eval.json` records it and keeps other measurements out of the folder."""
+
+import hashlib
+import logging
+import re
+import shutil
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from concise_rl.evaluate.files import write_atomically
+from concise_rl.tiny import resolve_model
+
+BASELINE = "baseline"
+MANIFEST = "eval.json"
+REPORTS = ("report.json", "report.html")
+PACKAGES = ("concise_rl", "torch", "transformers", "tokenizers", "datasets", "reasoning_gym", "math-verify")
+_WEIGHTS_AND_CONFIG = re.compile(
+    r".*\.(safetensors|bin|pt|gguf|jinja)|(generation_|adapter_)?config\.json|tokenizer.*\.json"
+)
+
+logger = logging.getLogger(__name__)
+
+
+class Measurement(BaseModel):
+    """How samples are drawn and judged. Two models are compared only under one and the same measurement."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    task: str
+    """Where the problems come from, as `concise_rl.data.load_rows` takes it."""
+    split: str = "test"
+    problems: int | None = Field(None, ge=1)
+    """Number of problems; None for all there are."""
+    samples: int = Field(8, ge=1)
+    """Samples of each problem."""
+    max_tokens: int = Field(16384, ge=1)
+    """Cap on completion tokens."""
+    temperature: float = Field(1.0, ge=0, allow_inf_nan=False)
+    top_p: float = Field(1.0, gt=0, le=1)
+    seed: int = Field(0, ge=0)
+    """Of the problems and of the sampling."""
+    think_end: str | None = "</think>"
+    """Text that closes the thinking; None for a model that does not think."""
+    verifier: str = "math"
+    batch_size: int = Field(64, ge=1)
+    """Completions generated together. Part of the measurement: a row's random draws depend on the rows beside it."""
+    prompt_template: str | None = None
+    system_prompt: str | None = None
+    prompt_column: str = "prompt"
+    answer_column: str = "answer"
+
+    @model_validator(mode="after")
+    def _greedy_needs_one_sample(self) -> "Measurement":
+        if self.temperature == 0 and self.samples > 1:
+            raise ValueError("temperature 0 draws the same completion again and again: set samples to 1")
+        return self
+
+
+class ModelRun(BaseModel):
+    """One model to sample.
+
+    Attributes:
+        label: the method's name in the report.
+        run: number within the label: several runs of a label are several training seeds of one method.
+        model: `tiny:base`, a folder or a hub id.
+        fingerprint: hash of the folder's weights and configuration, so that samples of a model that has been trained
+            again in the same place are not taken for its own; None where there is no folder to hash.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    label: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")
+    run: int = Field(0, ge=0)
+    model: str
+    fingerprint: str | None = None
+
+    @property
+    def title(self) -> str:
+        """The label, with the number of the run behind it where it is not the first."""
+        return f"{self.label} ({self.run + 1})" if self.run else self.label
+
+    def samples_path(self, folder: Path) -> Path:
+        """Where this run's samples lie in the evaluation's folder."""
+        return folder / "samples" / f"{self.label}.{self.run}.jsonl"
+
+
+class EvalSpec(BaseModel):
+    """What to evaluate: a measurement, the models, and what they are compared with."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    measurement: Measurement
+    models: tuple[ModelRun, ...] = Field(min_length=1)
+    baseline: ModelRun | None = None
+
+    @model_validator(mode="after")
+    def _labels_are_told_apart(self) -> "EvalSpec":
+        keys = [(run.label, run.run) for run in self.runs]
+        if len(set(keys)) != len(keys):
+            raise ValueError(f"the label {BASELINE!r} is the baseline's own: give the model another")
+        return self
+
+    @property
+    def runs(self) -> tuple[ModelRun, ...]:
+        """Every run, the baseline first."""
+        return ((self.baseline,) if self.baseline else ()) + self.models
+
+
+class Manifest(EvalSpec):
+    """The content of `eval.json`: the spec and what was found when it was first run.
+
+    Attributes:
+        num_problems: problems that are evaluated.
+        num_dropped: rows left out because the verifier did not accept their own answer.
+        versions: of the packages that made the samples.
+    """
+
+    num_problems: int = Field(ge=1)
+    num_dropped: int = Field(ge=0)
+    versions: dict[str, str]
+
+
+def model_runs(models: list[tuple[str, str]]) -> tuple[ModelRun, ...]:
+    """Number the runs of each label, in the order given, from (label, model) pairs.
+
+    Raises:
+        ValueError: when a model is a path that is not there, or a label cannot be a file's name.
+    """
+    labels = [label for label, _ in models]
+    return tuple(
+        ModelRun(label=label, run=labels[:i].count(label), model=model, fingerprint=fingerprint(model))
+        for i, (label, model) in enumerate(models)
+    )
+
+
+def fingerprint(model: str) -> str | None:
+    """Hash of the names and contents of a model's weights and configuration; None for a hub id.
+
+    Raises:
+        ValueError: when `model` is a path that is not there.
+    """
+    folder = Path(resolve_model(model))
+    if not folder.is_dir():
+        return None
+    total = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if _WEIGHTS_AND_CONFIG.fullmatch(path.name):
+            with path.open("rb") as file:
+                total.update(f"{path.name}:{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return total.hexdigest()[:16]
+
+
+def installed_versions() -> dict[str, str]:
+    """Versions of the packages that shape the samples."""
+    return {name: _version(name) for name in PACKAGES}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # optional, or run from a checkout that is not installed
+        return "not installed"
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read `eval.json`.
+
+    Raises:
+        ValueError: when there is none, or it is not one that `concise-rl eval` wrote.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise ValueError(f"{folder} holds no {MANIFEST}. Give the folder that `concise-rl eval --out` wrote.")
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise ValueError(f"{path} cannot be read ({_first_problem(error)}). `--overwrite` starts afresh.") from error
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc'])) or 'JSON'}: {first['msg']}"
+
+
+def claim_folder(folder: Path, wanted: Manifest, overwrite: bool = False) -> Manifest:
+    """Make `folder` hold this measurement: write its `eval.json`, or add the models to the one that is there.
+
+    Args:
+        folder: made if need be.
+        wanted: what is about to be run.
+        overwrite: delete the samples and reports in `folder` first.
+
+    Returns:
+        What the folder now holds; models of earlier evaluations come first.
+
+    Raises:
+        ValueError: when the folder holds another measurement, naming the fields that differ.
+    """
+    if overwrite:
+        _clear(folder)
+    elif (folder / MANIFEST).exists():
+        wanted = _merge(folder, read_manifest(folder), wanted)
+    elif (folder / "samples").exists() or any((folder / report).exists() for report in REPORTS):
+        raise ValueError(
+            f"{folder} holds an evaluation without its {MANIFEST}. Choose another folder or `--overwrite`."
+        )
+    write_atomically(folder / MANIFEST, wanted.model_dump_json(indent=2) + "\n")
+    return wanted
+
+
+def _clear(folder: Path) -> None:
+    """Delete what an evaluation writes, and nothing else: the folder may also hold the training run."""
+    shutil.rmtree(folder / "samples", ignore_errors=True)
+    shutil.rmtree(folder / "plots", ignore_errors=True)
+    for report in REPORTS:
+        (folder / report).unlink(missing_ok=True)
+
+
+def _merge(folder: Path, found: Manifest, wanted: Manifest) -> Manifest:
+    differing = [
+        f"{name}: {getattr(found.measurement, name)!r} there, {getattr(wanted.measurement, name)!r} now"
+        for name in Measurement.model_fields
+        if getattr(found.measurement, name) != getattr(wanted.measurement, name)
+    ]
+    differing += [
+        f"{name}: {getattr(found, name)} there, {getattr(wanted, name)} now"
+        for name in ("num_problems", "num_dropped")
+        if getattr(found, name) != getattr(wanted, name)
+    ]
+    there = {(run.label, run.run): run for run in found.runs}
+    differing += [
+        f"{run.label}.{run.run}: {_identity(there[key])} there, {_identity(run)} now"
+        for run in wanted.runs
+        if (key := (run.label, run.run)) in there and there[key] != run
+    ]
+    if differing:
+        raise ValueError(
+            f"{folder} holds another evaluation. What differs: {'; '.join(differing)}. Choose another `--out`, or "
+            "`--overwrite` to delete what is there."
+        )
+    changed = [name for name, number in wanted.versions.items() if found.versions.get(name) != number]
+    if changed:
+        logger.warning("%s was begun with other versions of %s; its record keeps those.", folder, ", ".join(changed))
+    added = tuple(run for run in wanted.models if (run.label, run.run) not in there)
+    return found.model_copy(update={"models": found.models + added, "baseline": found.baseline or wanted.baseline})
+
+
+def _identity(run: ModelRun) -> str:
+    return f"{run.model}@{run.fingerprint}" if run.fingerprint else run.model

@@ -1,0 +1,318 @@
+"""Everything that a report says about samples. Pure functions.
+
+Axes: P problems, K samples of each (of all runs of a label, side by side).
+
+Intervals are 95 % percentile bootstrap intervals over problems: problems are the unit that was drawn at random, samples
+of one problem are not independent, and two models see the same problems, so that a difference is resampled in pairs. Of
+scipy's methods, `percentile` is also defined where nothing varies (all problems solved by both models, say), where BCa
+is NaN; with the hundreds of problems that a claim needs, the two agree.
+"""
+
+import math
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import bootstrap
+
+from concise_rl.evaluate.samples import Sample
+from concise_rl.trace import StopReason
+
+RESAMPLES = 10_000
+MOSTLY_TRUNCATED = 0.5
+"""Share of samples at the cap above which their accuracy and length say little."""
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Table:
+    """The samples of one or several runs, as numbers.
+
+    Attributes:
+        correct_PK: 1 / 0; NaN where it could not be judged.
+        length_PK, think_length_PK: tokens.
+        stop_PK: labels of stop reasons.
+        prompt_hash_P: of each problem.
+        difficulty_P: of each problem; None where the task has none.
+        oracle_P: tokens of the shortest sufficient completion; NaN where unknown.
+    """
+
+    correct_PK: np.ndarray
+    length_PK: np.ndarray
+    think_length_PK: np.ndarray
+    stop_PK: np.ndarray
+    prompt_hash_P: tuple[str, ...]
+    difficulty_P: tuple[int | float | str | None, ...]
+    oracle_P: np.ndarray
+
+    @property
+    def accuracy_P(self) -> np.ndarray:
+        """Mean verdict of each problem over its judged samples; NaN where none was judged."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # a problem without any judged sample
+            return np.nanmean(self.correct_PK, axis=1)
+
+    @property
+    def tokens_P(self) -> np.ndarray:
+        """Mean length of each problem."""
+        return self.length_PK.mean(axis=1)
+
+    def rows(self, keep_P: np.ndarray) -> "Table":
+        """The problems where `keep_P` is true."""
+        index = np.flatnonzero(keep_P)
+        return Table(
+            self.correct_PK[index],
+            self.length_PK[index],
+            self.think_length_PK[index],
+            self.stop_PK[index],
+            tuple(self.prompt_hash_P[i] for i in index),
+            tuple(self.difficulty_P[i] for i in index),
+            self.oracle_P[index],
+        )
+
+
+def tabulate(samples: Iterable[Sample], num_problems: int, num_samples: int, name: str = "The samples") -> Table:
+    """Arrange samples by problem and sample, whatever their order.
+
+    Args:
+        samples: of one run.
+        num_problems, num_samples: how many there must be.
+        name: what errors call them.
+
+    Raises:
+        ValueError: when a sample is missing or too many, or samples of one problem were drawn from different prompts.
+    """
+    shape = (num_problems, num_samples)
+    correct_PK, filled_PK = np.full(shape, np.nan), np.zeros(shape, dtype=bool)
+    length_PK, think_PK, stop_PK = np.zeros(shape), np.zeros(shape), np.full(shape, "", dtype=object)
+    hashes: list[str] = [""] * num_problems
+    difficulty: list[int | float | str | None] = [None] * num_problems
+    oracle_P = np.full(num_problems, np.nan)
+    for s in samples:
+        p, k = s.problem, s.sample
+        if p >= num_problems or k >= num_samples:
+            raise ValueError(
+                f"{name}: problem {p}, sample {k} is outside the {num_problems} x {num_samples} of the evaluation."
+            )
+        if hashes[p] not in ("", s.prompt_hash):
+            raise ValueError(f"{name}: the samples of problem {p} were drawn from different prompts.")
+        correct_PK[p, k] = np.nan if s.correct is None else s.correct
+        length_PK[p, k], think_PK[p, k], stop_PK[p, k], filled_PK[p, k] = s.length, s.think_length, s.stop_reason, True
+        hashes[p], difficulty[p] = s.prompt_hash, s.difficulty
+        oracle_P[p] = np.nan if s.oracle_length is None else s.oracle_length
+    if not filled_PK.all():
+        raise ValueError(f"{name}: {(~filled_PK).sum()} of {filled_PK.size} samples are missing.")
+    return Table(correct_PK, length_PK, think_PK, stop_PK, tuple(hashes), tuple(difficulty), oracle_P)
+
+
+def pool(tables: Sequence[Table]) -> Table:
+    """The runs of one label side by side: each problem has the samples of all of them."""
+    for table in tables[1:]:
+        check_comparable(table, tables[0])
+    return Table(
+        np.hstack([t.correct_PK for t in tables]),
+        np.hstack([t.length_PK for t in tables]),
+        np.hstack([t.think_length_PK for t in tables]),
+        np.hstack([t.stop_PK for t in tables]),
+        tables[0].prompt_hash_P,
+        tables[0].difficulty_P,
+        tables[0].oracle_P,
+    )
+
+
+def check_comparable(table: Table, other: Table) -> None:
+    """Refuse to compare what was not measured on the same prompts with the same number of samples.
+
+    Raises:
+        ValueError: saying what differs.
+    """
+    if table.length_PK.shape != other.length_PK.shape:
+        raise ValueError(
+            f"Problems x samples differ: {table.length_PK.shape} and {other.length_PK.shape}. They cannot be compared."
+        )
+    pairs = zip(table.prompt_hash_P, other.prompt_hash_P, strict=True)
+    differing = [p for p, (one, two) in enumerate(pairs) if one != two]
+    if differing:
+        raise ValueError(
+            f"The prompts of {len(differing)} problems differ (the first is problem {differing[0]}): the models were "
+            "not asked the same, or they have different tokenizers, whose tokens cannot be compared."
+        )
+
+
+def aes(base_acc: float, base_tokens: float, acc: float, tokens: float, up: float = 3.0, down: float = 5.0) -> float:
+    """Accuracy-efficiency score (O1-Pruner, arXiv 2501.12570; by the convention of DECS, arXiv 2509.25827).
+
+    The share of tokens saved, plus `up` times the *relative* gain in accuracy or minus `down` times the relative loss.
+    A baseline of zero tokens or zero accuracy makes its term 0.
+    """
+    saved = (base_tokens - tokens) / base_tokens if base_tokens else 0.0
+    gained = (acc - base_acc) / base_acc if base_acc else 0.0
+    return saved + (up if gained >= 0 else down) * gained
+
+
+def token_savings(model_P: np.ndarray, baseline_P: np.ndarray, axis: int = -1) -> np.ndarray:
+    """1 - tokens / baseline tokens."""
+    return 1 - model_P.mean(axis=axis) / baseline_P.mean(axis=axis)
+
+
+def accuracy_change(model_P: np.ndarray, baseline_P: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Model minus baseline, as a fraction."""
+    return (model_P - baseline_P).mean(axis=axis)
+
+
+def interval(statistic: Callable[..., np.ndarray], *columns_P: np.ndarray) -> Interval | None:
+    """Paired 95 % bootstrap interval over problems; None with fewer than two problems."""
+    if len(columns_P[0]) < 2:
+        return None
+    result = bootstrap(
+        columns_P,
+        statistic,
+        n_resamples=RESAMPLES,
+        batch=500,
+        vectorized=True,
+        paired=True,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    )
+    return float(result.confidence_interval.low), float(result.confidence_interval.high)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number and its 95 % interval; None where it is not defined."""
+
+    value: float | None
+    ci95: Interval | None
+
+
+def estimate(statistic: Callable[..., np.ndarray], *columns_P: np.ndarray) -> Estimate:
+    """A statistic over problems; problems with a NaN in any column are left out of it."""
+    known_P = ~np.isnan(np.stack(columns_P)).any(axis=0)
+    columns_P = tuple(column[known_P] for column in columns_P)
+    if not known_P.any():
+        return Estimate(None, None)
+    return Estimate(float(statistic(*columns_P, axis=-1)), interval(statistic, *columns_P))
+
+
+@dataclass(frozen=True)
+class Difficulty:
+    """The problems of one difficulty."""
+
+    difficulty: int | float | str
+    problems: int
+    accuracy: float | None
+    tokens: float
+    oracle_tokens: float | None
+
+
+@dataclass(frozen=True)
+class Description:
+    """What the samples of one label say by themselves.
+
+    Attributes:
+        samples: how many there are.
+        accuracy: mean over problems of the mean over judged samples.
+        tokens: mean length over all samples, wrong and truncated ones included.
+        tokens_correct: mean length of the correct samples; None without any.
+        tokens_thinking: mean tokens before the closing think delimiter.
+        truncated: share of the samples that hit the cap.
+        unjudged: samples without a verdict, which accuracy leaves out.
+        stop_reasons: samples by why they ended.
+        oracle_ratio: tokens divided by the oracle's; None where the oracle is not known for every problem.
+    """
+
+    samples: int
+    accuracy: float | None
+    accuracy_ci95: Interval | None
+    tokens: float
+    tokens_ci95: Interval | None
+    tokens_correct: float | None
+    tokens_thinking: float
+    truncated: float
+    unjudged: int
+    stop_reasons: dict[str, int]
+    oracle_ratio: float | None
+    by_difficulty: list[Difficulty]
+
+
+def describe(table: Table) -> Description:
+    """Summarise the samples of a label."""
+    known_P = table.accuracy_P[~np.isnan(table.accuracy_P)]
+    tokens, oracle = float(table.tokens_P.mean()), oracle_tokens(table)
+    return Description(
+        samples=table.length_PK.size,
+        accuracy=_mean(known_P),
+        accuracy_ci95=interval(np.mean, known_P),
+        tokens=tokens,
+        tokens_ci95=interval(np.mean, table.tokens_P),
+        tokens_correct=_mean(table.length_PK[table.correct_PK == 1]),
+        tokens_thinking=float(table.think_length_PK.mean()),
+        truncated=float((table.stop_PK == StopReason.LENGTH.label).mean()),
+        unjudged=int(np.isnan(table.correct_PK).sum()),
+        stop_reasons=dict(sorted(Counter(table.stop_PK.ravel().tolist()).items())),
+        oracle_ratio=tokens / oracle if oracle else None,
+        by_difficulty=_by_difficulty(table),
+    )
+
+
+def oracle_tokens(table: Table) -> float | None:
+    """Mean tokens of the shortest sufficient completions; None unless every problem's is known."""
+    mean = float(table.oracle_P.mean())
+    return None if math.isnan(mean) else mean
+
+
+def _mean(values: np.ndarray) -> float | None:
+    return float(np.mean(values)) if values.size else None
+
+
+def _by_difficulty(table: Table) -> list[Difficulty]:
+    """One entry for each difficulty, numbers before words; empty where any problem has none."""
+    if None in table.difficulty_P:
+        return []
+    groups = sorted({d for d in table.difficulty_P if d is not None}, key=lambda d: (isinstance(d, str), d))
+    return [_of_difficulty(group, table.rows(np.array([d == group for d in table.difficulty_P]))) for group in groups]
+
+
+def _of_difficulty(group: int | float | str, rows: Table) -> Difficulty:
+    known_P = rows.accuracy_P[~np.isnan(rows.accuracy_P)]
+    return Difficulty(group, len(rows.oracle_P), _mean(known_P), float(rows.tokens_P.mean()), oracle_tokens(rows))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A label against the baseline, on the same problems.
+
+    Attributes:
+        token_savings: 1 - tokens / baseline tokens.
+        accuracy_change: model minus baseline, over the problems that were judged for both.
+        aes: see `aes`; None where an accuracy is not defined.
+    """
+
+    token_savings: Estimate
+    accuracy_change: Estimate
+    aes: float | None
+
+
+def compare(runs: Sequence[Table], baseline: Table) -> Comparison:
+    """Compare the runs of a label, pooled, with the baseline, paired by problem.
+
+    Raises:
+        ValueError: when the prompts or the numbers of samples of any run differ from the baseline's.
+    """
+    for run in runs:
+        check_comparable(run, baseline)
+    table = pool(runs)
+    change = estimate(accuracy_change, table.accuracy_P, baseline.accuracy_P)
+    return Comparison(
+        token_savings=estimate(token_savings, table.tokens_P, baseline.tokens_P),
+        accuracy_change=change,
+        aes=None if change.value is None else _aes(table, baseline),
+    )
+
+
+def _aes(table: Table, baseline: Table) -> float:
+    accuracies = [float(np.nanmean(t.accuracy_P)) for t in (baseline, table)]
+    tokens = [float(t.tokens_P.mean()) for t in (baseline, table)]
+    return aes(accuracies[0], tokens[0], accuracies[1], tokens[1])

@@ -1,0 +1,116 @@
+"""Numbers as people read them, the headline, and the terminal table."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+NONE = "-"
+Entry = Mapping[str, Any]
+Interval = Sequence[float] | None
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """0.642 as `64.2 %`."""
+    return NONE if value is None else f"{100 * value:.{digits}f} %"
+
+
+def points(value: float | None) -> str:
+    """A difference of two shares in percentage points, with its sign: -0.012 as `-1.2`."""
+    return NONE if value is None else f"{100 * value + 0.0:+.1f}"
+
+
+def tokens(value: float | None) -> str:
+    """With one decimal below 1,000."""
+    return NONE if value is None else f"{value:,.1f}" if value < 1000 else f"{value:,.0f}"
+
+
+def ratio(value: float | None) -> str:
+    """3.14159 as `3.14x`."""
+    return NONE if value is None else f"{value:.2f}x"
+
+
+def score(value: float | None) -> str:
+    """With its sign and two decimals."""
+    return NONE if value is None else f"{value:+.2f}"
+
+
+def bare_percent(value: float) -> str:
+    """0.642 as `64.2`, for intervals."""
+    return f"{100 * value:.1f}"
+
+
+def between(interval: Interval, write: Callable[[float], str] = bare_percent) -> str:
+    """An interval by a writer of single numbers: `[62.1, 66.0]`."""
+    return f"[{write(interval[0])}, {write(interval[1])}]" if interval else ""
+
+
+def headline(report: Mapping[str, Any]) -> str:
+    """The one sentence that a reader takes away."""
+    model, savings, change = report["model"], report["token_savings"], report["accuracy_change"]
+    if savings is None:
+        return f"{model['label']} answers {percent(model['accuracy'])} correctly with {tokens(model['tokens'])} tokens."
+    saved = abs(savings["value"])
+    direction = "fewer" if savings["value"] >= 0 else "more"
+    return f"{model['label']} uses {percent(saved)} {direction} tokens; {_accuracy_clause(change)}."
+
+
+def _accuracy_clause(change: Entry) -> str:
+    """What can be said of accuracy: the interval decides whether it changed, not the point estimate."""
+    value, interval = change["value"], change["ci95"]
+    if value is None or interval is None:
+        return "its accuracy could not be compared" if value is None else f"accuracy changes by {points(value)} points"
+    size = f"{abs(100 * value):.1f} points"
+    if interval[0] > 0:
+        return f"its accuracy is {size} higher"
+    if interval[1] < 0:
+        return f"its accuracy is {size} lower"
+    return f"its accuracy differs by {points(value)} points, within the noise of this measurement"
+
+
+def terminal_table(report: Mapping[str, Any]) -> Table:
+    """The report as a table: one line for each label, with its 95 % intervals below the numbers."""
+    measurement = report["measurement"]
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        padding=0,  # all columns fit 80 characters
+        title=f"{measurement['task']}: {report['problems']} problems x {measurement['samples']} samples",
+        caption="Brackets: 95 % intervals, paired bootstrap over problems. Change of accuracy in points.",
+        title_style="bold",
+        caption_justify="left",
+    )
+    table.add_column("model", overflow="fold", min_width=12)
+    for name in ("accuracy", "tokens", "saved", "acc. change", "AES", "at cap", "oracle"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for entry in ([report["baseline"]] if report["baseline"] else []) + report["methods"]:
+        table.add_row(*_cells(entry))
+        if len(entry["seeds"]) > 1:
+            for number, seed in enumerate(entry["seeds"], start=1):
+                table.add_row(*_cells({"label": f"  run {number}", **seed}, intervals=False), style="dim")
+    return table
+
+
+def _cells(entry: Entry, intervals: bool = True) -> list[Text]:
+    saved, change = entry["token_savings"] or {}, entry["accuracy_change"] or {}
+    lines = [_half_width(entry["accuracy_ci95"]), between(saved.get("ci95")), between(change.get("ci95"), points)]
+    accuracy_line, saved_line, change_line = lines if intervals else ("", "", "")
+    return [
+        Text(entry["label"]),
+        _two_lines(percent(entry["accuracy"]), accuracy_line),
+        Text(tokens(entry["tokens"])),
+        _two_lines(percent(saved.get("value")), saved_line),
+        _two_lines(points(change.get("value")), change_line),
+        Text(score(entry["aes"])),
+        Text(percent(entry["truncated"])),
+        Text(ratio(entry["oracle_ratio"])),
+    ]
+
+
+def _half_width(interval: Interval) -> str:
+    return f"±{50 * (interval[1] - interval[0]):.1f}" if interval else ""
+
+
+def _two_lines(value: str, below: str) -> Text:
+    return Text(value).append(f"\n{below}", style="dim") if below else Text(value)

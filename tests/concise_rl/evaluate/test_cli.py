@@ -1,0 +1,76 @@
+import argparse
+import json
+from pathlib import Path
+
+import pytest
+
+from concise_rl.evaluate.cli import (
+    add_eval_arguments,
+    add_report_arguments,
+    run_eval,
+    run_report,
+    spec_of,
+    split_labels,
+)
+from concise_rl.tiny.model import write_untrained
+
+
+def parse(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    add_eval_arguments(parser)
+    return parser.parse_args(words)
+
+
+def test_labels_are_given_or_taken_from_the_name() -> None:
+    models = ["grpo=runs/a", "grpo=runs/b", "Qwen/Qwen3-8B", "runs/c/", "tiny:base", "./runs/lr=1e-5"]
+    assert [label for label, _ in split_labels(models)] == ["grpo", "grpo", "Qwen3-8B", "c", "tiny-base", "lr-1e-5"]
+
+
+def test_two_models_of_one_name_by_chance_are_not_taken_for_two_seeds() -> None:
+    with pytest.raises(ValueError, match="Several models would be called 'final'"):
+        split_labels(["runs/a/final", "runs/b/final"])
+
+
+def test_the_verifier_and_the_cap_follow_the_task() -> None:
+    of_tiny = spec_of(parse("--model", "tiny:untrained", "--task", "tiny:sums", "--out", "x")).measurement
+    of_file = spec_of(parse("--model", "org/name", "--task", "math.parquet", "--out", "x")).measurement
+    assert (of_tiny.verifier, of_tiny.max_tokens) == ("reasoning_gym", 512)
+    assert (of_file.verifier, of_file.max_tokens) == ("math", 16384)
+
+
+def test_an_empty_think_end_is_a_model_that_does_not_think() -> None:
+    args = parse("--model", "org/name", "--task", "t", "--out", "x", "--think-end", "")
+    assert spec_of(args).measurement.think_end is None
+
+
+def test_a_value_out_of_bounds_is_named() -> None:
+    with pytest.raises(ValueError, match="top_p"):
+        spec_of(parse("--model", "org/name", "--task", "t", "--out", "x", "--top-p", "1.5"))
+
+
+def test_a_real_model_is_sampled_judged_and_reported_and_reported_again_without_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, out = write_untrained(tmp_path / "model"), tmp_path / "out"
+    words = [
+        "--model",
+        f"a={model}",
+        "--model",
+        f"a={write_untrained(tmp_path / 'other', seed=1)}",
+        "--baseline",
+        str(model),
+    ]
+    words += ["--task", "tiny:sums", "--problems", "3", "--samples", "2", "--max-tokens", "12", "--out", str(out)]
+    run_eval(parse(*words))
+    written = (out / "report.json").read_bytes()
+    report = json.loads(written)
+    assert report["samples"] == 12
+    assert report["oracle_tokens"] > 10
+    assert "report.html" in capsys.readouterr().out
+
+    for folder in (model, tmp_path / "other"):
+        (folder / "model.safetensors").unlink()
+    parser = argparse.ArgumentParser()
+    add_report_arguments(parser)
+    run_report(parser.parse_args([str(out)]))
+    assert (out / "report.json").read_bytes() == written

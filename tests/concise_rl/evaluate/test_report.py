@@ -1,0 +1,151 @@
+import json
+import random
+import re
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from concise_rl.evaluate.report import write_report
+from concise_rl.evaluate.samples import Sample
+from concise_rl.evaluate.text import headline, terminal_table
+from tests.concise_rl.evaluate.fabric import sample, write_evaluation
+
+PROBLEMS, SAMPLES = 12, 3
+
+
+def samples_of(length: int, shift: int = 0) -> list[Sample]:
+    return [
+        sample(p, k, int((p + k + shift) % 4 > 0), length + p, difficulty=p % 3, oracle_length=6)
+        for p in range(PROBLEMS)
+        for k in range(SAMPLES)
+    ]
+
+
+def evaluated(folder: Path, shuffle: bool = False) -> Path:
+    models = [("grpo", samples_of(20)), ("grpo", samples_of(22, 1)), ("other", samples_of(30))]
+    if shuffle:
+        models = [(label, random.Random(0).sample(samples, len(samples))) for label, samples in models]
+    write_evaluation(folder, samples_of(40), *models, problems=PROBLEMS, samples=SAMPLES)
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.suffix in (".json", ".html", ".png")
+    }
+
+
+def test_reporting_again_gives_the_identical_bytes(tmp_path: Path) -> None:
+    folder = evaluated(tmp_path)
+    write_report(folder)
+    first = contents(folder)
+    write_report(folder)
+    assert contents(folder) == first
+    assert {"report.json", "report.html", "plots/accuracy_against_tokens.png"} <= first.keys()
+
+
+def test_the_order_of_lines_leaves_the_report_as_it_is(tmp_path: Path) -> None:
+    write_report(evaluated(tmp_path / "a"))
+    write_report(evaluated(tmp_path / "b", shuffle=True))
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+
+
+def test_the_report_has_what_was_promised(tmp_path: Path) -> None:
+    report = json.loads(json.dumps(write_report(evaluated(tmp_path))))
+    assert report == json.loads((tmp_path / "report.json").read_text())
+    assert report["baseline"]["tokens"] == 45.5
+    assert report["model"]["tokens"] == 26.5
+    assert report["model"] == report["methods"][0]
+    assert report["token_savings"]["value"] == pytest.approx(1 - 26.5 / 45.5)
+    assert len(report["accuracy_change"]["ci95"]) == 2
+    assert report["samples"] == PROBLEMS * SAMPLES * 2
+    assert report["problems"] == PROBLEMS
+    assert report["oracle_tokens"] == 6
+    assert [method["label"] for method in report["methods"]] == ["grpo", "other"]
+    assert [seed["tokens"] for seed in report["model"]["seeds"]] == [25.5, 27.5]
+    assert report["model"]["spread"]["tokens"] == pytest.approx(2**0.5)
+
+
+def test_one_label_needs_no_baseline(tmp_path: Path) -> None:
+    write_evaluation(tmp_path, None, ("grpo", samples_of(20)), problems=PROBLEMS, samples=SAMPLES)
+    report = write_report(tmp_path)
+    assert report["baseline"] is None
+    assert report["token_savings"] is None
+    assert headline(report) == "grpo answers 75.0 % correctly with 25.5 tokens."
+    assert "tokens saved" not in (tmp_path / "report.html").read_text()
+
+
+def test_missing_samples_are_named_for_every_run(tmp_path: Path) -> None:
+    write_evaluation(tmp_path, samples_of(40)[5:], ("grpo", []), problems=PROBLEMS, samples=SAMPLES)
+    with pytest.raises(ValueError, match=r"baseline \(.*\): 5 of 36 .* missing.\ngrpo \(.*\): 36 of 36 .* missing"):
+        write_report(tmp_path)
+    assert not (tmp_path / "report.json").exists()
+
+
+def test_a_failed_report_leaves_the_previous_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = evaluated(tmp_path)
+    write_report(folder)
+    before = contents(folder)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("concise_rl.evaluate.files.os.replace", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_report(folder)
+    assert contents(folder) == before
+
+
+def test_the_page_loads_nothing_from_outside_and_escapes_what_models_write(tmp_path: Path) -> None:
+    text = "<think>\n<script>alert(1)</script>\n</think>\n7"
+    write_evaluation(tmp_path, None, ("grpo", [sample(0, 0, text=text)]), problems=1, samples=1)
+    write_report(tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)" in page
+    assert not re.search(r"(src|href)=\"(?!#)", page)
+
+
+def test_models_of_which_nothing_is_correct_still_get_a_page(tmp_path: Path) -> None:
+    cut = [
+        sample(p, k, 0, 512, answer=None, stop_reason="length", finished=False)
+        for p in range(PROBLEMS)
+        for k in range(SAMPLES)
+    ]
+    write_evaluation(tmp_path, cut, ("grpo", cut), problems=PROBLEMS, samples=SAMPLES)
+    report = write_report(tmp_path)
+    assert any("100% of the samples of grpo hit the cap of 512 tokens" in warning for warning in report["warnings"])
+    assert "before and after" not in (tmp_path / "report.html").read_text()
+
+
+def test_what_could_not_be_judged_is_said(tmp_path: Path) -> None:
+    unjudged = [sample(p, k, None) for p in range(PROBLEMS) for k in range(SAMPLES)]
+    write_evaluation(tmp_path, samples_of(40), ("grpo", unjudged), problems=PROBLEMS, samples=SAMPLES)
+    report = write_report(tmp_path)
+    assert report["model"]["accuracy"] is None
+    assert "36 of 36 samples of grpo could not be judged; accuracy leaves them out." in report["warnings"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"value": -0.002, "ci95": [-0.01, 0.006]}, "within the noise of this measurement"),
+        ({"value": -0.03, "ci95": [-0.04, -0.02]}, "its accuracy is 3.0 points lower"),
+        ({"value": 0.03, "ci95": [0.02, 0.04]}, "its accuracy is 3.0 points higher"),
+    ],
+)
+def test_the_headline_lets_the_interval_decide(change: dict[str, object], said: str) -> None:
+    model = {"label": "grpo", "accuracy": 0.8, "tokens": 30.0}
+    savings = {"value": 0.64, "ci95": [0.6, 0.7]}
+    sentence = headline({"model": model, "token_savings": savings, "accuracy_change": change})
+    assert sentence.startswith("grpo uses 64.0 % fewer tokens")
+    assert said in sentence
+
+
+def test_the_terminal_table_fits_80_columns_whole(tmp_path: Path) -> None:
+    console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(terminal_table(write_report(evaluated(tmp_path))))
+    text = console.export_text()
+    assert "…" not in text
+    assert all(name in text for name in ("baseline", "grpo", "run 2", "other", "acc. change", "41.8 %"))

@@ -1,0 +1,85 @@
+import json
+import logging
+import os
+from pathlib import Path
+
+import pytest
+
+from concise_rl.evaluate.files import write_atomically
+from concise_rl.evaluate.samples import append_samples, cut_torn_line, read_samples
+from tests.concise_rl.evaluate.fabric import sample
+
+
+def test_samples_come_back_as_they_were_written(tmp_path: Path) -> None:
+    samples = [
+        sample(0, 0, text='two\nlines \u2028 and "quotes"'),
+        sample(0, 1, correct=None, difficulty=3, oracle_length=9),
+    ]
+    append_samples(tmp_path / "a.jsonl", samples)
+    assert list(read_samples(tmp_path / "a.jsonl")) == samples
+
+
+def test_no_file_holds_no_samples(tmp_path: Path) -> None:
+    assert list(read_samples(tmp_path / "a.jsonl")) == []
+
+
+def test_a_torn_last_line_is_passed_over_and_cut_off(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "a.jsonl"
+    append_samples(path, [sample(0, 0), sample(0, 1)])
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-40])
+    assert [s.sample for s in read_samples(path)] == [0]
+    with caplog.at_level(logging.WARNING):
+        cut_torn_line(path)
+    assert path.read_bytes() == whole[: whole.index(b"\n") + 1]
+    assert str(path) in caplog.text
+
+
+def test_cutting_leaves_a_complete_file_alone(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    append_samples(path, [sample(0, 0)])
+    whole = path.read_bytes()
+    cut_torn_line(path)
+    assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("length", "20"), ("length", 19), ("correct", 2), ("stop_reason", "bored"), ("answer", None), ("surplus", 1)],
+)
+def test_a_corrupt_line_is_named_by_file_line_and_field(tmp_path: Path, field: str, value: object) -> None:
+    path = tmp_path / "a.jsonl"
+    append_samples(path, [sample(0, 0), sample(0, 1), sample(0, 2)])
+    lines = path.read_text().splitlines()
+    lines[1] = json.dumps(json.loads(lines[1]) | {field: value})
+    path.write_text("\n".join(lines) + "\n")
+    with pytest.raises(ValueError, match=rf"a\.jsonl, line 2: .*{field}"):
+        list(read_samples(path))
+
+
+def test_a_line_of_garbage_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    append_samples(path, [sample(0, 0)])
+    path.write_bytes(path.read_bytes() + b"\x00\x00\n")
+    with pytest.raises(ValueError, match=r"a\.jsonl, line 2: line: Invalid JSON"):
+        list(read_samples(path))
+
+
+def test_a_sample_written_twice_is_refused_rather_than_counted_twice(tmp_path: Path) -> None:
+    append_samples(tmp_path / "a.jsonl", [sample(0, 0), sample(1, 0), sample(0, 0)])
+    with pytest.raises(ValueError, match=r"line 3: problem 0, sample 0 is in line 1 too"):
+        list(read_samples(tmp_path / "a.jsonl"))
+
+
+def test_a_full_disk_leaves_the_previous_file_and_no_leftovers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "report.json"
+    write_atomically(path, "before")
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_atomically(path, "after")
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,103 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from concise_rl.evaluate.spec import (
+    EvalSpec,
+    Manifest,
+    Measurement,
+    ModelRun,
+    claim_folder,
+    fingerprint,
+    model_runs,
+    read_manifest,
+)
+
+
+def manifest(models: tuple[ModelRun, ...] = (ModelRun(label="a", model="runs/a"),), **measurement: Any) -> Manifest:
+    return Manifest(
+        measurement=Measurement(task="tiny:sums", **measurement),
+        models=models,
+        baseline=ModelRun(label="baseline", model="tiny:base"),
+        num_problems=4,
+        num_dropped=0,
+        versions={"torch": "2.13.0"},
+    )
+
+
+def test_the_same_measurement_may_go_on_in_its_folder(tmp_path: Path) -> None:
+    claim_folder(tmp_path, manifest())
+    assert claim_folder(tmp_path, manifest()) == manifest() == read_manifest(tmp_path)
+
+
+def test_another_measurement_is_refused_naming_each_differing_field(tmp_path: Path) -> None:
+    claim_folder(tmp_path, manifest())
+    before = (tmp_path / "eval.json").read_bytes()
+    with pytest.raises(ValueError, match=r"temperature: 1\.0 there, 0\.6 now; seed: 0 there, 3 now"):
+        claim_folder(tmp_path, manifest(temperature=0.6, seed=3))
+    assert (tmp_path / "eval.json").read_bytes() == before
+
+
+def test_a_model_trained_again_in_the_same_place_is_refused(tmp_path: Path) -> None:
+    claim_folder(tmp_path, manifest((ModelRun(label="a", model="runs/a", fingerprint="old"),)))
+    with pytest.raises(ValueError, match=r"a\.0: runs/a@old there, runs/a@new now"):
+        claim_folder(tmp_path, manifest((ModelRun(label="a", model="runs/a", fingerprint="new"),)))
+
+
+def test_another_model_is_added_behind_those_there(tmp_path: Path) -> None:
+    claim_folder(tmp_path, manifest())
+    both = claim_folder(tmp_path, manifest((ModelRun(label="b", model="runs/b"),)))
+    assert [run.label for run in both.runs] == ["baseline", "a", "b"]
+
+
+def test_overwriting_deletes_samples_and_reports_but_not_a_run_that_shares_the_folder(tmp_path: Path) -> None:
+    claim_folder(tmp_path, manifest())
+    for name in ("samples/a.0.jsonl", "report.json", "plots/x.png", "checkpoint-5/model.safetensors"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    claim_folder(tmp_path, manifest(seed=1), overwrite=True)
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {"eval.json", "checkpoint-5/model.safetensors"}
+
+
+def test_samples_without_their_record_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "samples").mkdir()
+    with pytest.raises(ValueError, match=r"without its eval\.json"):
+        claim_folder(tmp_path, manifest())
+
+
+def test_a_folder_without_an_evaluation_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"holds no eval\.json"):
+        read_manifest(tmp_path)
+
+
+def test_a_broken_record_is_named_with_its_field(tmp_path: Path) -> None:
+    (tmp_path / "eval.json").write_text('{"measurement": {"task": 3}}')
+    with pytest.raises(ValueError, match=r"eval\.json cannot be read \(.*measurement\.task"):
+        read_manifest(tmp_path)
+
+
+def test_a_fingerprint_follows_the_weights_and_not_the_place(tmp_path: Path) -> None:
+    for name, weights in (("one", b"1"), ("same", b"1"), ("other", b"2")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").write_bytes(weights)
+        (tmp_path / name / "trainer_state.json").write_text(name)
+    one, same, other = (fingerprint(str(tmp_path / name)) for name in ("one", "same", "other"))
+    assert one == same != other
+
+
+def test_a_model_that_is_not_there_is_an_error_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="No model at"):
+        model_runs([("a", str(tmp_path / "nowhere"))])
+
+
+def test_several_greedy_samples_are_refused() -> None:
+    with pytest.raises(ValueError, match="temperature 0"):
+        Measurement(task="t", temperature=0, samples=2)
+
+
+def test_the_label_of_the_baseline_is_its_own() -> None:
+    run = ModelRun(label="baseline", model="m")
+    with pytest.raises(ValueError, match="baseline's own"):
+        EvalSpec(measurement=Measurement(task="t"), models=(run,), baseline=run)
