@@ -159,7 +159,7 @@ def keep_verifiable(rows: datasets.Dataset, pool: VerifierPool) -> tuple[dataset
 def to_messages(
     rows: datasets.Dataset, prompt_template: str | None = None, system_prompt: str | None = None
 ) -> datasets.Dataset:
-    """Turn the text prompts into conversations, as TRL and chat templates take them.
+    """Turn the text prompts into conversations, as TRL and chat templates take them; the text stays in `problem`.
 
     Args:
         rows: with text prompts.
@@ -177,4 +177,4 @@ def to_messages(
     conversations = [
         [*opening, {"role": "user", "content": template.replace("{prompt}", text)}] for text in rows["prompt"]
     ]
-    return rows.remove_columns("prompt").add_column("prompt", conversations)
+    return rows.rename_column("prompt", "problem").add_column("prompt", conversations)

@@ -18,5 +18,6 @@ def verify(response: str, row: Mapping[str, Any]) -> bool:
         KeyError: when the row lacks `metadata`, the JSON that `load_rows` writes, with its `source_dataset`.
     """
     metadata = json.loads(row["metadata"])
-    entry = {"question": row["prompt"], "answer": row["answer"], "metadata": metadata}
+    # In training, `prompt` is the conversation and `problem` its text.
+    entry = {"question": row.get("problem", row.get("prompt")), "answer": row["answer"], "metadata": metadata}
     return _scorer(metadata["source_dataset"])(response.strip(), entry) >= 1.0

@@ -1,0 +1,100 @@
+"""What a person sees of a run: a progress bar that fits a line, a file of metrics, and loud warnings."""
+
+import json
+import logging
+import math
+from pathlib import Path
+from typing import Any, ClassVar
+
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_callback import ProgressCallback
+
+logger = logging.getLogger(__name__)
+
+
+class ProgressBar(ProgressCallback):
+    """The training bar with accuracy, tokens and loss beside it, in place of a line of sixty numbers for each step."""
+
+    SHOWN: ClassVar[dict[str, str]] = {
+        "accuracy": "rewards/correct/mean",
+        "tokens": "completions/mean_length",
+        "loss": "loss",
+    }
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any
+    ) -> None:
+        """Show the latest values."""
+        if state.is_world_process_zero and self.training_bar is not None and logs:
+            shown = {name: f"{logs[key]:.3g}" for name, key in self.SHOWN.items() if isinstance(logs.get(key), float)}
+            self.training_bar.set_postfix(shown)
+
+
+def use_progress_bar(trainer: Trainer) -> None:
+    """Put `ProgressBar` where the trainer has transformers' own; leave a trainer without one (disable_tqdm) alone."""
+    if trainer.pop_callback(ProgressCallback):
+        trainer.add_callback(ProgressBar())
+
+
+class MetricsFile(TrainerCallback):
+    """Every logged step as a line of `metrics.jsonl` in the output folder, whatever else it is reported to."""
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any
+    ) -> None:
+        """Append the step. A full disk costs the line, with a warning, not the run."""
+        if not state.is_world_process_zero:
+            return
+        try:
+            with open(Path(args.output_dir) / "metrics.jsonl", "a") as file:
+                file.write(json.dumps({"step": state.global_step, **(logs or {})}) + "\n")
+        except OSError as error:
+            logger.warning("Could not write metrics of step %d: %s", state.global_step, error)
+
+
+class Watchdog(TrainerCallback):
+    """Says aloud what otherwise wastes hours: a cap that cuts most rollouts, groups without a signal, broken
+    gradients."""
+
+    def __init__(self, truncation_warning: float, no_signal_patience: int) -> None:
+        """
+        Args:
+            truncation_warning: share of rollouts at the cap from which to warn.
+            no_signal_patience: logged steps in a row without any signal after which to warn.
+        """
+        self.truncation_warning, self.no_signal_patience = truncation_warning, no_signal_patience
+        self.silent_steps = 0
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any
+    ) -> None:
+        """Look at one logged step.
+
+        Raises:
+            RuntimeError: when the gradient is not finite.
+        """
+        logs = logs or {}
+        if not math.isfinite(logs.get("grad_norm", 0.0)):
+            raise RuntimeError(f"The gradient norm is {logs['grad_norm']} at step {state.global_step}.")
+        self._check_truncation(
+            logs.get("stop/length", 0.0), state.global_step, getattr(args, "max_completion_length", None)
+        )
+        self._check_signal(logs.get("groups/no_signal", 0.0), state.global_step)
+
+    def _check_truncation(self, share: float, step: int, cap: int | None) -> None:
+        if share > self.truncation_warning:
+            logger.warning(
+                "Step %d: %.0f %% of the rollouts were cut at max_completion_length=%s and count as wrong. "
+                "Raise it, unless the cap is meant to be the compressor.",
+                *(step, 100 * share, cap),
+            )
+
+    def _check_signal(self, share: float, step: int) -> None:
+        self.silent_steps = self.silent_steps + 1 if share == 1.0 else 0
+        if self.silent_steps and self.silent_steps % self.no_signal_patience == 0:
+            logger.warning(
+                "Step %d: no group has had a signal for %d logged steps, so nothing is learnt. Are the problems too "
+                "hard or too easy, the answers not parsed, the completions cut? metrics.jsonl has groups/all_wrong, "
+                "groups/all_correct and stop/length.",
+                *(step, self.silent_steps),
+            )

@@ -1,0 +1,72 @@
+"""Checking a recipe without training: everything that can be known to fail before the first step."""
+
+from pathlib import Path
+
+from rich.console import Console
+from transformers import AutoTokenizer
+
+from concise_rl.config import ConciseConfig
+from concise_rl.data import load_rows
+from concise_rl.recipe import Recipe, parse_recipe
+from concise_rl.tiny import resolve_model
+from concise_rl.trace import Delimiters
+from concise_rl.verifiers import find_verifier
+
+
+def check_objective(config: ConciseConfig) -> list[str]:
+    """Build the objective and look the verifier up. Returns what to print.
+
+    Raises:
+        ValueError: as `build_objective`, `check_compatible` and `find_verifier` do.
+    """
+    from concise_rl.objective import build_objective
+    from concise_rl.trainer import check_compatible
+
+    objective = build_objective(config.objective, config.objective_options, config.scale_rewards)
+    check_compatible(objective, config)
+    find_verifier(config.verifier)
+    options = ", ".join(f"{key}={value}" for key, value in objective.model_dump().items())
+    prompts = config.generation_batch_size // config.num_generations
+    return [
+        f"objective  {config.objective} ({options})",
+        f"rollouts   {prompts} prompts x {config.num_generations}, at most {config.max_completion_length} tokens each",
+        f"verifier   {config.verifier}",
+    ]
+
+
+def check_model(recipe: Recipe) -> list[str]:
+    """Find the model; where its tokenizer is on this machine, encode the think delimiter."""
+    name = recipe.model.model_name_or_path
+    path = resolve_model(name)
+    if not Path(path).is_dir():
+        return [f"model      {name} (hub id, not looked up)"]
+    if recipe.stage == "rl":
+        tokenizer = AutoTokenizer.from_pretrained(path)
+        Delimiters.of(tokenizer, [tokenizer.eos_token_id], recipe.training.think_end)
+    return [f"model      {name}"]
+
+
+def check_data(recipe: Recipe) -> list[str]:
+    """Load the first rows, where the data set needs no hub."""
+    data = recipe.data
+    on_hub = not data.dataset.startswith(("tiny:", "reasoning_gym:")) and not Path(data.dataset).exists()
+    if on_hub and not data.dataset.endswith((".json", ".jsonl", ".parquet")):
+        return [f"data       {data.dataset} (hub id, not looked up)"]
+    columns = {"prompt_column": data.prompt_column, "answer_column": data.answer_column}
+    rows = load_rows(data.dataset, split=data.dataset_split, num_rows=data.num_rows, **columns)
+    return [f"data       {data.dataset}: {len(rows)} rows"]
+
+
+def check_recipe(path: str, overrides: list[str]) -> None:
+    """Check a recipe and print what it would do.
+
+    Raises:
+        ValueError: saying what is wrong and what to do about it.
+    """
+    recipe = parse_recipe(path, overrides)
+    lines = [*check_model(recipe), *check_data(recipe)]
+    if recipe.stage == "rl":
+        lines += check_objective(recipe.training)
+    console = Console(highlight=False)
+    console.print("\n".join(lines), markup=False)
+    console.print(f"{path} is fine.")

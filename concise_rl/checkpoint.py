@@ -1,0 +1,38 @@
+"""Which checkpoint can be resumed from.
+
+transformers writes a checkpoint in place and resumes from the highest number, complete or not. Here a marker is
+written last, and only a folder that holds it counts.
+"""
+
+import logging
+import os
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+MARKER = "COMPLETE"
+
+
+def write_durably(path: Path, text: str) -> None:
+    """Write a file whole or not at all: beside, flushed to disk, renamed."""
+    beside = path.with_name(f".{path.name}.partial")
+    with open(beside, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(beside, path)
+
+
+def mark_complete(output_dir: str | Path, step: int) -> None:
+    """Mark the checkpoint of `step` as complete. Call when everything else of it is written."""
+    write_durably(Path(output_dir) / f"checkpoint-{step}" / MARKER, f"{step}\n")
+
+
+def last_complete(output_dir: str | Path) -> Path | None:
+    """The newest complete checkpoint of a run, or None. Torn ones that are newer are named in a warning."""
+    found = [p for p in Path(output_dir).glob("checkpoint-*") if p.name.rpartition("-")[2].isdigit()]
+    for path in sorted(found, key=lambda p: int(p.name.rpartition("-")[2]), reverse=True):
+        if (path / MARKER).is_file():
+            return path
+        logger.warning("%s is incomplete (the run was stopped while writing it): passed over.", path)
+    return None

@@ -1,0 +1,82 @@
+"""The command `concise-rl`. Each subcommand imports what it needs when it runs, so that help is instant."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+
+from concise_rl.evaluate.cli import add_eval_arguments, add_report_arguments, run_eval, run_report
+
+Command = Callable[[argparse.Namespace], None]
+
+
+def run_train(args: argparse.Namespace) -> None:
+    """Train by a recipe, in this process. For several processes: accelerate launch -m concise_rl.train."""
+    from concise_rl.recipe import parse_recipe
+    from concise_rl.train import run
+
+    run(parse_recipe(args.recipe, args.overrides))
+
+
+def run_check(args: argparse.Namespace) -> None:
+    """Say whether a recipe would start, and what it would do."""
+    from concise_rl.check import check_recipe
+
+    check_recipe(args.recipe, args.overrides)
+
+
+def run_methods(args: argparse.Namespace) -> None:
+    """Print the table of methods, or one method with its options."""
+    from concise_rl.methods import print_methods
+
+    print_methods(args.name)
+
+
+def _add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", metavar="RECIPE", help="YAML file of settings")
+    parser.add_argument(
+        "overrides",
+        nargs=argparse.REMAINDER,
+        metavar="--key value",
+        help="settings laid over the recipe, e.g. --learning_rate 2e-6 --objective_options.alpha 0.4",
+    )
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all subcommands."""
+    parser = argparse.ArgumentParser(
+        prog="concise-rl", description="Teach reasoning models to stop when they have enough."
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    table: list[tuple[str, str, Callable[[argparse.ArgumentParser], None], Command]] = [
+        ("train", "train a model by a recipe", _add_recipe_arguments, run_train),
+        ("eval", "sample models and a baseline on a task, report the tokens saved", add_eval_arguments, run_eval),
+        ("report", "write the report again from the samples of an evaluation", add_report_arguments, run_report),
+        ("methods", "list the methods, what they need and their options", _add_methods_arguments, run_methods),
+        ("check", "check a recipe without training", _add_recipe_arguments, run_check),
+    ]
+    for name, text, add_arguments, command in table:
+        sub = commands.add_parser(
+            name, help=text, description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        )
+        add_arguments(sub)
+        sub.set_defaults(command=command)
+    return parser
+
+
+def _add_methods_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", nargs="?", default=None, help="show this method's options in full")
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Entry point. What is wrong with the input is said in a line, not a traceback."""
+    args = build_parser().parse_args(argv)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        args.command(args)
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

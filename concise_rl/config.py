@@ -1,0 +1,60 @@
+"""The trainer's configuration: TRL's `GRPOConfig` and what this project adds to it."""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from trl import GRPOConfig
+
+
+@dataclass
+class ConciseConfig(GRPOConfig):
+    """Everything `trl.GRPOConfig` has, and the fields below. `scale_rewards` is handed on to the objective."""
+
+    # TRL parses these from JSON when they come from the command line.
+    _VALID_DICT_FIELDS: ClassVar[list[str]] = [*GRPOConfig._VALID_DICT_FIELDS, "objective_options"]
+
+    objective: str = field(
+        default="grpo",
+        metadata={
+            "help": "The method: a name that `concise-rl methods` lists, or the dotted path of an Objective class."
+        },
+    )
+    objective_options: dict[str, Any] | str | None = field(
+        default=None,
+        metadata={
+            "help": "The method's options, see `concise-rl methods`. On the command line: --objective_options.alpha 0.4"
+        },
+    )
+    think_end: str | None = field(
+        default="</think>",
+        metadata={
+            "help": "Text that closes the thinking; the answer is what follows it. null: the model does not think."
+        },
+    )
+    verifier: str = field(
+        default="math",
+        metadata={"help": "Who judges answers: math, reasoning_gym, choice, exact, or a function's dotted path."},
+    )
+    verifier_workers: int = field(default=2, metadata={"help": "Processes that judge answers, on each rank."})
+    verifier_timeout: float = field(
+        default=10.0, metadata={"help": "Seconds for one answer. Then its worker is killed and the verdict is None."}
+    )
+    verifier_memory_mb: int = field(default=2048, metadata={"help": "Memory limit of a verifier process, in MiB."})
+    truncation_warning: float = field(
+        default=0.5, metadata={"help": "Warn when more than this share of the rollouts ends at max_completion_length."}
+    )
+    no_signal_patience: int = field(
+        default=10, metadata={"help": "Warn when no group has had a signal for this many logged steps in a row."}
+    )
+    # A hidden NaN is a run that trains on nothing for hours.
+    logging_nan_inf_filter: bool = field(
+        default=False, metadata={"help": "Whether to hide non-finite losses in the log. They stop the run anyway."}
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.objective_options = self.objective_options or {}
+        if not 0 < self.verifier_timeout < float("inf"):
+            raise ValueError(f"verifier_timeout is a positive number of seconds, not {self.verifier_timeout}.")
+        if self.verifier_workers < 1:
+            raise ValueError(f"verifier_workers is at least 1, not {self.verifier_workers}.")

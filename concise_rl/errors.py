@@ -1,0 +1,35 @@
+"""Names that users give: what to say about one that nobody knows, and how to find what a dotted path names."""
+
+import difflib
+import importlib
+from collections.abc import Iterable
+from typing import Any
+
+
+def unknown(kind: str, name: str, valid: Iterable[str]) -> ValueError:
+    """The error for a misspelt name: it gives the nearest valid one where there is one, and else the valid ones.
+
+    Args:
+        kind: what was named, as the message begins: `verifier`, `option of chain_sum`.
+        name: as it was given.
+        valid: every name that would have been right.
+    """
+    valid = sorted(valid)
+    near = difflib.get_close_matches(name, valid, n=1)
+    listed = ", ".join(valid[:20]) + (f" and {len(valid) - 20} more" if len(valid) > 20 else "")
+    hint = f"Did you mean {near[0]!r}?" if near else f"Valid: {listed or 'none'}."
+    return ValueError(f"Unknown {kind} {name!r}. {hint}")
+
+
+def import_dotted(path: str, kind: str) -> Any:
+    """The object at a dotted path `package.module.Name`.
+
+    Raises:
+        ValueError: when the module has no such name.
+        ModuleNotFoundError: when there is no such module.
+    """
+    module_name, _, attribute = path.rpartition(".")
+    module = importlib.import_module(module_name)
+    if not hasattr(module, attribute):
+        raise unknown(f"{kind} in module {module_name}:", attribute, (n for n in vars(module) if not n.startswith("_")))
+    return getattr(module, attribute)

@@ -1,0 +1,177 @@
+"""What a method is: an `Objective` turns a batch of judged rollouts into advantages.
+
+Axis letters in tensor names: P prompts, G members of a group, B = P * G completions, T completion tokens.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from torch import Tensor
+from trl.trainer.utils import nanstd
+
+from concise_rl.errors import import_dotted, unknown
+
+ScaleRewards = Literal["group", "batch", "none"]
+
+
+@dataclass(frozen=True)
+class RolloutBatch:
+    """Judged rollouts of one generation batch, gathered over all ranks. The members of a group stand together.
+
+    Attributes:
+        correct: (B,) float; the verifier's verdict 1 or 0, NaN where it could not judge. Never shaped.
+        length: (B,) int; tokens of the completion, EOS included.
+        think_length: (B,) int; tokens before the closing think delimiter.
+        finished: (B,) bool; ended by an EOS, not by a cap.
+        stop_reason: (B,) int; `StopReason`.
+        num_generations: G.
+        max_length: cap on completion tokens.
+        step: optimizer steps done so far.
+    """
+
+    correct: Tensor
+    length: Tensor
+    think_length: Tensor
+    finished: Tensor
+    stop_reason: Tensor
+    num_generations: int
+    max_length: int
+    step: int
+
+    def __post_init__(self) -> None:
+        shapes = {t.shape for t in (self.correct, self.length, self.think_length, self.finished, self.stop_reason)}
+        assert len(shapes) == 1, f"the columns of a batch are aligned, got {shapes}"
+        assert len(self.correct) % self.num_generations == 0, "a batch is made of whole groups"
+
+    @property
+    def earned(self) -> Tensor:
+        """(B,) `correct`, but 0 for unfinished rollouts: what a method pays for unless it says otherwise."""
+        return torch.where(self.finished, self.correct, torch.zeros_like(self.correct))
+
+    def grouped(self, values_B: Tensor) -> Tensor:
+        """(B,) as (P, G)."""
+        return values_B.view(-1, self.num_generations)
+
+
+def group_advantages(rewards_PG: Tensor, scale: ScaleRewards = "group", eps: float = 1e-4) -> Tensor:
+    """Rewards minus their group's mean, over a standard deviation (unbiased): TRL's operations in TRL's order.
+
+    A group whose rewards are all equal gets exactly 0, where rounding would leave noise that `eps` does not tame.
+    Rewards that are NaN (could not be judged) stay out of the statistics and get 0.
+
+    Args:
+        rewards_PG: (P, G).
+        scale: whose standard deviation divides: the group's, the batch's, or none.
+        eps: added to it. TRL has 1e-4; published codes mostly 1e-6.
+
+    Returns:
+        (P, G) advantages, finite.
+    """
+    centred_PG = rewards_PG - torch.nanmean(rewards_PG, dim=1, keepdim=True)
+    if scale == "group":
+        centred_PG = centred_PG / (_std(rewards_PG, dim=1) + eps)
+    elif scale == "batch":
+        centred_PG = centred_PG / (_std(rewards_PG.flatten(), dim=0) + eps)
+    flat_P = ~has_signal(rewards_PG)
+    return torch.nan_to_num(centred_PG, nan=0.0).masked_fill(flat_P[:, None], 0.0)
+
+
+def _std(rewards: Tensor, dim: int) -> Tensor:
+    return nanstd(rewards, dim=dim, keepdim=True) if rewards.size(dim) > 1 else torch.zeros_like(rewards)
+
+
+def has_signal(rewards_PG: Tensor) -> Tensor:
+    """(P,) whether a group's rewards differ at all. Exact: a standard deviation near 0 would need a threshold."""
+    high_P = rewards_PG.nan_to_num(nan=-torch.inf).amax(dim=1)
+    low_P = rewards_PG.nan_to_num(nan=torch.inf).amin(dim=1)
+    return high_P > low_P
+
+
+class Objective(BaseModel, ABC):
+    """A method. Its options are its fields: typed, bounded, documented by the string under each.
+
+    Class attributes say what it is:
+        paper: where it is published.
+        scope: what the credit of one rollout may depend on: itself, its group, the batch, or the run so far.
+        pays_wrong: whether its published form gives wrong rollouts credit by their length.
+        token_level: whether advantages are (B, T).
+        needs: what must be set up for it beyond plain sampling, in words.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    paper: ClassVar[str]
+    scope: ClassVar[Literal["rollout", "group", "batch", "run"]]
+    pays_wrong: ClassVar[bool] = False
+    token_level: ClassVar[bool] = False
+    needs: ClassVar[str] = "nothing"
+
+    @abstractmethod
+    def advantages(self, batch: RolloutBatch) -> Tensor:
+        """(B,) or (B, T) advantages for the whole batch, finite everywhere, on padding too."""
+
+    def metrics(self, batch: RolloutBatch) -> dict[str, float]:
+        """What to log beside the usual; the name of the method is put in front of each key."""
+        return {}
+
+
+class SequenceReward(Objective):
+    """A method that is a reward for each rollout, and TRL's normalisation of it within the group."""
+
+    scale_rewards: ScaleRewards = "group"
+    """What the group-centred rewards are divided by; the trainer's `scale_rewards` unless given here. With `group`, a
+    length difference in a group without errors weighs as much as right against wrong, whatever its coefficient."""
+
+    @abstractmethod
+    def rewards(self, batch: RolloutBatch) -> Tensor:
+        """(B,) rewards; NaN where the verifier could not judge."""
+
+    def advantages(self, batch: RolloutBatch) -> Tensor:
+        """(B,) group-relative advantages of `rewards`."""
+        return group_advantages(batch.grouped(self.rewards(batch)), self.scale_rewards).flatten()
+
+
+def objective_class(name: str) -> type[Objective]:
+    """The class called `name`: a key of `reward.OBJECTIVES`, or the dotted path of a class of the user's own.
+
+    Raises:
+        ValueError: for an unknown name, naming the nearest, or when the path is not that of an `Objective`.
+    """
+    from reward import OBJECTIVES
+
+    if "." not in name:
+        if name not in OBJECTIVES:
+            raise unknown("objective", name, OBJECTIVES)
+        return OBJECTIVES[name]
+    found = import_dotted(name, "objective")
+    if not (isinstance(found, type) and issubclass(found, Objective)):
+        raise ValueError(f"{name} is not an objective: derive the class from concise_rl.objective.Objective.")
+    return found
+
+
+def build_objective(name: str, options: dict[str, Any] | None = None, scale_rewards: str = "group") -> Objective:
+    """Build the objective a recipe names.
+
+    Args:
+        name: see `objective_class`.
+        options: its options, as the recipe's `objective_options` gives them.
+        scale_rewards: for a method that leaves the normalisation open and whose options do not state it.
+
+    Raises:
+        ValueError: for an unknown name or option (naming the nearest), or a value out of bounds.
+    """
+    cls = objective_class(name)
+    options = dict(options or {})
+    for option in options:
+        if option not in cls.model_fields:
+            raise unknown(f"option of objective {name!r}:", option, cls.model_fields)
+    if issubclass(cls, SequenceReward):
+        options.setdefault("scale_rewards", scale_rewards)
+    try:
+        return cls(**options)
+    except ValidationError as error:
+        listed = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}, got {e['input']!r}" for e in error.errors())
+        raise ValueError(f"Options of objective {name!r}: {listed}.") from None

@@ -1,0 +1,1 @@
+"""Rollouts: the engine seam and the plans that speak to it."""

@@ -1,0 +1,42 @@
+"""Supervised fine-tuning by a recipe (`stage: sft`): what makes the embedded reasoner, and any cold start."""
+
+from datasets import Dataset
+from transformers import set_seed
+from trl import SFTTrainer, get_peft_config
+
+from concise_rl.callbacks import MetricsFile, use_progress_bar
+from concise_rl.data import load_rows, to_messages
+from concise_rl.recipe import Recipe
+from concise_rl.tiny import resolve_model
+
+
+def load_demonstrations(recipe: Recipe) -> Dataset:
+    """Rows whose answer is a whole completion, in TRL's conversational prompt-completion form."""
+    data = recipe.data
+    rows = load_rows(
+        data.dataset,
+        split=data.dataset_split,
+        num_rows=data.num_rows,
+        seed=recipe.training.seed,
+        prompt_column=data.prompt_column,
+        answer_column=data.answer_column,
+    )
+    completions = [[{"role": "assistant", "content": answer}] for answer in rows["answer"]]
+    prompts = to_messages(rows, data.prompt_template, data.system_prompt)["prompt"]
+    return Dataset.from_dict({"prompt": list(prompts), "completion": completions})
+
+
+def train_sft(recipe: Recipe) -> None:
+    """TRL's `SFTTrainer` on the recipe's demonstrations."""
+    from concise_rl.train import finish_training
+
+    set_seed(recipe.training.seed)
+    trainer = SFTTrainer(
+        model=resolve_model(recipe.model.model_name_or_path),
+        args=recipe.training,
+        train_dataset=load_demonstrations(recipe),
+        peft_config=get_peft_config(recipe.model),
+        callbacks=[MetricsFile()],
+    )
+    use_progress_bar(trainer)
+    finish_training(trainer, recipe.training.output_dir)

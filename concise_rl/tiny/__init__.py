@@ -1,0 +1,109 @@
+"""The embedded reasoner, so that everything here can be tried for real on a laptop.
+
+Names: `tiny:base` (the reasoner that overthinks; its weights ship with the package) and `tiny:untrained` (the same
+architecture with random weights, where its recipe `recipes/tiny/sft.yaml` starts). Task: `tiny:sums`.
+"""
+
+import difflib
+import hashlib
+import itertools
+import json
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+WEIGHTS = Path(__file__).parent / "weights"
+MODELS = ("tiny:base", "tiny:untrained")
+TASK = {"min_terms": 3, "max_terms": 6, "min_digits": 1, "max_digits": 1}
+
+
+def resolve_model(name: str) -> str:
+    """Where `from_pretrained` finds the model called `name`; hub ids come back as they are.
+
+    Raises:
+        ValueError: for an unknown `tiny:` name, and for a path that is not there.
+    """
+    if name.startswith("tiny:"):
+        return str(_resolve_tiny(name))
+    looks_like_path = name.startswith((".", "/", "~")) or name.count("/") != 1
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return str(path)
+    if looks_like_path or path.parent.is_dir():
+        raise ValueError(
+            f"No model at {name!r}: give a folder that holds config.json, a hub id (org/name) or tiny:base."
+        )
+    return name
+
+
+def _resolve_tiny(name: str) -> Path:
+    if name not in MODELS:
+        nearest = difflib.get_close_matches(name, MODELS, n=1, cutoff=0.0)[0]
+        raise ValueError(f"No embedded reasoner {name!r}; the nearest is {nearest!r} (there are {', '.join(MODELS)}).")
+    if name == "tiny:base":
+        return WEIGHTS / "base"
+    from concise_rl.tiny.model import write_untrained
+
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    return write_untrained(cache / "concise_rl" / "tiny-untrained")
+
+
+def _is_test(expression: str) -> bool:
+    """One expression in eight is held out for testing, whatever the seed."""
+    return hashlib.sha256(expression.encode()).digest()[0] % 8 == 0
+
+
+def generate_problems(split: str, seed: int) -> Iterator[dict[str, Any]]:
+    """Endless problems of reasoning-gym's `chain_sum`: sums and differences of 3 to 6 single digits.
+
+    Each row has `prompt`, `answer`, `metadata` (reasoning-gym's, for its scorer), `difficulty` (number of terms) and
+    `oracle_completion` (the shortest sufficient completion). No expression of the test split is in the train split.
+    """
+    import reasoning_gym
+
+    from concise_rl.tiny.traces import shortest_completion
+
+    if split not in ("train", "test"):
+        raise ValueError(f"tiny:sums has the splits train and test, not {split!r}.")
+    # chain_sum draws row i from seed + i, so neighbouring seeds would share their problems.
+    stream = reasoning_gym.create_dataset("chain_sum", size=10**9, seed=random.Random(seed).getrandbits(40), **TASK)
+    for index in itertools.count():
+        row = stream[index]
+        expression = row["metadata"]["expression"]
+        if _is_test(expression) == (split == "test"):
+            yield {
+                "prompt": row["question"],
+                "answer": row["answer"],
+                "metadata": json.dumps(row["metadata"]),
+                "difficulty": row["metadata"]["num_terms"],
+                "oracle_completion": shortest_completion(expression),
+            }
+
+
+def load_problems(split: str = "train", num_rows: int | None = None, seed: int = 0) -> list[dict[str, Any]]:
+    """The first `num_rows` (4,096 unless told) different problems of a split, see `generate_problems`."""
+    rows: dict[str, dict[str, Any]] = {}
+    for row in generate_problems(split, seed):
+        rows.setdefault(row["prompt"], row)
+        if len(rows) == (num_rows or 4096):
+            return list(rows.values())
+    raise AssertionError("the stream of problems is endless")
+
+
+def load_traces(num_rows: int | None = None, seed: int = 0, direct: float = 0.6) -> list[dict[str, Any]]:
+    """Demonstrations for `recipes/tiny/sft.yaml`: rows of `prompt` and `answer`, the answer being a whole completion.
+
+    The first `direct` share shows one pass only. Those are short, so the sums are learnt at a fraction of the tokens;
+    the rest shows the habit of overthinking. Take the rows in order.
+    """
+    from concise_rl.tiny.traces import DIRECT, Habits, overthinking_completion
+
+    rng, count = random.Random(seed), num_rows or 4096
+    rows = []
+    for i, row in enumerate(itertools.islice(generate_problems("train", seed), count)):
+        habits = DIRECT if i < direct * count else Habits()
+        expression = json.loads(row["metadata"])["expression"]
+        rows.append({"prompt": row["prompt"], "answer": overthinking_completion(expression, rng, habits)})
+    return rows

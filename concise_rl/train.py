@@ -1,0 +1,141 @@
+"""Train by a recipe: `concise-rl train RECIPE`, or `accelerate launch -m concise_rl.train --config RECIPE`."""
+
+import json
+import logging
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
+from datasets import Dataset
+from transformers import set_seed
+from trl import get_peft_config
+
+from concise_rl.checkpoint import MARKER, last_complete, write_durably
+from concise_rl.config import ConciseConfig
+from concise_rl.data import keep_verifiable, load_rows, to_messages
+from concise_rl.recipe import DataConfig, Recipe, parse_recipe
+from concise_rl.verify import VerifierPool
+
+logger = logging.getLogger(__name__)
+
+SETTINGS_FILE = "recipe.json"
+# What may differ between two starts of the same run.
+NOT_IDENTITY = {"output_dir", "overwrite", "report_to", "logging_steps", "disable_tqdm", "save_total_limit"}
+
+
+def identity(recipe: Recipe) -> dict[str, Any]:
+    """The settings that make a run what it is."""
+    return {key: value for key, value in recipe.settings.items() if key not in NOT_IDENTITY}
+
+
+def claim_output_dir(recipe: Recipe) -> None:
+    """Make the output folder this run's own, or find it so.
+
+    Raises:
+        ValueError: when it holds files of another run (naming the settings that differ) or of no run at all.
+    """
+    folder = Path(recipe.training.output_dir)
+    if recipe.data.overwrite and folder.exists():
+        logger.warning("Deleting %s: the recipe says overwrite.", folder)
+        shutil.rmtree(folder)
+    settings = folder / SETTINGS_FILE
+    if settings.is_file():
+        _refuse_if_different(folder, json.loads(settings.read_text()), identity(recipe))
+    elif folder.is_dir() and any(folder.iterdir()):
+        raise ValueError(f"{folder} is not empty and not a run's folder: give another output_dir, or --overwrite true.")
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_durably(settings, json.dumps(identity(recipe), indent=2) + "\n")
+
+
+def _refuse_if_different(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    differing = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
+    if differing:
+        listed = "; ".join(f"{key}: {before.get(key)!r} there, {now.get(key)!r} now" for key in differing)
+        raise ValueError(
+            f"{folder} holds another run ({listed}). Give another output_dir, or --overwrite true to delete it."
+        )
+
+
+def load_problems(data: DataConfig, config: ConciseConfig, pool: VerifierPool) -> Dataset:
+    """The training rows whose own answers the verifier accepts, as messages. Judged on one rank, the same on all."""
+    rows: list[Any] = [None]
+    if PartialState().is_main_process:
+        loaded = load_rows(
+            data.dataset,
+            split=data.dataset_split,
+            num_rows=data.num_rows,
+            seed=config.seed,
+            prompt_column=data.prompt_column,
+            answer_column=data.answer_column,
+        )
+        kept, dropped = keep_verifiable(loaded, pool)
+        print(f"{len(kept)} problems from {data.dataset}" + (f" ({dropped} dropped)" if dropped else ""))
+        rows = [to_messages(kept, data.prompt_template, data.system_prompt)]
+    return broadcast_object_list(rows)[0]
+
+
+def train_rl(recipe: Recipe) -> None:
+    """Reinforcement learning with the recipe's objective."""
+    from concise_rl.trainer import ConciseTrainer
+
+    config: ConciseConfig = recipe.training
+    set_seed(config.seed)
+    with VerifierPool(
+        config.verifier, config.verifier_workers, config.verifier_timeout, config.verifier_memory_mb
+    ) as pool:
+        trainer = ConciseTrainer(
+            model=recipe.model.model_name_or_path,
+            args=config,
+            train_dataset=load_problems(recipe.data, config, pool),
+            peft_config=get_peft_config(recipe.model),
+            verifier=pool,
+        )
+        finish_training(trainer, config.output_dir)
+
+
+def finish_training(trainer: Any, output_dir: str) -> None:
+    """Train from the last complete checkpoint, if any, and write the model; the marker comes last."""
+    checkpoint = last_complete(output_dir)
+    if checkpoint:
+        print(f"Resuming from {checkpoint}")
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    trainer.save_model(output_dir)
+    trainer.save_state()
+    if trainer.accelerator.is_main_process:
+        write_durably(Path(output_dir) / MARKER, "the model in this folder is the trained one\n")
+        print(f"The trained model is in {output_dir}")
+
+
+def run(recipe: Recipe) -> None:
+    """Train by a parsed recipe. A run that is complete already is left as it is."""
+    from concise_rl.sft import train_sft
+
+    state = PartialState()
+    with state.main_process_first():
+        if state.is_main_process:
+            claim_output_dir(recipe)
+    if (Path(recipe.training.output_dir) / MARKER).is_file():
+        print(f"{recipe.training.output_dir} is trained already.")
+        return
+    {"rl": train_rl, "sft": train_sft}[recipe.stage](recipe)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Entry point: `--config RECIPE` and overrides. What is wrong with the input is said in a line, not a traceback."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if "--config" not in args[:-1]:
+            raise ValueError("Say which recipe to run: --config RECIPE.")
+        at = args.index("--config")
+        recipe = parse_recipe(args[at + 1], args[:at] + args[at + 2 :])
+        run(recipe)
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()
