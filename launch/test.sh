@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Everything that has to pass: installs into .venv, then lints, checks types and runs the tests, the slow ones last.
+#
+#   bash launch/test.sh                   # all of it
+#   bash launch/test.sh -m "not slow"     # arguments go to pytest
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+say() { echo "test: $*" >&2; }
+
+bash launch/setup.sh dev deepspeed
+export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false PATH="$PWD/.venv/bin:$PATH"
+say "ruff"
+ruff check .
+ruff format --check .
+say "ty"
+ty check
+say "pytest"
+pytest --durations=15 "$@"

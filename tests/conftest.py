@@ -1,0 +1,21 @@
+"""What every test runs under: no hub, one thread (sums in one order, and no fight over the cores), slow tests last."""
+
+import os
+
+# Before the first import of torch or transformers, which read them once. Processes that a test starts inherit them.
+os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", OMP_NUM_THREADS="1")
+
+import hypothesis
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+# No deadline: a busy machine is no failure. The same examples every time: what fails in one run fails in the next.
+hypothesis.settings.register_profile("concise_rl", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("concise_rl")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the slow tests last; the order stays otherwise."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)

@@ -1,0 +1,175 @@
+"""Compare this project's functions with recorded inputs and outputs of the published implementations.
+
+    python -m tests.goldens [DIR]
+
+Every JSON file in DIR (default: shared/goldens beside the checkout) holds the cases of one function: inputs, parameters
+and output. A file is compared when `COMPARISONS` has an entry of its name; the others are listed. Exits 1 when a
+difference exceeds a file's tolerance. To add a method, write the function that feeds it a case, and enter that there.
+"""
+
+import argparse
+import json
+import math
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from concise_rl.evaluate.statistics import aes
+from concise_rl.objective import group_advantages
+from reward.grpo_lambda import top_fraction_gate
+from reward.length_penalty import penalised_rewards
+
+Fields = dict[str, Any]
+Comparison = Callable[[Fields, Fields], Fields]
+"""From a case's inputs and parameters to the outputs that the case records, by the same names."""
+
+DEFAULT_DIR = Path(__file__).resolve().parents[2] / "shared" / "goldens"
+NO_EPS = 1e-300
+"""Stands in for no eps at all where a standard deviation may be 0: 0 / 1e-300 is 0, where 0 / 0 would be NaN."""
+
+
+def padded(groups: list[list[float]]) -> Tensor:
+    """Groups of any sizes as (P, G) float64. NaN fills them up: a member that could not be judged counts nowhere."""
+    columns = [torch.tensor(group, dtype=torch.float64) for group in groups]
+    return torch.nn.utils.rnn.pad_sequence(columns, batch_first=True, padding_value=torch.nan)
+
+
+def unpadded(values_PG: Tensor, groups: list[list[float]]) -> list[list[float]]:
+    """The members that `padded` was given, as lists."""
+    return [row[: len(group)].tolist() for row, group in zip(values_PG, groups, strict=True)]
+
+
+def leave_one_out(rewards_PG: Tensor) -> Tensor:
+    """RLOO, reward minus the mean of the others: the group-centred reward times G / (G - 1)."""
+    sizes_P1 = (~rewards_PG.isnan()).sum(dim=1, keepdim=True)
+    return group_advantages(rewards_PG, "none") * sizes_P1 / (sizes_P1 - 1).clamp(min=1)
+
+
+def grpo_lambda(inputs: Fields, params: Fields) -> Fields:
+    """The rank gate, the penalty inside it, and unbiased-std advantages."""
+    groups = [group["correct"] for group in inputs["groups"]]
+    correct_PG, length_PG = padded(groups), padded([group["length"] for group in inputs["groups"]])
+    gate_P = top_fraction_gate(correct_PG.nanmean(dim=1), params["top_fraction"])
+    penalised_PG = penalised_rewards(correct_PG, length_PG, params["alpha"], eps=NO_EPS)
+    rewards_PG = torch.where(gate_P[:, None], penalised_PG, correct_PG)
+    return {
+        "top_groups": gate_P.nonzero().flatten().tolist(),
+        "reward": unpadded(rewards_PG, groups),
+        "advantage": unpadded(group_advantages(rewards_PG, "group", params["eps"]), groups),
+    }
+
+
+def zanette(inputs: Fields, params: Fields) -> Fields:
+    """The length penalty on one group, and its leave-one-out advantage."""
+    earned_PG = padded([inputs["correct"]]) * padded([inputs["finished"]])
+    rewards_PG = penalised_rewards(earned_PG, padded([inputs["length"]]), params["alpha"], params["eps"])
+    return {"reward": rewards_PG[0].tolist(), "rloo_advantage": leave_one_out(rewards_PG)[0].tolist()}
+
+
+def by_group(
+    advantages_of: Callable[[Tensor, float], Tensor],
+    of_one: Callable[[float, float], float] = lambda reward, eps: reward,
+) -> Comparison:
+    """Lift a function of (P, G) rewards and eps to cases that name each rollout's group by an id, in any order.
+
+    Args:
+        advantages_of: from rewards and eps to advantages.
+        of_one: the advantage of a group of one. verl takes its mean as 0 and its standard deviation as 1. Here such a
+            group has no signal and gets 0 (TRL refuses to sample it), so verl's rule is put in by this adapter.
+    """
+
+    def compare(inputs: Fields, params: Fields) -> Fields:
+        members: dict[Any, list[int]] = {}
+        for row, group in enumerate(inputs["group"]):
+            members.setdefault(group, []).append(row)
+        groups = [[inputs["reward"][row] for row in rows] for rows in members.values()]
+        compared = unpadded(advantages_of(padded(groups), params["eps"]), groups)
+        advantage = {}
+        for rows, rewards, values in zip(members.values(), groups, compared, strict=True):
+            advantage |= zip(rows, values if len(rows) > 1 else [of_one(rewards[0], params["eps"])], strict=True)
+        return {"advantage": [advantage[row] for row in range(len(advantage))]}
+
+    return compare
+
+
+COMPARISONS: dict[str, Comparison] = {
+    "aes": lambda inputs, params: {"aes": aes(**inputs, **params)},
+    "grpo_lambda": grpo_lambda,
+    "verl_drgrpo": by_group(lambda rewards_PG, eps: group_advantages(rewards_PG, "none")),
+    "verl_grpo": by_group(
+        lambda rewards_PG, eps: group_advantages(rewards_PG, "group", eps), lambda reward, eps: reward / (1 + eps)
+    ),
+    "verl_rloo": by_group(lambda rewards_PG, eps: leave_one_out(rewards_PG)),
+    "zanette": zanette,
+}
+
+
+def difference(expected: Any, got: Any) -> float:
+    """The largest difference between two outputs: absolute up to 1, relative above. Infinite where their shapes differ.
+
+    Args:
+        expected: numbers, text, and lists and dicts of them; `"nan"`, `"inf"` and `"-inf"` stand for those numbers.
+        got: the same; a dict may have keys that are not expected.
+    """
+    if isinstance(expected, dict):
+        if not isinstance(got, dict):
+            return math.inf
+        return max((difference(value, got.get(key)) for key, value in expected.items()), default=0.0)
+    if isinstance(expected, list):
+        if not isinstance(got, list) or len(got) != len(expected):
+            return math.inf
+        return max((difference(*pair) for pair in zip(expected, got, strict=True)), default=0.0)
+    if expected in ("nan", "inf", "-inf"):
+        expected = float(expected)
+    if not isinstance(expected, int | float) or not isinstance(got, int | float):
+        return 0.0 if expected == got else math.inf
+    if expected == got or (math.isnan(expected) and math.isnan(got)):
+        return 0.0
+    gap = abs(expected - got) / max(1.0, abs(expected))
+    return gap if math.isfinite(gap) and math.isfinite(expected) else math.inf
+
+
+def tolerance(text: str) -> float:
+    """The first number in a file's tolerance, `1e-5 relative/absolute` say. None there: `exact`, which is 0."""
+    number = re.search(r"\d+(\.\d+)?(e-?\d+)?", text)
+    return float(number.group()) if number else 0.0
+
+
+def compare_file(path: Path) -> bool:
+    """Compare every case of a file, print its line, and say whether all are within its tolerance."""
+    golden = json.loads(path.read_text())
+    compare, allowed = COMPARISONS[path.stem], tolerance(golden["tolerance"])
+    differences = {
+        case["id"]: difference(case["output"], compare(case["inputs"], case["params"])) for case in golden["cases"]
+    }
+    worst = max(differences, key=lambda case: differences[case])
+    ok = differences[worst] <= allowed
+    verdict = "ok" if ok else f"DIFFERS (tolerance {allowed:.0e}) in {worst}"
+    print(f"{path.stem:<20} {len(differences):>4} cases   largest difference {differences[worst]:.1e}   {verdict}")
+    return ok
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Compare a folder. Returns the exit status: 1 when anything differs."""
+    parser = argparse.ArgumentParser(prog="python -m tests.goldens", description=__doc__.splitlines()[0])
+    parser.add_argument("dir", nargs="?", type=Path, default=DEFAULT_DIR, metavar="DIR", help="default: %(default)s")
+    folder = parser.parse_args(arguments).dir
+    torch.set_default_dtype(torch.float64)  # in which TRL's nanstd divides its counts, whatever the rewards are in
+    paths = sorted(folder.glob("*.json"))
+    if not paths:
+        parser.error(f"there are no JSON files in {folder}")
+    results = [compare_file(path) for path in paths if path.stem in COMPARISONS]
+    missing = [path.stem for path in paths if path.stem not in COMPARISONS]
+    print(f"\n{sum(results)} of {len(results)} files agree.")
+    if missing:
+        print(f"No method yet for {len(missing)}: {', '.join(missing)}")
+    return 0 if all(results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

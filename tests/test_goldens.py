@@ -1,0 +1,114 @@
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.goldens import COMPARISONS, DEFAULT_DIR, difference, main, tolerance
+
+
+@pytest.fixture(autouse=True)
+def default_dtype() -> Iterator[None]:
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def write_golden(
+    folder: Path, name: str, inputs: dict[str, Any], params: dict[str, Any], output: dict[str, Any]
+) -> None:
+    case = {"id": f"{name}-000", "kind": "mixed", "inputs": inputs, "params": params, "output": output}
+    (folder / f"{name}.json").write_text(json.dumps({"tolerance": "1e-9", "cases": [case]}))
+
+
+def write_aes(folder: Path, expected: float) -> None:
+    inputs = {"base_acc": 0.5, "base_tokens": 100, "acc": 0.5, "tokens": 40}
+    write_golden(folder, "aes", inputs, {"up": 3.0, "down": 5.0}, {"aes": expected})
+
+
+@pytest.mark.skipif(not DEFAULT_DIR.is_dir(), reason="the recorded cases are not beside this checkout")
+def test_every_recorded_case_of_a_method_that_exists_agrees(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    output = capsys.readouterr().out
+    for name in COMPARISONS:
+        assert f"\n{name}" in f"\n{output}"
+    assert "DIFFERS" not in output
+
+
+def test_a_difference_beyond_the_tolerance_is_named_and_exits_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_aes(tmp_path, expected=0.61)
+    assert main([str(tmp_path)]) == 1
+    assert "DIFFERS (tolerance 1e-09) in aes-000" in capsys.readouterr().out
+
+
+def test_a_file_without_a_method_is_named_and_is_no_difference(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_aes(tmp_path, expected=0.6)
+    (tmp_path / "unheard_of.json").write_text("{}")
+    assert main([str(tmp_path)]) == 0
+    assert "No method yet for 1: unheard_of" in capsys.readouterr().out
+
+
+def test_a_folder_without_goldens_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main([str(tmp_path)])
+    assert "no JSON files" in capsys.readouterr().err
+
+
+def test_groups_may_be_of_any_size_and_their_members_apart(tmp_path: Path) -> None:
+    inputs = {"reward": [1.0, 5.0, 0.0, 3.0, 2.0, 2.0], "length": [1] * 6, "group": [7, 1, 7, 1, 99, 1]}
+    output = {"advantage": [0.5, 5 / 3, -0.5, -1 / 3, 2.0, -4 / 3]}
+    write_golden(tmp_path, "verl_drgrpo", inputs, {"eps": 1e-6}, output)
+    assert main([str(tmp_path)]) == 0
+
+
+def test_groups_of_grpo_lambda_may_be_of_different_sizes(tmp_path: Path) -> None:
+    groups = [{"correct": [1, 0, 1], "length": [9, 9, 9]}, {"correct": [1, 0], "length": [4, 8]}]
+    params = {"top_fraction": 0.5, "alpha": 0.4, "eps": 0.0}
+    advantages = [[3**-0.5, -2 * 3**-0.5, 3**-0.5], [2**-0.5, -(2**-0.5)]]
+    output = {"top_groups": [0], "reward": [[0.8, 0, 0.8], [1, 0]], "advantage": advantages}
+    write_golden(tmp_path, "grpo_lambda", {"groups": groups}, params, output)
+    assert main([str(tmp_path)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("expected", "got"),
+    [("nan", math.nan), ("-inf", -math.inf), ([[1, 2.0], []], [[1.0, 2], []]), ({"a": "text"}, {"a": "text", "b": 1})],
+)
+def test_equal_outputs_differ_by_nothing(expected: Any, got: Any) -> None:
+    assert difference(expected, got) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("expected", "got"),
+    [
+        ("nan", 0.0),
+        (0.0, math.nan),
+        ("inf", 1e300),
+        (1.0, math.inf),
+        ([1, 2], [1]),
+        ({"a": 1}, {}),
+        ("a", "b"),
+        (1, None),
+    ],
+)
+def test_outputs_of_another_shape_or_not_finite_differ_infinitely(expected: Any, got: Any) -> None:
+    assert difference(expected, got) == math.inf
+
+
+def test_a_difference_is_absolute_up_to_1_and_relative_above() -> None:
+    assert difference(0.001, 0.002) == pytest.approx(0.001)
+    assert difference([100.0], [101.0]) == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1e-9", 1e-9), ("1e-5 relative/absolute", 1e-5), ("exact", 0.0), ("kept_length exact; advantage 1e-5", 1e-5)],
+)
+def test_a_tolerance_is_the_first_number_of_its_text(text: str, value: float) -> None:
+    assert tolerance(text) == value

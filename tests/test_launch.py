@@ -1,0 +1,217 @@
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from accelerate.commands.config.config_args import load_config_from_file
+from accelerate.commands.launch import launch_command_parser
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIGS = sorted((ROOT / "launch/accelerate").glob("*.yaml"))
+SLURM = ROOT / "launch/slurm/train.slurm"
+
+STUB_TRAIN = """
+import os, sys
+names = ("RANK", "WORLD_SIZE", "ACCELERATE_USE_DEEPSPEED", "ACCELERATE_DEEPSPEED_ZERO_STAGE")
+print("rank {} of {}, deepspeed {}, stage {}".format(*map(os.environ.get, names)), sys.argv[1:], flush=True)
+sys.exit(3 if "--fail" in sys.argv and os.environ["RANK"] == "1" else 0)
+"""
+
+
+def write_script(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/bash\n{text}\n")
+    path.chmod(0o755)
+
+
+# The accelerate configs
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_accelerate_reads_every_launch_config(path: Path) -> None:
+    config = load_config_from_file(str(path))
+    assert config.num_processes >= 1
+    assert config.use_cpu == path.stem.startswith("cpu")
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_accelerate_knows_every_deepspeed_and_fsdp_key(path: Path) -> None:
+    """It drops a nested key that it does not know, without a word."""
+    known = {action.dest for action in launch_command_parser()._actions}
+    config = yaml.safe_load(path.read_text())
+    keys = [*config.get("deepspeed_config", {}), *config.get("fsdp_config", {})]
+    assert set(keys) <= known
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_launch_config_opens_with_its_command(path: Path) -> None:
+    head = path.read_text().split("compute_environment")[0]
+    assert all(line.startswith("#") for line in head.splitlines())
+    assert f"accelerate launch --config_file {path.relative_to(ROOT)}" in head
+
+
+# Set-up
+
+
+class Setup:
+    """A copy of launch/ with a .venv whose python only writes down how it was called."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.calls = folder, folder / "calls"
+        for name in ("pyproject.toml", "launch/setup.sh", "launch/constraints.txt"):
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_bytes((ROOT / name).read_bytes())
+        self.python("exit 0")
+        write_script(folder / "bin/nvidia-smi", "exit 1")
+
+    def python(self, on_install: str) -> None:
+        case = f'case "$*" in *" install "*) echo "$*" >> "{self.calls}"; {on_install};; esac'
+        write_script(self.folder / ".venv/bin/python", case)
+
+    def run(self, *extras: str, **env: str) -> subprocess.CompletedProcess[str]:
+        self.calls.write_text("")
+        path = f"{self.folder}/bin:{os.environ['PATH']}"
+        command = ["bash", "launch/setup.sh", *extras]
+        return subprocess.run(
+            command, cwd=self.folder, env=os.environ | {"PATH": path} | env, capture_output=True, text=True, timeout=60
+        )
+
+
+@pytest.fixture
+def setup(tmp_path: Path) -> Setup:
+    return Setup(tmp_path)
+
+
+def test_setup_installs_the_extras_under_the_constraints(setup: Setup) -> None:
+    assert setup.run("dev", "deepspeed").returncode == 0
+    assert "install -c launch/constraints.txt -e .[dev,deepspeed]" in setup.calls.read_text()
+
+
+def test_setup_takes_the_cpu_build_of_torch_where_there_is_no_gpu(setup: Setup) -> None:
+    setup.run()
+    assert "+cpu" in setup.calls.read_text().splitlines()[0]
+
+
+def test_setup_takes_the_default_build_of_torch_where_there_is_a_gpu(setup: Setup) -> None:
+    write_script(setup.folder / "bin/nvidia-smi", "exit 0")
+    setup.run()
+    assert "install torch==" in setup.calls.read_text()
+    assert "+cpu" not in setup.calls.read_text()
+
+
+def test_setup_takes_the_default_build_of_torch_where_no_cpu_build_is_to_be_had(setup: Setup) -> None:
+    setup.python("[[ $* != *+cpu* ]] || exit 1")
+    assert setup.run().returncode == 0
+    pytorch_index, default = setup.calls.read_text().splitlines()[1:3]
+    assert "--extra-index-url https://download.pytorch.org/whl/cpu" in pytorch_index
+    assert "+cpu" not in default
+
+
+def test_setup_does_nothing_when_nothing_has_changed(setup: Setup) -> None:
+    setup.run("dev")
+    setup.run()
+    setup.run("dev")
+    assert setup.calls.read_text() == ""
+
+
+@pytest.mark.parametrize("changed", ["pyproject.toml", "launch/constraints.txt"])
+def test_setup_installs_again_when_what_it_installs_has_changed(changed: str, setup: Setup) -> None:
+    setup.run()
+    with (setup.folder / changed).open("a") as file:
+        file.write("# changed\n")
+    setup.run()
+    assert " -e ." in setup.calls.read_text()
+
+
+def test_setup_goes_on_after_an_installation_that_failed(setup: Setup) -> None:
+    setup.python('[[ $* != *" -e "* ]] || exit 1')
+    assert setup.run().returncode != 0
+    setup.python("exit 0")
+    assert setup.run().returncode == 0
+    assert " -e ." in setup.calls.read_text()
+
+
+def test_setup_refuses_a_python_that_is_too_old_and_says_which_is_needed(setup: Setup) -> None:
+    (setup.folder / ".venv/bin/python").unlink()
+    result = setup.run(PYTHON="false")
+    assert result.returncode == 1
+    assert "Python 3.11 or newer is needed" in result.stderr
+
+
+# Slurm
+
+
+def test_the_slurm_script_explains_itself() -> None:
+    result = subprocess.run(["bash", str(SLURM), "--help"], capture_output=True, text=True, check=True)
+    assert "sbatch [SBATCH OPTIONS] launch/slurm/train.slurm RECIPE" in result.stdout
+    assert "#SBATCH" not in result.stdout
+
+
+def test_the_slurm_script_refuses_to_run_outside_slurm() -> None:
+    env = {key: value for key, value in os.environ.items() if not key.startswith("SLURM_")}
+    result = subprocess.run(["bash", str(SLURM), "recipe.yaml"], env=env, capture_output=True, text=True)
+    assert result.returncode == 2
+    assert "sbatch" in result.stderr
+
+
+@pytest.fixture
+def submit(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the Slurm script as two one-process nodes on this machine; the training module only prints its rank."""
+    (tmp_path / "launch").symlink_to(ROOT / "launch")
+    (tmp_path / "concise_rl").mkdir()
+    (tmp_path / "concise_rl/__init__.py").touch()
+    (tmp_path / "concise_rl/train.py").write_text(STUB_TRAIN)
+    (tmp_path / "recipe.yaml").write_text("")
+    write_script(tmp_path / ".venv/bin/accelerate", 'exec python -m accelerate.commands.accelerate_cli "$@"')
+    write_script(tmp_path / "bin/scontrol", "echo 127.0.0.1; echo 127.0.0.1")
+    # Two tasks side by side; when one fails the other is ended, which is what --kill-on-bad-exit=1 asks for.
+    tasks = '[[ $1 == --kill-on-bad-exit=1 ]] || exit 9\nshift\nfor node in 0 1; do SLURM_NODEID=$node "$@" & done'
+    write_script(tmp_path / "bin/srun", f"{tasks}\nwait -n && wait -n || {{ kill -9 $(jobs -p); exit 1; }}")
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        venv = Path(sys.executable).parent
+        env = os.environ | {
+            "PATH": f"{tmp_path}/bin:{venv}:{os.environ['PATH']}",
+            "SLURM_JOB_ID": str(os.getpid()),
+            "SLURM_SUBMIT_DIR": str(tmp_path),
+            "SLURM_JOB_NODELIST": "nodes",
+            "SLURM_JOB_NUM_NODES": "2",
+            "ACCELERATE_CONFIG": "cpu_zero3",
+            "GPUS_PER_NODE": "1",
+        }
+        env.pop("PYTHONPATH", None)
+        return subprocess.run(["bash", str(SLURM), *arguments], env=env, capture_output=True, text=True, timeout=180)
+
+    return run
+
+
+@pytest.mark.slow
+def test_the_slurm_script_starts_one_world_over_all_nodes(
+    submit: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    result = submit("recipe.yaml", "--output_dir", "runs/with a space")
+    assert result.returncode == 0, result.stderr
+    arguments = "['--config', 'recipe.yaml', '--output_dir', 'runs/with a space']"
+    for rank in (0, 1):
+        assert f"rank {rank} of 2, deepspeed true, stage 3 {arguments}" in result.stdout
+    assert "START job" in result.stdout
+    assert "END job" in result.stdout
+
+
+@pytest.mark.slow
+def test_the_slurm_script_fails_when_one_node_fails(submit: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    result = submit("recipe.yaml", "--fail")
+    assert "rank 1 of 2" in result.stdout
+    assert result.returncode == 1
+    assert "exit status 1" in result.stdout
+
+
+def test_the_slurm_script_names_a_recipe_that_is_not_there(
+    submit: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    result = submit("nowhere.yaml")
+    assert result.returncode == 2
+    assert "There is no nowhere.yaml" in result.stderr
