@@ -141,6 +141,41 @@ def test_setup_refuses_a_python_that_is_too_old_and_says_which_is_needed(setup: 
     assert "Python 3.11 or newer is needed" in result.stderr
 
 
+# Quickstart
+
+
+@pytest.fixture
+def quickstart(tmp_path: Path) -> Callable[[str], subprocess.CompletedProcess[str]]:
+    """Run quickstart.sh beside a `concise-rl` that prints how it was called, and does what it is given for each command."""
+    (tmp_path / "launch").mkdir()
+    (tmp_path / "launch/quickstart.sh").write_bytes((ROOT / "launch/quickstart.sh").read_bytes())
+    (tmp_path / "launch/setup.sh").touch()
+
+    def run(body: str) -> subprocess.CompletedProcess[str]:
+        write_script(tmp_path / ".venv/bin/concise-rl", f'echo "concise-rl $*"\n{body}')
+        command = ["bash", str(tmp_path / "launch/quickstart.sh")]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+    return run
+
+
+def test_quickstart_ends_with_the_report_after_the_minutes_taken(
+    quickstart: Callable[[str], subprocess.CompletedProcess[str]],
+) -> None:
+    lines = quickstart("exit 0").stdout.split("\n")
+    minutes = next(i for i, line in enumerate(lines) if line.endswith("min"))
+    assert lines[-2:] == ["concise-rl report runs/quickstart", ""]
+    assert minutes < len(lines) - 2
+
+
+def test_quickstart_ends_at_the_first_stage_that_fails(
+    quickstart: Callable[[str], subprocess.CompletedProcess[str]],
+) -> None:
+    result = quickstart("[[ $1 != train ]] || exit 3")
+    assert result.returncode == 3
+    assert "evaluate" not in result.stdout + result.stderr
+
+
 # Slurm
 
 
