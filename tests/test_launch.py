@@ -146,7 +146,7 @@ def test_setup_refuses_a_python_that_is_too_old_and_says_which_is_needed(setup: 
 
 @pytest.fixture
 def quickstart(tmp_path: Path) -> Callable[[str], subprocess.CompletedProcess[str]]:
-    """Run quickstart.sh beside a `concise-rl` that prints how it was called, and does what it is given for each command."""
+    """Run quickstart.sh beside a `concise-rl` that prints how it was called and then runs the given lines of bash."""
     (tmp_path / "launch").mkdir()
     (tmp_path / "launch/quickstart.sh").write_bytes((ROOT / "launch/quickstart.sh").read_bytes())
     (tmp_path / "launch/setup.sh").touch()
