@@ -46,7 +46,7 @@ class MetricsFile(TrainerCallback):
         if not state.is_world_process_zero:
             return
         try:
-            with open(Path(args.output_dir) / "metrics.jsonl", "a") as file:
+            with open(Path(args.output_dir or ".") / "metrics.jsonl", "a") as file:
                 file.write(json.dumps({"step": state.global_step, **(logs or {})}) + "\n")
         except OSError as error:
             logger.warning("Could not write metrics of step %d: %s", state.global_step, error)

@@ -1,6 +1,7 @@
 """Checking a recipe without training: everything that can be known to fail before the first step."""
 
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from transformers import AutoTokenizer
@@ -22,10 +23,11 @@ def check_objective(config: ConciseConfig) -> list[str]:
     from concise_rl.objective import build_objective
     from concise_rl.trainer import check_compatible
 
-    objective = build_objective(config.objective, config.objective_options, config.scale_rewards)
+    objective = build_objective(config.objective, config.options, config.scale_rewards)
     check_compatible(objective, config)
     find_verifier(config.verifier)
     options = ", ".join(f"{key}={value}" for key, value in objective.model_dump().items())
+    assert config.generation_batch_size and config.num_generations, "TRL has derived them"
     prompts = config.generation_batch_size // config.num_generations
     return [
         f"objective  {config.objective} ({options})",
@@ -36,12 +38,12 @@ def check_objective(config: ConciseConfig) -> list[str]:
 
 def check_model(recipe: Recipe) -> list[str]:
     """Find the model; where its tokenizer is on this machine, encode the think delimiter."""
-    name = recipe.model.model_name_or_path
+    name = recipe.model_name
     path = resolve_model(name)
     if not Path(path).is_dir():
         return [f"model      {name} (hub id, not looked up)"]
     if recipe.stage == "rl":
-        tokenizer = AutoTokenizer.from_pretrained(path)
+        tokenizer: Any = AutoTokenizer.from_pretrained(path)
         Delimiters.of(tokenizer, [tokenizer.eos_token_id], recipe.training.think_end)
     return [f"model      {name}"]
 
@@ -52,8 +54,13 @@ def check_data(recipe: Recipe) -> list[str]:
     on_hub = not data.dataset.startswith(("tiny:", "reasoning_gym:")) and not Path(data.dataset).exists()
     if on_hub and not data.dataset.endswith((".json", ".jsonl", ".parquet")):
         return [f"data       {data.dataset} (hub id, not looked up)"]
-    columns = {"prompt_column": data.prompt_column, "answer_column": data.answer_column}
-    rows = load_rows(data.dataset, split=data.dataset_split, num_rows=data.num_rows, **columns)
+    rows = load_rows(
+        data.dataset,
+        split=data.dataset_split,
+        num_rows=data.num_rows,
+        prompt_column=data.prompt_column,
+        answer_column=data.answer_column,
+    )
     return [f"data       {data.dataset}: {len(rows)} rows"]
 
 

@@ -5,27 +5,18 @@ written last, and only a folder that holds it counts.
 """
 
 import logging
-import os
 from pathlib import Path
+
+from concise_rl.files import write_atomically
 
 logger = logging.getLogger(__name__)
 
 MARKER = "COMPLETE"
 
 
-def write_durably(path: Path, text: str) -> None:
-    """Write a file whole or not at all: beside, flushed to disk, renamed."""
-    beside = path.with_name(f".{path.name}.partial")
-    with open(beside, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
-
-
 def mark_complete(output_dir: str | Path, step: int) -> None:
     """Mark the checkpoint of `step` as complete. Call when everything else of it is written."""
-    write_durably(Path(output_dir) / f"checkpoint-{step}" / MARKER, f"{step}\n")
+    write_atomically(Path(output_dir) / f"checkpoint-{step}" / MARKER, f"{step}\n")
 
 
 def last_complete(output_dir: str | Path) -> Path | None:

@@ -1,7 +1,7 @@
 """The trainer's configuration: TRL's `GRPOConfig` and what this project adds to it."""
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 from trl import GRPOConfig
 
@@ -11,7 +11,7 @@ class ConciseConfig(GRPOConfig):
     """Everything `trl.GRPOConfig` has, and the fields below. `scale_rewards` is handed on to the objective."""
 
     # TRL parses these from JSON when they come from the command line.
-    _VALID_DICT_FIELDS: ClassVar[list[str]] = [*GRPOConfig._VALID_DICT_FIELDS, "objective_options"]
+    _VALID_DICT_FIELDS = [*GRPOConfig._VALID_DICT_FIELDS, "objective_options"]  # noqa: RUF012 (as in the base class)
 
     objective: str = field(
         default="grpo",
@@ -53,8 +53,19 @@ class ConciseConfig(GRPOConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.objective_options = self.objective_options or {}
         if not 0 < self.verifier_timeout < float("inf"):
             raise ValueError(f"verifier_timeout is a positive number of seconds, not {self.verifier_timeout}.")
         if self.verifier_workers < 1:
             raise ValueError(f"verifier_workers is at least 1, not {self.verifier_workers}.")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """`objective_options` as a mapping."""
+        assert not isinstance(self.objective_options, str), "TRL has parsed the JSON by now"
+        return self.objective_options or {}
+
+    @property
+    def folder(self) -> str:
+        """`output_dir`, which transformers has given a default by now."""
+        assert self.output_dir is not None
+        return self.output_dir

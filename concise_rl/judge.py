@@ -20,7 +20,8 @@ def grade(
     Without exactly one closing think delimiter there is no answer part, and the completion is wrong unjudged.
     """
     answers = [
-        None if t.answer_ids is None else tokenizer.decode(t.answer_ids, skip_special_tokens=True) for t in traces
+        None if t.answer_ids is None else str(tokenizer.decode(list(t.answer_ids), skip_special_tokens=True))
+        for t in traces
     ]
     judged = [(answer, row) for answer, row in zip(answers, rows, strict=True) if answer is not None]
     verdicts = iter(verifier.judge(judged))

@@ -10,7 +10,6 @@ from typing import Any, ClassVar, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
-from trl.trainer.utils import nanstd
 
 from concise_rl.errors import import_dotted, unknown
 
@@ -80,7 +79,16 @@ def group_advantages(rewards_PG: Tensor, scale: ScaleRewards = "group", eps: flo
 
 
 def _std(rewards: Tensor, dim: int) -> Tensor:
-    return nanstd(rewards, dim=dim, keepdim=True) if rewards.size(dim) > 1 else torch.zeros_like(rewards)
+    """Unbiased, over what is not NaN, dimension kept; 0 where there is only one value at all.
+
+    TRL's `nanstd`, except that its count is in torch's default dtype, which costs float64 rewards their precision.
+    """
+    if rewards.size(dim) == 1:
+        return torch.zeros_like(rewards)
+    deviation = rewards - rewards.nanmean(dim=dim, keepdim=True)
+    variance = torch.nanmean(deviation**2, dim=dim, keepdim=True)
+    count = (~rewards.isnan()).sum(dim=dim, keepdim=True).to(rewards.dtype)
+    return torch.sqrt(variance * (count / (count - 1)))
 
 
 def has_signal(rewards_PG: Tensor) -> Tensor:

@@ -23,7 +23,6 @@ class DataConfig:
     )
     dataset_split: str = field(default="train", metadata={"help": "Split of the data set."})
     num_rows: int | None = field(default=None, metadata={"help": "Use this many rows; all unless given."})
-    data_seed_offset: int = field(default=0, metadata={"help": "Seed of generated problems."})
     prompt_column: str = field(default="prompt", metadata={"help": "Column that holds the problem."})
     answer_column: str = field(default="answer", metadata={"help": "Column that holds the gold answer."})
     prompt_template: str | None = field(
@@ -51,6 +50,17 @@ class Recipe:
     training: Any
     model: ModelConfig
     settings: dict[str, Any]
+
+    @property
+    def model_name(self) -> str:
+        """The model, which `parse_recipe` has made sure of."""
+        assert self.model.model_name_or_path
+        return self.model.model_name_or_path
+
+    @property
+    def folder(self) -> str:
+        """The output folder."""
+        return str(self.training.output_dir)
 
 
 STAGES: dict[str, type] = {"rl": ConciseConfig, "sft": SFTConfig}
@@ -116,7 +126,7 @@ def parse_recipe(path: str | Path, args: list[str] | None = None) -> Recipe:
     stage = settings.get("stage", "rl")
     if stage not in STAGES:
         raise unknown("stage", stage, STAGES)
-    classes = (DataConfig, STAGES[stage], ModelConfig)
+    classes: Any = (DataConfig, STAGES[stage], ModelConfig)
     values = {key: value for key, value in settings.items() if key != "stage"}
     known = {f.name for cls in classes for f in dataclasses.fields(cls) if f.init}
     for key in values:
@@ -126,11 +136,12 @@ def parse_recipe(path: str | Path, args: list[str] | None = None) -> Recipe:
         if not values.get(required):
             raise ValueError(f"{path} does not say which {required} to use: add `{required}: ...`.")
     # TRL's parser converts what YAML leaves as text (learning_rate: 1e-6) to the types of the fields.
-    data, training, model = TrlParser(classes).parse_dict(_as_typed(values, classes))
+    parsed: Any = TrlParser(classes).parse_dict(_as_typed(values, classes))
+    data, training, model = parsed
     return Recipe(stage, data, training, model, settings)
 
 
-def _as_typed(values: dict[str, Any], classes: tuple[type, ...]) -> dict[str, Any]:
+def _as_typed(values: dict[str, Any], classes: Any) -> dict[str, Any]:
     """YAML 1.1 reads 1e-6 as text; give float fields floats."""
     floats = {f.name for cls in classes for f in dataclasses.fields(cls) if f.type in (float, "float", float | None)}
     return {k: float(v) if k in floats and isinstance(v, str) else v for k, v in values.items()}

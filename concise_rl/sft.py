@@ -32,11 +32,11 @@ def train_sft(recipe: Recipe) -> None:
 
     set_seed(recipe.training.seed)
     trainer = SFTTrainer(
-        model=resolve_model(recipe.model.model_name_or_path),
+        model=resolve_model(recipe.model_name),
         args=recipe.training,
         train_dataset=load_demonstrations(recipe),
         peft_config=get_peft_config(recipe.model),
         callbacks=[MetricsFile()],
     )
     use_progress_bar(trainer)
-    finish_training(trainer, recipe.training.output_dir)
+    finish_training(trainer, recipe.folder)

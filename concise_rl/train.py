@@ -13,9 +13,10 @@ from datasets import Dataset
 from transformers import set_seed
 from trl import get_peft_config
 
-from concise_rl.checkpoint import MARKER, last_complete, write_durably
+from concise_rl.checkpoint import MARKER, last_complete
 from concise_rl.config import ConciseConfig
 from concise_rl.data import keep_verifiable, load_rows, to_messages
+from concise_rl.files import write_atomically
 from concise_rl.recipe import DataConfig, Recipe, parse_recipe
 from concise_rl.verify import VerifierPool
 
@@ -37,7 +38,7 @@ def claim_output_dir(recipe: Recipe) -> None:
     Raises:
         ValueError: when it holds files of another run (naming the settings that differ) or of no run at all.
     """
-    folder = Path(recipe.training.output_dir)
+    folder = Path(recipe.folder)
     if recipe.data.overwrite and folder.exists():
         logger.warning("Deleting %s: the recipe says overwrite.", folder)
         shutil.rmtree(folder)
@@ -48,7 +49,7 @@ def claim_output_dir(recipe: Recipe) -> None:
         raise ValueError(f"{folder} is not empty and not a run's folder: give another output_dir, or --overwrite true.")
     else:
         folder.mkdir(parents=True, exist_ok=True)
-        write_durably(settings, json.dumps(identity(recipe), indent=2) + "\n")
+        write_atomically(settings, json.dumps(identity(recipe), indent=2) + "\n")
 
 
 def _refuse_if_different(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
@@ -88,13 +89,13 @@ def train_rl(recipe: Recipe) -> None:
         config.verifier, config.verifier_workers, config.verifier_timeout, config.verifier_memory_mb
     ) as pool:
         trainer = ConciseTrainer(
-            model=recipe.model.model_name_or_path,
+            model=recipe.model_name,
             args=config,
             train_dataset=load_problems(recipe.data, config, pool),
             peft_config=get_peft_config(recipe.model),
             verifier=pool,
         )
-        finish_training(trainer, config.output_dir)
+        finish_training(trainer, recipe.folder)
 
 
 def finish_training(trainer: Any, output_dir: str) -> None:
@@ -106,7 +107,7 @@ def finish_training(trainer: Any, output_dir: str) -> None:
     trainer.save_model(output_dir)
     trainer.save_state()
     if trainer.accelerator.is_main_process:
-        write_durably(Path(output_dir) / MARKER, "the model in this folder is the trained one\n")
+        write_atomically(Path(output_dir) / MARKER, "the model in this folder is the trained one\n")
         print(f"The trained model is in {output_dir}")
 
 
@@ -118,8 +119,8 @@ def run(recipe: Recipe) -> None:
     with state.main_process_first():
         if state.is_main_process:
             claim_output_dir(recipe)
-    if (Path(recipe.training.output_dir) / MARKER).is_file():
-        print(f"{recipe.training.output_dir} is trained already.")
+    if (Path(recipe.folder) / MARKER).is_file():
+        print(f"{recipe.folder} is trained already.")
         return
     {"rl": train_rl, "sft": train_sft}[recipe.stage](recipe)
 

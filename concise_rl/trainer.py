@@ -35,6 +35,8 @@ class ConciseTrainer(GRPOTrainer):
     checkpoints do the rest.
     """
 
+    args: ConciseConfig
+
     def __init__(
         self,
         model: str | PreTrainedModel,
@@ -64,8 +66,12 @@ class ConciseTrainer(GRPOTrainer):
             ValueError: for an unknown objective, option or verifier, a model that is not there, a delimiter that the
                 tokenizer cannot write, and settings of TRL that an objective of token-level credit cannot be used with.
         """
-        self.objective = objective or build_objective(args.objective, args.objective_options, args.scale_rewards)
-        check_compatible(self.objective, args)
+        # Not `objective`: transformers' Trainer uses that name in hyperparameter search.
+        self.method = objective or build_objective(args.objective, args.options, args.scale_rewards)
+        check_compatible(self.method, args)
+        if args.max_completion_length is None:
+            raise ValueError("max_completion_length is not set: without a cap a rollout need not end.")
+        self.max_length = args.max_completion_length
         self.verifier = verifier or VerifierPool(
             args.verifier, args.verifier_workers, args.verifier_timeout, args.verifier_memory_mb
         )
@@ -99,13 +105,11 @@ class ConciseTrainer(GRPOTrainer):
     def _rollout(self, prompts: list, trainer: GRPOTrainer) -> dict[str, Any]:
         """Sample one completion for each prompt of this rank (TRL has repeated them), through the embedded engine."""
         prompt_ids, _, _ = self._tokenize_prompts(prompts)
-        sampling = Sampling(
-            self.max_completion_length, self.temperature, self.top_p, self.top_k or 0, self.min_p or 0.0
-        )
+        sampling = Sampling(self.max_length, self.temperature, self.top_p, self.top_k or 0, self.min_p or 0.0)
+        checkpointing: Any = self.args.gradient_checkpointing_kwargs
+        wrapped: Any = self.model_wrapped
         with unwrap_model_for_generation(
-            self.model_wrapped,
-            self.accelerator,
-            gradient_checkpointing_kwargs=self.args.gradient_checkpointing_kwargs,
+            wrapped, self.accelerator, gradient_checkpointing_kwargs=checkpointing
         ) as model:
             engine = TransformersEngine(model, self._tokenizer, self.eos_token_ids, batch_size=len(prompt_ids))
             completions = engine.generate(prompt_ids, sampling)
@@ -127,41 +131,49 @@ class ConciseTrainer(GRPOTrainer):
         length_B, think_length_B, finished_B, stop_B = self.accelerator.gather(
             torch.tensor(columns, dtype=torch.long, device=self.accelerator.device)
         ).unbind(dim=1)
+        group_size = self.num_generations if self.mode == "train" else self.num_generations_eval
+        assert group_size is not None, "TRL has set both"
         return RolloutBatch(
             correct=correct_B,
             length=length_B,
             think_length=think_length_B,
             finished=finished_B.bool(),
             stop_reason=stop_B,
-            num_generations=self.num_generations if self.model.training else self.num_generations_eval,
-            max_length=self.max_completion_length,
+            num_generations=group_size,
+            max_length=self.max_length,
             step=self.state.global_step,
         )
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         output = super()._generate_and_score_completions(inputs)
-        advantages = self.objective.advantages(self._rollouts)
+        advantages = self.method.advantages(self._rollouts)
         if not torch.isfinite(advantages).all():
-            raise RuntimeError(f"Objective {type(self.objective).__name__} gave advantages that are not finite.")
+            raise RuntimeError(f"Objective {type(self.method).__name__} gave advantages that are not finite.")
         self._log_rollouts(advantages)
         first = self.accelerator.process_index * len(inputs)
         local = advantages[first : first + len(inputs)]
         output["advantages"] = local if local.ndim == 1 else fit_width(local, output["completion_ids"].size(1))
         return output
 
+    @property
+    def mode(self) -> str:
+        """`train` or `eval`, as TRL tells them apart."""
+        assert self.model is not None
+        return "train" if self.model.training else "eval"
+
     def _log_rollouts(self, advantages: Tensor) -> None:
         """Log what the rollouts were and what the objective made of them; TRL has logged its own advantages by now."""
-        metrics = self._metrics["train" if self.model.training else "eval"]
+        metrics = self._metrics[self.mode]
         for key, value in {**rollout_metrics(self._rollouts, advantages), **self._method_metrics()}.items():
             metrics[key].append(value)
         scalars = (advantages if advantages.ndim == 1 else advantages.mean(dim=1)).tolist()
-        logged = self._logs["advantages"]
+        logged: Any = self._logs["advantages"]
         for _ in range(min(len(scalars), len(logged))):
             logged.pop()
         logged.extend(scalars)
 
     def _method_metrics(self) -> dict[str, float]:
-        of_objective = self.objective.metrics(self._rollouts)
+        of_objective = self.method.metrics(self._rollouts)
         return {f"objective/{name}": value for name, value in of_objective.items()} | {
             f"verifier/{name}": float(count) for name, count in self.verifier.counters.items()
         }
@@ -179,7 +191,7 @@ class ConciseTrainer(GRPOTrainer):
         super()._save_checkpoint(model, trial)
         self.accelerator.wait_for_everyone()  # every rank has written its part
         if self.args.should_save:
-            mark_complete(self.args.output_dir, self.state.global_step)
+            mark_complete(self.args.folder, self.state.global_step)
 
 
 def check_compatible(objective: Objective, args: ConciseConfig) -> None:

@@ -159,7 +159,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.goldens", description=__doc__.splitlines()[0])
     parser.add_argument("dir", nargs="?", type=Path, default=DEFAULT_DIR, metavar="DIR", help="default: %(default)s")
     folder = parser.parse_args(arguments).dir
-    torch.set_default_dtype(torch.float64)  # in which TRL's nanstd divides its counts, whatever the rewards are in
     paths = sorted(folder.glob("*.json"))
     if not paths:
         parser.error(f"there are no JSON files in {folder}")

@@ -1,19 +1,11 @@
 import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from tests.goldens import COMPARISONS, DEFAULT_DIR, difference, main, tolerance
-
-
-@pytest.fixture(autouse=True)
-def default_dtype() -> Iterator[None]:
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 def write_golden(

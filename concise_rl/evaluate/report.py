@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from concise_rl.evaluate.evaluation import Evaluation, Label, read_evaluation
-from concise_rl.evaluate.files import write_atomically
 from concise_rl.evaluate.page import render_page
 from concise_rl.evaluate.plots import draw_figures, png
 from concise_rl.evaluate.statistics import MOSTLY_TRUNCATED, RESAMPLES, Table, compare, describe, oracle_tokens
+from concise_rl.files import write_atomically
 
 FEW_PROBLEMS = 30
 

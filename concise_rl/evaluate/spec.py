@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from concise_rl.evaluate.files import write_atomically
+from concise_rl.files import write_atomically
 from concise_rl.tiny import resolve_model
 
 BASELINE = "baseline"

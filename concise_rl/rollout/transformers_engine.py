@@ -5,6 +5,7 @@ tokens at a time and going on with the unfinished rows (the cache is kept) costs
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, GenerationConfig, PreTrainedModel
@@ -66,11 +67,15 @@ class TransformersEngine:
         self, prompts: Sequence[Sequence[int]], sampling: Sampling, progress: Callable[[int], None] | None
     ) -> list[Completion]:
         sampled: list[list[int]] = [[] for _ in prompts]
+        going = len(prompts)
         for rows, new_ids_BT in self._segments(prompts, sampling):
             for row, new_ids in zip(rows.tolist(), new_ids_BT.tolist(), strict=True):
                 sampled[row] += self._until_eos(new_ids)
+            ended, going = going, sum(sampled[row][-1] not in self.eos_token_ids for row in rows.tolist())
             if progress:
-                progress(sum(sampled[row][-1] in self.eos_token_ids for row in rows.tolist()))
+                progress(ended - going)
+        if progress and going:
+            progress(going)  # these ended at the cap
         return [Completion(ids, self._stop_reason(ids)) for ids in sampled]
 
     def _segments(
@@ -81,11 +86,12 @@ class TransformersEngine:
             {"input_ids": [list(p) for p in prompts]}, padding_side="left", return_tensors="pt"
         ).to(self.model.device)
         ids_BT, mask_BT = inputs["input_ids"], inputs["attention_mask"]
+        model: Any = self.model  # its stubs take `generate` for a tensor
         cache, left = DynamicCache(config=self.model.config), sampling.max_tokens
         rows_B, eos = torch.arange(len(prompts)), torch.tensor(self.eos_token_ids, device=self.model.device)
         while left > 0 and len(rows_B):
             width = ids_BT.size(1)
-            ids_BT = self.model.generate(
+            ids_BT = model.generate(
                 ids_BT,
                 attention_mask=mask_BT,
                 past_key_values=cache,
@@ -131,7 +137,7 @@ def load_engine(model: str, *, batch_size: int = 64, revision: str | None = None
         ValueError: when `model` looks like a folder and is none, or names no embedded reasoner.
     """
     path = resolve_model(model)
-    tokenizer = AutoTokenizer.from_pretrained(path, revision=revision)
+    tokenizer: Any = AutoTokenizer.from_pretrained(path, revision=revision)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     loaded = AutoModelForCausalLM.from_pretrained(path, revision=revision).to(device).eval()
     if tokenizer.pad_token_id is None:

@@ -4,7 +4,6 @@ Names: `tiny:base` (the reasoner that overthinks; its weights ship with the pack
 architecture with random weights, where its recipe `recipes/tiny/sft.yaml` starts). Task: `tiny:sums`.
 """
 
-import difflib
 import hashlib
 import itertools
 import json
@@ -13,6 +12,8 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from concise_rl.errors import unknown
 
 WEIGHTS = Path(__file__).parent / "weights"
 MODELS = ("tiny:base", "tiny:untrained")
@@ -40,8 +41,7 @@ def resolve_model(name: str) -> str:
 
 def _resolve_tiny(name: str) -> Path:
     if name not in MODELS:
-        nearest = difflib.get_close_matches(name, MODELS, n=1, cutoff=0.0)[0]
-        raise ValueError(f"No embedded reasoner {name!r}; the nearest is {nearest!r} (there are {', '.join(MODELS)}).")
+        raise unknown("embedded reasoner", name, MODELS)
     if name == "tiny:base":
         return WEIGHTS / "base"
     from concise_rl.tiny.model import write_untrained

@@ -249,6 +249,7 @@ def test_prompts_become_conversations_with_the_template_and_system_prompt() -> N
 
 def test_without_a_template_the_prompt_is_the_users_turn() -> None:
     assert to_messages(Dataset.from_list([ROW]))[0] == {
+        "problem": "1 + 1?",
         "answer": "2",
         "prompt": [{"role": "user", "content": "1 + 1?"}],
     }

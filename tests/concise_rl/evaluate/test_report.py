@@ -91,7 +91,7 @@ def test_a_failed_report_leaves_the_previous_one(tmp_path: Path, monkeypatch: py
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("concise_rl.evaluate.files.os.replace", full)
+    monkeypatch.setattr("concise_rl.files.os.replace", full)
     with pytest.raises(OSError, match="No space left"):
         write_report(folder)
     assert contents(folder) == before

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from concise_rl.evaluate.files import write_atomically
 from concise_rl.evaluate.samples import append_samples, cut_torn_line, read_samples
+from concise_rl.files import write_atomically
 from tests.concise_rl.evaluate.fabric import sample
 
 
