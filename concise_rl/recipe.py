@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from trl import ModelConfig, SFTConfig, TrlParser
+from trl import ModelConfig, SFTConfig, TrlParser, get_quantization_config
 
 from concise_rl.config import ConciseConfig
 from concise_rl.errors import unknown
@@ -138,7 +138,19 @@ def parse_recipe(path: str | Path, args: list[str] | None = None) -> Recipe:
     # TRL's parser converts what YAML leaves as text (learning_rate: 1e-6) to the types of the fields.
     parsed: Any = TrlParser(classes).parse_dict(_as_typed(values, classes))
     data, training, model = parsed
+    training.model_init_kwargs = {**_model_init_kwargs(model), **(training.model_init_kwargs or {})}
     return Recipe(stage, data, training, model, settings)
+
+
+def _model_init_kwargs(model: ModelConfig) -> dict[str, Any]:
+    """How the model is loaded, as TRL's own scripts hand it on."""
+    settings = {
+        "revision": model.model_revision,
+        "attn_implementation": model.attn_implementation,
+        "dtype": model.dtype,
+        "quantization_config": get_quantization_config(model),
+    }
+    return {key: value for key, value in settings.items() if value is not None}
 
 
 def _as_typed(values: dict[str, Any], classes: Any) -> dict[str, Any]:

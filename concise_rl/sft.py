@@ -28,13 +28,15 @@ def load_demonstrations(recipe: Recipe) -> Dataset:
 
 def train_sft(recipe: Recipe) -> None:
     """TRL's `SFTTrainer` on the recipe's demonstrations."""
-    from concise_rl.train import finish_training
+    from concise_rl.train import claim_folder, finish_training
 
     set_seed(recipe.training.seed)
+    model, demonstrations = resolve_model(recipe.model_name), load_demonstrations(recipe)
+    claim_folder(recipe)
     trainer = SFTTrainer(
-        model=resolve_model(recipe.model_name),
+        model=model,
         args=recipe.training,
-        train_dataset=load_demonstrations(recipe),
+        train_dataset=demonstrations,
         peft_config=get_peft_config(recipe.model),
         callbacks=[MetricsFile()],
     )

@@ -1,7 +1,6 @@
 """Train by a recipe: `concise-rl train RECIPE`, or `accelerate launch -m concise_rl.train --config RECIPE`."""
 
 import json
-import logging
 import shutil
 import sys
 from pathlib import Path
@@ -18,9 +17,8 @@ from concise_rl.config import ConciseConfig
 from concise_rl.data import keep_verifiable, load_rows, to_messages
 from concise_rl.files import write_atomically
 from concise_rl.recipe import DataConfig, Recipe, parse_recipe
+from concise_rl.tiny import resolve_model
 from concise_rl.verify import VerifierPool
-
-logger = logging.getLogger(__name__)
 
 SETTINGS_FILE = "recipe.json"
 # What may differ between two starts of the same run.
@@ -32,33 +30,39 @@ def identity(recipe: Recipe) -> dict[str, Any]:
     return {key: value for key, value in recipe.settings.items() if key not in NOT_IDENTITY}
 
 
-def claim_output_dir(recipe: Recipe) -> None:
-    """Make the output folder this run's own, or find it so.
+def check_folder(recipe: Recipe) -> None:
+    """See whether the output folder is free, or this run's own. Changes nothing.
 
     Raises:
         ValueError: when it holds files of another run (naming the settings that differ) or of no run at all.
     """
     folder = Path(recipe.folder)
-    if recipe.data.overwrite and folder.exists():
-        logger.warning("Deleting %s: the recipe says overwrite.", folder)
-        shutil.rmtree(folder)
-    settings = folder / SETTINGS_FILE
-    if settings.is_file():
-        _refuse_if_different(folder, json.loads(settings.read_text()), identity(recipe))
-    elif folder.is_dir() and any(folder.iterdir()):
-        raise ValueError(f"{folder} is not empty and not a run's folder: give another output_dir, or --overwrite true.")
-    else:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(settings, json.dumps(identity(recipe), indent=2) + "\n")
-
-
-def _refuse_if_different(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    if not (folder / SETTINGS_FILE).is_file():
+        raise ValueError(f"{folder} is not empty and not a run's folder: give another output_dir.")
+    before, now = json.loads((folder / SETTINGS_FILE).read_text()), identity(recipe)
     differing = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
-    if differing:
+    if differing and not recipe.data.overwrite:
         listed = "; ".join(f"{key}: {before.get(key)!r} there, {now.get(key)!r} now" for key in differing)
         raise ValueError(
             f"{folder} holds another run ({listed}). Give another output_dir, or --overwrite true to delete it."
         )
+
+
+def claim_folder(recipe: Recipe) -> None:
+    """Make the output folder this run's own; with `overwrite`, delete the run that it holds.
+
+    Raises:
+        ValueError: as `check_folder` does.
+    """
+    check_folder(recipe)
+    state, folder = PartialState(), Path(recipe.folder)
+    if state.is_main_process:
+        if recipe.data.overwrite and folder.is_dir():
+            shutil.rmtree(folder)
+        write_atomically(folder / SETTINGS_FILE, json.dumps(identity(recipe), indent=2) + "\n")
+    state.wait_for_everyone()
 
 
 def load_problems(data: DataConfig, config: ConciseConfig, pool: VerifierPool) -> Dataset:
@@ -81,19 +85,20 @@ def load_problems(data: DataConfig, config: ConciseConfig, pool: VerifierPool) -
 
 def train_rl(recipe: Recipe) -> None:
     """Reinforcement learning with the recipe's objective."""
+    from concise_rl.check import check_objective
     from concise_rl.trainer import ConciseTrainer
 
     config: ConciseConfig = recipe.training
     set_seed(config.seed)
+    check_objective(config)
+    model = resolve_model(recipe.model_name)
     with VerifierPool(
         config.verifier, config.verifier_workers, config.verifier_timeout, config.verifier_memory_mb
     ) as pool:
+        problems = load_problems(recipe.data, config, pool)
+        claim_folder(recipe)
         trainer = ConciseTrainer(
-            model=recipe.model_name,
-            args=config,
-            train_dataset=load_problems(recipe.data, config, pool),
-            peft_config=get_peft_config(recipe.model),
-            verifier=pool,
+            model=model, args=config, train_dataset=problems, peft_config=get_peft_config(recipe.model), verifier=pool
         )
         finish_training(trainer, recipe.folder)
 
@@ -115,11 +120,8 @@ def run(recipe: Recipe) -> None:
     """Train by a parsed recipe. A run that is complete already is left as it is."""
     from concise_rl.sft import train_sft
 
-    state = PartialState()
-    with state.main_process_first():
-        if state.is_main_process:
-            claim_output_dir(recipe)
-    if (Path(recipe.folder) / MARKER).is_file():
+    check_folder(recipe)
+    if (Path(recipe.folder) / MARKER).is_file() and not recipe.data.overwrite:
         print(f"{recipe.folder} is trained already.")
         return
     {"rl": train_rl, "sft": train_sft}[recipe.stage](recipe)

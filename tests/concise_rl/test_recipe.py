@@ -53,6 +53,12 @@ def test_overrides_nest_by_dots_and_read_values_as_yaml() -> None:
     assert overrides == {"a": {"b": 2, "c": "x"}, "flag": True, "none": None}
 
 
+def test_how_the_model_is_loaded_reaches_the_trainer() -> None:
+    training = parse_recipe(TINY, ["--dtype", "bfloat16", "--attn_implementation", "eager"]).training
+    assert training.model_init_kwargs["dtype"] == "bfloat16"
+    assert training.model_init_kwargs["attn_implementation"] == "eager"
+
+
 def test_a_negative_number_is_a_value() -> None:
     assert parse_overrides(["--seed", "-1"]) == {"seed": -1}
 

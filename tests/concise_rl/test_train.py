@@ -1,0 +1,119 @@
+"""Training by recipe: every recipe trains, and an output folder is never mixed up or half believed."""
+
+import json
+from pathlib import Path
+
+import pytest
+from transformers import AutoModelForCausalLM
+
+from concise_rl.checkpoint import MARKER
+from concise_rl.recipe import parse_recipe
+from concise_rl.train import claim_folder, main
+
+ROOT = Path(__file__).parents[2]
+RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))
+TINY = str(ROOT / "recipes/tiny/grpo_lambda.yaml")
+STAGE_SETTINGS = {
+    "rl": {"num_generations": 4, "max_completion_length": 64, "verifier": "reasoning_gym", "use_vllm": False},
+    "sft": {"dataset": "tiny:traces", "model_name_or_path": "tiny:untrained"},
+}
+
+
+def small(recipe: Path | str, folder: Path, **settings: object) -> list[str]:
+    """Arguments that run a recipe for one step of 8 rows with the embedded model and its problems."""
+    stage = "sft" if Path(recipe).stem == "sft" else "rl"
+    swapped: dict[str, object] = {
+        "model_name_or_path": "tiny:base",
+        "dataset": "tiny:sums",
+        "num_rows": 32,
+        "prompt_column": "prompt",
+        "answer_column": "answer",
+        "output_dir": folder,
+        "max_steps": 1,
+        "per_device_train_batch_size": 8,
+        "gradient_accumulation_steps": 1,
+        "bf16": False,
+        "use_cpu": True,
+        "dtype": "float32",
+        "attn_implementation": "sdpa",
+        "disable_tqdm": True,
+        "save_strategy": "no",
+        **STAGE_SETTINGS[stage],
+        **settings,
+    }
+    words = [(f"--{key}", json.dumps(value, default=str)) for key, value in swapped.items()]
+    return ["--config", str(recipe), *(word for pair in words for word in pair)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_recipe_trains_a_step_of_the_embedded_model_on_its_problems(recipe: Path, tmp_path: Path) -> None:
+    main(small(recipe, tmp_path / "run"))
+    assert (tmp_path / "run" / MARKER).is_file()
+    AutoModelForCausalLM.from_pretrained(tmp_path / "run")
+    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) >= 1
+
+
+def test_a_run_that_is_complete_is_left_alone(tmp_path: Path, capsys) -> None:
+    main(small(TINY, tmp_path / "run"))
+    before = (tmp_path / "run" / "model.safetensors").stat().st_mtime_ns
+    main(small(TINY, tmp_path / "run"))
+    assert "is trained already" in capsys.readouterr().out
+    assert (tmp_path / "run" / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_an_interrupted_run_goes_on_from_its_last_complete_checkpoint(tmp_path: Path, capsys) -> None:
+    run = tmp_path / "run"
+    settings = {"max_steps": 3, "save_strategy": "steps", "save_steps": 1}
+    main(small(TINY, run, **settings))
+    (run / MARKER).unlink()
+    (run / "checkpoint-3" / MARKER).unlink()
+    main(small(TINY, run, **settings))
+    assert f"Resuming from {run / 'checkpoint-2'}" in capsys.readouterr().out
+    steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert steps[-2:] == [3, 3] and (run / MARKER).is_file()
+
+
+def test_a_folder_of_another_run_is_refused_and_the_difference_named(tmp_path: Path) -> None:
+    claim_folder(parse_recipe(TINY, ["--output_dir", str(tmp_path / "run"), "--seed", "1"]))
+    with pytest.raises(ValueError, match=r"holds another run \(seed: 1 there, 2 now\)"):
+        claim_folder(parse_recipe(TINY, ["--output_dir", str(tmp_path / "run"), "--seed", "2"]))
+
+
+def test_a_folder_with_other_files_is_refused_and_they_stay(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(ValueError, match="not a run's folder"):
+        claim_folder(parse_recipe(TINY, ["--output_dir", str(tmp_path)]))
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_overwriting_starts_afresh(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    claim_folder(parse_recipe(TINY, ["--output_dir", str(run), "--seed", "1"]))
+    (run / MARKER).write_text("")
+    claim_folder(parse_recipe(TINY, ["--output_dir", str(run), "--seed", "2", "--overwrite", "true"]))
+    assert [path.name for path in run.iterdir()] == ["recipe.json"]
+
+
+def test_overwriting_never_deletes_what_is_no_runs_folder(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(ValueError, match="not a run's folder"):
+        claim_folder(parse_recipe(TINY, ["--output_dir", str(tmp_path), "--overwrite", "true"]))
+    assert (tmp_path / "thesis.tex").exists()
+
+
+def test_a_wrong_input_is_one_line_on_the_way_out(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"^error: .*Did you mean 'grpo_lambda'"):
+        main(small(TINY, tmp_path / "run", objective="grpo_lamda"))
+
+
+def test_a_wrong_input_leaves_nothing_behind(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit):
+        main(small(TINY, tmp_path / "run", dataset="nowhere.jsonl"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_corrupt_row_is_named_by_file_row_and_field(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "1 + 1?", "answer": "2"}\n{"prompt": "2 + 2?"}\n')
+    with pytest.raises(SystemExit, match=r"rows\.jsonl has bad rows:\s+line 2: 'answer' is missing"):
+        main(small(TINY, tmp_path / "run", dataset=str(tmp_path / "rows.jsonl"), num_rows=None))
