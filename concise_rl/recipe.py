@@ -92,8 +92,14 @@ def parse_overrides(args: list[str]) -> dict[str, Any]:
         if not key.startswith("--"):
             raise ValueError(f"Expected --key value, found {key!r}.")
         has_value = words and not words[0].startswith("--")
-        _put(overrides, key[2:].split("."), yaml.safe_load(words.pop(0)) if has_value else True)
+        _put(overrides, key[2:].split("."), _read_value(words.pop(0)) if has_value else True)
     return overrides
+
+
+def _read_value(word: str) -> Any:
+    """A word as YAML, except that yes, no, on and off stay words: `--save_strategy no` means just that."""
+    value = yaml.safe_load(word)
+    return word if isinstance(value, bool) and word.lower() not in ("true", "false") else value
 
 
 def _put(mapping: dict[str, Any], keys: list[str], value: Any) -> None:

@@ -59,6 +59,10 @@ def test_how_the_model_is_loaded_reaches_the_trainer() -> None:
     assert training.model_init_kwargs["attn_implementation"] == "eager"
 
 
+def test_the_word_no_stays_a_word() -> None:
+    assert parse_overrides(["--save_strategy", "no", "--bf16", "false"]) == {"save_strategy": "no", "bf16": False}
+
+
 def test_a_negative_number_is_a_value() -> None:
     assert parse_overrides(["--seed", "-1"]) == {"seed": -1}
 
