@@ -64,9 +64,9 @@ def test_grpo_gives_the_advantages_of_trl_bit_for_bit(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(GRPOTrainer, "_generate_and_score_completions", spy_on_trl)
     # A cap that no rollout reaches: TRL would pay a correct answer that lacks its EOS.
-    settings = {"max_completion_length": 640, "per_device_train_batch_size": 48}
+    settings = {"max_completion_length": 640, "per_device_train_batch_size": 40, "max_steps": 1}
     trainer_of(tmp_path, Spied(scale_rewards=scale), scale_rewards=scale, **settings).train()
-    assert len(ours) == 2 and any(a.any() for a in ours)
+    assert len(ours) == 1 and any(a.any() for a in ours)
     assert all(torch.equal(a, b) for a, b in zip(ours, of_trl, strict=True))
 
 
