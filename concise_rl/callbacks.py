@@ -53,8 +53,7 @@ class MetricsFile(TrainerCallback):
 
 
 class Watchdog(TrainerCallback):
-    """Says aloud what otherwise wastes hours: a cap that cuts most rollouts, groups without a signal, broken
-    gradients."""
+    """Says aloud what otherwise wastes hours: a cap that cuts most rollouts, no signal, broken gradients."""
 
     def __init__(self, truncation_warning: float, no_signal_patience: int) -> None:
         """
@@ -76,10 +75,10 @@ class Watchdog(TrainerCallback):
         logs = logs or {}
         if not math.isfinite(logs.get("grad_norm", 0.0)):
             raise RuntimeError(f"The gradient norm is {logs['grad_norm']} at step {state.global_step}.")
-        self._check_truncation(
-            logs.get("stop/length", 0.0), state.global_step, getattr(args, "max_completion_length", None)
-        )
-        self._check_signal(logs.get("groups/no_signal", 0.0), state.global_step)
+        if state.is_world_process_zero:
+            cap = getattr(args, "max_completion_length", None)
+            self._check_truncation(logs.get("stop/length", 0.0), state.global_step, cap)
+            self._check_signal(logs.get("groups/no_signal", 0.0), state.global_step)
 
     def _check_truncation(self, share: float, step: int, cap: int | None) -> None:
         if share > self.truncation_warning:

@@ -1,9 +1,11 @@
 """The command `concise-rl`. Each subcommand imports what it needs when it runs, so that help is instant."""
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 
 from concise_rl.evaluate.cli import add_eval_arguments, add_report_arguments, run_eval, run_report
 
@@ -47,6 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="concise-rl", description="Teach reasoning models to stop when they have enough."
     )
+    parser.add_argument("--version", action="version", version=f"concise_rl {version('concise_rl')}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     table: list[tuple[str, str, Callable[[argparse.ArgumentParser], None], Command]] = [
         ("train", "train a model by a recipe", _add_recipe_arguments, run_train),
@@ -71,6 +74,7 @@ def _add_methods_arguments(parser: argparse.ArgumentParser) -> None:
 def main(argv: list[str] | None = None) -> None:
     """Entry point. What is wrong with the input is said in a line, not a traceback."""
     args = build_parser().parse_args(argv)
+    logging.basicConfig(format="%(levelname)s: %(message)s")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         args.command(args)

@@ -105,6 +105,7 @@ class Objective(BaseModel, ABC):
         paper: where it is published.
         scope: what the credit of one rollout may depend on: itself, its group, the batch, or the run so far.
         pays_wrong: whether its published form gives wrong rollouts credit by their length.
+        ordered: whether the place of a rollout in its group means something, as in a serial group.
         token_level: whether advantages are (B, T).
         needs: what must be set up for it beyond plain sampling, in words.
     """
@@ -114,6 +115,7 @@ class Objective(BaseModel, ABC):
     paper: ClassVar[str]
     scope: ClassVar[Literal["rollout", "group", "batch", "run"]]
     pays_wrong: ClassVar[bool] = False
+    ordered: ClassVar[bool] = False
     token_level: ClassVar[bool] = False
     needs: ClassVar[str] = "nothing"
 

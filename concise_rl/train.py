@@ -1,6 +1,7 @@
 """Train by a recipe: `concise-rl train RECIPE`, or `accelerate launch -m concise_rl.train --config RECIPE`."""
 
 import json
+import logging
 import shutil
 import sys
 from pathlib import Path
@@ -56,9 +57,9 @@ def claim_folder(recipe: Recipe) -> None:
     Raises:
         ValueError: as `check_folder` does.
     """
-    check_folder(recipe)
     state, folder = PartialState(), Path(recipe.folder)
     if state.is_main_process:
+        check_folder(recipe)
         if recipe.data.overwrite and folder.is_dir():
             shutil.rmtree(folder)
         write_atomically(folder / SETTINGS_FILE, json.dumps(identity(recipe), indent=2) + "\n")
@@ -120,7 +121,10 @@ def run(recipe: Recipe) -> None:
     """Train by a parsed recipe. A run that is complete already is left as it is."""
     from concise_rl.sft import train_sft
 
-    check_folder(recipe)
+    state = PartialState()
+    if state.is_main_process:
+        check_folder(recipe)
+    state.wait_for_everyone()
     if (Path(recipe.folder) / MARKER).is_file() and not recipe.data.overwrite:
         print(f"{recipe.folder} is trained already.")
         return
@@ -129,6 +133,7 @@ def run(recipe: Recipe) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """Entry point: `--config RECIPE` and overrides. What is wrong with the input is said in a line, not a traceback."""
+    logging.basicConfig(format="%(levelname)s: %(message)s")
     args = list(sys.argv[1:] if argv is None else argv)
     try:
         if "--config" not in args[:-1]:

@@ -92,12 +92,11 @@ def load_problems(split: str = "train", num_rows: int | None = None, seed: int =
     raise AssertionError("the stream of problems is endless")
 
 
-def load_traces(num_rows: int | None = None, seed: int = 0, direct: float = 0.5) -> list[dict[str, Any]]:
+def load_traces(num_rows: int | None = None, seed: int = 0, direct: float = 0.55) -> list[dict[str, Any]]:
     """Demonstrations for `recipes/tiny/sft.yaml`: rows of `prompt` and `answer`, the answer being a whole completion.
 
     The first `direct` share shows one pass only. Those are short, so the sums are learnt at a fraction of the tokens;
-    the rest shows the habit of overthinking. Take the rows in order: within each 512, those of like length stand
-    together, which halves the padding.
+    the rest shows the habit of overthinking. Take the rows in order, and do not batch them by length.
     """
     from concise_rl.tiny.traces import DIRECT, Habits, overthinking_completion
 
@@ -107,5 +106,4 @@ def load_traces(num_rows: int | None = None, seed: int = 0, direct: float = 0.5)
         habits = DIRECT if i < direct * count else Habits()
         expression = json.loads(row["metadata"])["expression"]
         rows.append({"prompt": row["prompt"], "answer": overthinking_completion(expression, rng, habits)})
-    windows = (rows[start : start + 512] for start in range(0, count, 512))
-    return [row for window in windows for row in sorted(window, key=lambda row: len(row["answer"]))]
+    return rows

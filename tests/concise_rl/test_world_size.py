@@ -7,18 +7,29 @@ import sys
 from pathlib import Path
 
 import pytest
+from transformers import AutoModelForCausalLM
 
+ROOT = Path(__file__).parents[2]
 SCRIPT = Path(__file__).with_name("world_size_run.py")
 SAME = ("loss", "grad_norm", "rewards/correct/mean", "length/mean", "length/correct", "groups/mixed", "objective/gated")
 
 
 def run(processes: int, folder: Path) -> list[dict]:
     """Metrics of each step of the run on so many processes."""
-    command = [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={processes}", "--master_port=0"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SCRIPT.parents[2])}
-    done = subprocess.run([*command, SCRIPT, folder], env=environment, capture_output=True, text=True, timeout=300)
+    command = [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={processes}", "--standalone"]
+    assert f"world size {processes}" in launch([*command, SCRIPT, folder])
+    return metrics_of(folder)
+
+
+def launch(command: list) -> str:
+    """What the command prints; it has to end well."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert f"world size {processes}" in done.stdout
+    return done.stdout
+
+
+def metrics_of(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
@@ -29,3 +40,21 @@ def test_a_group_that_straddles_two_processes_is_trained_on_as_on_one(tmp_path: 
         assert 0 < step_of_one["rewards/correct/mean"] <= 1 and step_of_one["grad_norm"] > 0
         for name in SAME:
             assert step_of_two[name] == pytest.approx(step_of_one[name], rel=1e-4), name
+
+
+@pytest.mark.slow
+def test_a_recipe_trains_under_zero_3_in_two_processes(tmp_path: Path) -> None:
+    accelerate = [
+        sys.executable,
+        "-m",
+        "accelerate.commands.launch",
+        "--config_file",
+        "launch/accelerate/cpu_zero3.yaml",
+    ]
+    recipe = ["-m", "concise_rl.train", "--config", "recipes/tiny/grpo_lambda.yaml", "--output_dir", tmp_path / "run"]
+    small = {"max_steps": 1, "num_rows": 64, "per_device_train_batch_size": 8, "max_completion_length": 96}
+    launch([*accelerate, *recipe, *(word for key, value in small.items() for word in (f"--{key}", str(value)))])
+    step = metrics_of(tmp_path / "run")[0]
+    assert step["epoch"] == 2 * 8 / (64 * 8), "two processes took 8 rows each"
+    assert step["grad_norm"] > 0
+    AutoModelForCausalLM.from_pretrained(tmp_path / "run")
