@@ -120,12 +120,13 @@ def _read_hub(source: str, split: str) -> pa.Table:
 
 
 def _tiny_rows(name: str, split: str, num_rows: int | None, seed: int) -> list[dict[str, Any]]:
-    from concise_rl.tiny import load_problems, load_traces
+    from concise_rl.tiny import load_careless_traces, load_problems, load_traces
 
-    if name == "traces":
-        return load_traces(num_rows, seed)
+    demonstrations = {"traces": load_traces, "careless_traces": load_careless_traces}
+    if name in demonstrations:
+        return demonstrations[name](num_rows, seed)
     if name != "sums":
-        raise unknown("tiny task", name, ["sums", "traces"])
+        raise unknown("tiny task", name, ["sums", *demonstrations])
     return load_problems(split, num_rows, seed)
 
 

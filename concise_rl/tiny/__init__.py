@@ -11,9 +11,12 @@ import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from concise_rl.errors import unknown
+
+if TYPE_CHECKING:
+    from concise_rl.tiny.traces import Habits
 
 WEIGHTS = Path(__file__).parent / "weights"
 MODELS = ("tiny:base", "tiny:untrained")
@@ -92,18 +95,35 @@ def load_problems(split: str = "train", num_rows: int | None = None, seed: int =
     raise AssertionError("the stream of problems is endless")
 
 
-def load_traces(num_rows: int | None = None, seed: int = 0, direct: float = 0.55) -> list[dict[str, Any]]:
+def load_traces(num_rows: int | None = None, seed: int = 0, direct: float = 0.6) -> list[dict[str, Any]]:
     """Demonstrations for `recipes/tiny/sft.yaml`: rows of `prompt` and `answer`, the answer being a whole completion.
 
     The first `direct` share shows one pass only. Those are short, so the sums are learnt at a fraction of the tokens;
     the rest shows the habit of overthinking. Take the rows in order, and do not batch them by length.
     """
-    from concise_rl.tiny.traces import DIRECT, Habits, overthinking_completion
+    from concise_rl.tiny.traces import DIRECT, Habits
 
-    rng, count = random.Random(seed), num_rows or 4096
-    rows = []
-    for i, row in enumerate(itertools.islice(generate_problems("train", seed), count)):
-        habits = DIRECT if i < direct * count else Habits()
-        expression = json.loads(row["metadata"])["expression"]
-        rows.append({"prompt": row["prompt"], "answer": overthinking_completion(expression, rng, habits)})
-    return rows
+    count = num_rows or 4096
+    passes = round(direct * count)
+    return _demonstrations([DIRECT] * passes + [Habits()] * (count - passes), seed)
+
+
+def load_careless_traces(num_rows: int | None = None, seed: int = 0) -> list[dict[str, Any]]:
+    """Demonstrations for `recipes/tiny/sft_careless.yaml`: checks that find what a careless first pass got wrong."""
+    from concise_rl.tiny.traces import CARELESS
+
+    return _demonstrations([CARELESS] * (num_rows or 4096), seed)
+
+
+def _demonstrations(habits: list["Habits"], seed: int) -> list[dict[str, Any]]:
+    """A row for each entry of `habits`, of train problems."""
+    from concise_rl.tiny.traces import overthinking_completion
+
+    rng = random.Random(seed)
+    return [
+        {
+            "prompt": row["prompt"],
+            "answer": overthinking_completion(json.loads(row["metadata"])["expression"], rng, habit),
+        }
+        for habit, row in zip(habits, generate_problems("train", seed), strict=False)  # the problems are endless
+    ]

@@ -22,11 +22,11 @@ CUES = (
 class Habits:
     """How a trace overthinks. Probabilities are per line of a pass."""
 
-    first_slip: float = 0.04
+    first_slip: float = 0.03
     """Chance that a line of the first pass gives a wrong total."""
-    check_slip: float = 0.01
+    check_slip: float = 0.007
     """The same for a line of a re-check."""
-    max_checks: int = 4
+    max_checks: int = 5
     """Re-checks are drawn uniformly from 1 to this many."""
     no_check: float = 0.08
     """Chance of a trace that stops after the first pass, so that stopping is something the policy can find."""
@@ -34,6 +34,8 @@ class Habits:
 
 DIRECT = Habits(no_check=1.0)
 """One pass and the answer."""
+CARELESS = Habits(first_slip=0.08, check_slip=0.0)
+"""A first pass that often slips and checks that never do: reflection is worth its tokens."""
 
 
 def parse(expression: str) -> list[int]:
@@ -76,8 +78,7 @@ def overthinking_completion(expression: str, rng: random.Random, habits: Habits 
     checks = rng.randint(1, habits.max_checks)
     while checks > 0:
         lines, found = _pass(terms, habits.check_slip, rng)
-        # Both totals stand side by side, so that seeing a difference is a step the model can learn.
-        verdict = f"{found} and {total}? {'Yes' if found == total else 'No'}.\n"
+        verdict = f"Yes, {found}.\n" if found == total else f"No, {found}.\n"
         thinking += f"{rng.choice(CUES)}\n{lines}{verdict}"
         checks = max(checks - 1, int(found != total))
         total = found

@@ -7,7 +7,7 @@ import pytest
 from transformers import AutoModelForCausalLM
 
 from concise_rl.checkpoint import MARKER
-from concise_rl.recipe import parse_recipe
+from concise_rl.recipe import parse_recipe, read_recipe
 from concise_rl.train import claim_folder, main
 
 ROOT = Path(__file__).parents[2]
@@ -15,13 +15,13 @@ RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))
 TINY = str(ROOT / "recipes/tiny/grpo_lambda.yaml")
 STAGE_SETTINGS = {
     "rl": {"num_generations": 4, "max_completion_length": 64, "verifier": "reasoning_gym", "use_vllm": False},
-    "sft": {"dataset": "tiny:traces", "model_name_or_path": "tiny:untrained"},
+    "sft": {"dataset": "tiny:traces"},
 }
 
 
 def small(recipe: Path | str, folder: Path, **settings: object) -> list[str]:
     """Arguments that run a recipe for one step of 8 rows with the embedded model and its problems."""
-    stage = "sft" if Path(recipe).stem == "sft" else "rl"
+    stage = read_recipe(recipe).get("stage", "rl")
     swapped: dict[str, object] = {
         "model_name_or_path": "tiny:base",
         "dataset": "tiny:sums",

@@ -99,7 +99,7 @@ def test_an_unknown_split_is_refused() -> None:
 def test_demonstrations_begin_with_single_passes_and_are_never_of_test_problems() -> None:
     rows = load_traces(100, seed=0)
     held_out = {row["prompt"] for row in load_problems("test", 3000)}
-    assert all("So " not in row["answer"] for row in rows[:55]) and any("So " in row["answer"] for row in rows[55:])
+    assert all("So " not in row["answer"] for row in rows[:60]) and any("So " in row["answer"] for row in rows[60:])
     assert not held_out & {row["prompt"] for row in rows}
 
 
