@@ -110,6 +110,7 @@ def finish_training(trainer: Any, output_dir: str) -> None:
     if checkpoint:
         print(f"Resuming from {checkpoint}")
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    trainer.model.config.use_cache = True  # training turned it off, and the released model would generate slowly
     trainer.save_model(output_dir)
     trainer.save_state()
     if trainer.accelerator.is_main_process:
