@@ -88,10 +88,15 @@ class ConciseTrainer(GRPOTrainer):
         )
         use_progress_bar(self)
         self.delimiters = Delimiters.of(self._tokenizer, self.eos_token_ids, args.think_end)
-        # Sharded weights and vLLM have their own generation in TRL. Set here, for TRL warns that the argument may
-        # change.
-        if not (self.use_vllm or self.is_deepspeed_enabled or self.is_fsdp_enabled):
-            self.rollout_func = self._rollout
+        if self._samples_plainly():
+            self.rollout_func = self._rollout  # not by the argument: TRL warns that it may change
+
+    def _samples_plainly(self) -> bool:
+        """Whether the embedded engine can do what the configuration asks for. Generation is TRL's own otherwise."""
+        args = self.args
+        sharded = self.is_deepspeed_enabled or self.is_fsdp_enabled
+        asks_more = args.generation_kwargs or args.cache_implementation or args.use_transformers_continuous_batching
+        return not (self.use_vllm or sharded or asks_more or args.repetition_penalty != 1.0)
 
     def correct(
         self, prompts: list, completions: list, completion_ids: list[list[int]], **columns: Any
@@ -217,14 +222,12 @@ def fit_width(advantages_BT: Tensor, width: int) -> Tensor:
 
 def rollout_metrics(batch: RolloutBatch, advantages: Tensor) -> dict[str, float]:
     """What every method logs: signal, pass rates of groups, lengths and stop reasons (shares, one for each reason)."""
-    correct_PG, per_rollout_B = (
-        batch.grouped(batch.earned),
-        advantages.flatten(1).abs().amax(1) if advantages.ndim > 1 else advantages.abs(),
-    )
+    correct_PG = batch.grouped(batch.earned)
+    largest_B = advantages.abs() if advantages.ndim == 1 else advantages.abs().amax(dim=1)
     right_B = batch.earned == 1
     mean_right = batch.length[right_B].float().mean().item() if right_B.any() else float("nan")
     return {
-        "groups/no_signal": (batch.grouped(per_rollout_B).amax(dim=1) == 0).float().mean().item(),
+        "groups/no_signal": (batch.grouped(largest_B).amax(dim=1) == 0).float().mean().item(),
         "groups/mixed": has_signal(correct_PG).float().mean().item(),
         "groups/all_correct": (correct_PG == 1).all(dim=1).float().mean().item(),
         "groups/all_wrong": (correct_PG == 0).all(dim=1).float().mean().item(),

@@ -105,15 +105,19 @@ class TransformersEngine:
             cache.batch_select_indices(going_B.nonzero()[:, 0])
 
     def _generation_config(self, sampling: Sampling, max_new_tokens: int) -> GenerationConfig:
+        """Every setting that shapes the distribution, spelt out: `generate` fills gaps from the model's own config."""
         greedy = sampling.temperature == 0
-        shape = {} if greedy else {k: getattr(sampling, k) for k in ("temperature", "top_p", "top_k", "min_p")}
         return GenerationConfig(
             max_new_tokens=max_new_tokens,
             do_sample=not greedy,
+            temperature=1.0 if greedy else sampling.temperature,
+            top_p=1.0 if greedy else sampling.top_p,
+            top_k=0 if greedy else sampling.top_k,
+            min_p=0.0 if greedy else sampling.min_p,
+            repetition_penalty=1.0,
             eos_token_id=self.eos_token_ids,
             pad_token_id=self.tokenizer.pad_token_id,
             disable_compile=True,
-            **shape,
         )
 
     def _until_eos(self, ids: list[int]) -> list[int]:

@@ -164,6 +164,12 @@ def test_the_logged_advantages_are_those_of_the_objective(tmp_path: Path) -> Non
     assert list(trainer._logs["advantages"]) == [-1.0] * 8
 
 
+@pytest.mark.parametrize("setting", [{"repetition_penalty": 1.1}, {"generation_kwargs": {"bad_words_ids": [[9]]}}])
+def test_what_the_embedded_engine_cannot_do_is_left_to_the_generation_of_trl(tmp_path: Path, setting: dict) -> None:
+    assert trainer_of(tmp_path).rollout_func is not None
+    assert trainer_of(tmp_path, **setting).rollout_func is None
+
+
 def test_an_unknown_model_is_named_before_anything_is_loaded(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="Did you mean 'tiny:base'"):
         ConciseTrainer("tiny:bass", config(tmp_path), to_messages(load_rows("tiny:sums", num_rows=4)))

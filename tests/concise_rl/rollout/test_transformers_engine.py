@@ -59,6 +59,15 @@ def test_the_same_seed_samples_the_same_and_another_does_not(engine, prompts) ->
     assert first == again != other
 
 
+def test_sampling_settings_of_the_models_own_config_do_not_seep_in(engine, prompts) -> None:
+    expected = engine.generate(prompts, Sampling(max_tokens=60, seed=1))
+    path = resolve_model("tiny:base")
+    model = AutoModelForCausalLM.from_pretrained(path).eval()
+    model.generation_config.update(temperature=0.3, top_p=0.5, top_k=1, repetition_penalty=1.5)
+    opinionated = TransformersEngine(model, engine.tokenizer, engine.eos_token_ids, batch_size=8)
+    assert opinionated.generate(prompts, Sampling(max_tokens=60, seed=1)) == expected
+
+
 def test_progress_counts_every_completion_once(engine, prompts) -> None:
     ended: list[int] = []
     engine.generate(prompts, Sampling(max_tokens=40, seed=0), progress=ended.append)
