@@ -80,7 +80,7 @@ def serve(connection: Connection, name: str, timeout_s: float, memory_mb: int) -
     while True:
         try:
             response, row = connection.recv()
-        except EOFError:
+        except (EOFError, ConnectionResetError):
             return None
         # The pool's clock strikes first. This one is for a worker whose pool is gone, in a loop that holds the GIL.
         _set_limit(resource.RLIMIT_CPU, math.ceil(time.process_time() + timeout_s) + 2)
