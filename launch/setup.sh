@@ -17,7 +17,7 @@ say() { echo "setup: $*" >&2; }
 fail() { say "$*"; exit 1; }
 new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
 has_gpu() { nvidia-smi -L >/dev/null 2>&1; }
-pip() { "$venv/bin/python" -m pip "$@" --disable-pip-version-check; }
+pip() { "$venv/bin/python" -m pip "$@" --quiet --disable-pip-version-check; }
 
 find_python() {
     local candidate
@@ -67,7 +67,7 @@ if [[ -e $stamp ]]; then
 fi
 find "$venv" -maxdepth 1 -name '.setup-*' ! -name ".setup-$inputs-*" -delete
 [[ "torch==$(installed_torch)" == "$(grep '^torch==' launch/constraints.txt)"* ]] || install_torch
-say "installing concise_rl${extras:+ with $extras}"
+say "installing concise_rl${extras:+ with $extras}: a minute or two"
 pip install -c launch/constraints.txt -e ".${extras:+[$extras]}"
 touch "$stamp"
 say "done: $venv"
