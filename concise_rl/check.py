@@ -7,7 +7,6 @@ from rich.console import Console
 from transformers import AutoTokenizer
 
 from concise_rl.config import ConciseConfig
-from concise_rl.data import load_rows
 from concise_rl.recipe import Recipe, parse_recipe
 from concise_rl.tiny import resolve_model
 from concise_rl.trace import Delimiters
@@ -54,14 +53,7 @@ def check_data(recipe: Recipe) -> list[str]:
     on_hub = not data.dataset.startswith(("tiny:", "reasoning_gym:")) and not Path(data.dataset).exists()
     if on_hub and not data.dataset.endswith((".json", ".jsonl", ".parquet")):
         return [f"data       {data.dataset} (hub id, not looked up)"]
-    rows = load_rows(
-        data.dataset,
-        split=data.dataset_split,
-        num_rows=data.num_rows,
-        prompt_column=data.prompt_column,
-        answer_column=data.answer_column,
-    )
-    return [f"data       {data.dataset}: {len(rows)} rows"]
+    return [f"data       {data.dataset}: {len(data.load())} rows"]
 
 
 def check_recipe(path: str, overrides: list[str]) -> None:

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
+from datasets import Dataset
 from trl import ModelConfig, SFTConfig, TrlParser, get_quantization_config
 
 from concise_rl.config import ConciseConfig
+from concise_rl.data import load_rows
 from concise_rl.errors import unknown
 
 
@@ -33,6 +35,17 @@ class DataConfig:
         default=False,
         metadata={"help": "Start afresh in an output_dir that holds another run's files. They are deleted."},
     )
+
+    def load(self, seed: int = 0) -> Dataset:
+        """The rows, see `load_rows`."""
+        return load_rows(
+            self.dataset,
+            split=self.dataset_split,
+            num_rows=self.num_rows,
+            seed=seed,
+            prompt_column=self.prompt_column,
+            answer_column=self.answer_column,
+        )
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from transformers import set_seed
 from trl import SFTTrainer, get_peft_config
 
 from concise_rl.callbacks import MetricsFile, use_progress_bar
-from concise_rl.data import load_rows, to_messages
+from concise_rl.data import to_messages
 from concise_rl.recipe import Recipe
 from concise_rl.tiny import resolve_model
 
@@ -13,14 +13,7 @@ from concise_rl.tiny import resolve_model
 def load_demonstrations(recipe: Recipe) -> Dataset:
     """Rows whose answer is a whole completion, in TRL's conversational prompt-completion form."""
     data = recipe.data
-    rows = load_rows(
-        data.dataset,
-        split=data.dataset_split,
-        num_rows=data.num_rows,
-        seed=recipe.training.seed,
-        prompt_column=data.prompt_column,
-        answer_column=data.answer_column,
-    )
+    rows = data.load(recipe.training.seed)
     completions = [[{"role": "assistant", "content": answer}] for answer in rows["answer"]]
     prompts = to_messages(rows, data.prompt_template, data.system_prompt)["prompt"]
     return Dataset.from_dict({"prompt": list(prompts), "completion": completions})

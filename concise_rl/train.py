@@ -15,7 +15,7 @@ from trl import get_peft_config
 
 from concise_rl.checkpoint import MARKER, last_complete
 from concise_rl.config import ConciseConfig
-from concise_rl.data import keep_verifiable, load_rows, to_messages
+from concise_rl.data import keep_verifiable, to_messages
 from concise_rl.files import write_atomically
 from concise_rl.recipe import DataConfig, Recipe, parse_recipe
 from concise_rl.tiny import resolve_model
@@ -70,15 +70,7 @@ def load_problems(data: DataConfig, config: ConciseConfig, pool: VerifierPool) -
     """The training rows whose own answers the verifier accepts, as messages. Judged on one rank, the same on all."""
     rows: list[Any] = [None]
     if PartialState().is_main_process:
-        loaded = load_rows(
-            data.dataset,
-            split=data.dataset_split,
-            num_rows=data.num_rows,
-            seed=config.seed,
-            prompt_column=data.prompt_column,
-            answer_column=data.answer_column,
-        )
-        kept, dropped = keep_verifiable(loaded, pool)
+        kept, dropped = keep_verifiable(data.load(config.seed), pool)
         print(f"{len(kept)} problems from {data.dataset}" + (f" ({dropped} dropped)" if dropped else ""))
         rows = [to_messages(kept, data.prompt_template, data.system_prompt)]
     return broadcast_object_list(rows)[0]
