@@ -16,7 +16,8 @@ SLURM = ROOT / "launch/slurm/train.slurm"
 STUB_TRAIN = """
 import os, sys
 names = ("RANK", "WORLD_SIZE", "ACCELERATE_USE_DEEPSPEED", "ACCELERATE_DEEPSPEED_ZERO_STAGE")
-print("rank {} of {}, deepspeed {}, stage {}".format(*map(os.environ.get, names)), sys.argv[1:], flush=True)
+line = "rank {} of {}, deepspeed {}, stage {}".format(*map(os.environ.get, names))
+os.write(1, f"{line} {sys.argv[1:]}\\n".encode())  # in one piece: two nodes write to one pipe
 sys.exit(3 if "--fail" in sys.argv and os.environ["RANK"] == "1" else 0)
 """
 
