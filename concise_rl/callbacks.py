@@ -16,8 +16,8 @@ class ProgressBar(ProgressCallback):
     """The training bar with accuracy, tokens and loss beside it, in place of a line of sixty numbers for each step."""
 
     SHOWN: ClassVar[dict[str, str]] = {
-        "accuracy": "rewards/correct/mean",
-        "tokens": "completions/mean_length",
+        "accuracy": "correct/mean",
+        "tokens": "length/mean",
         "loss": "loss",
     }
 

@@ -7,7 +7,9 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import version
 
+from concise_rl.errors import EngineError
 from concise_rl.evaluate.cli import add_eval_arguments, add_report_arguments, run_eval, run_report
+from concise_rl.rollout.serve import add_serve_arguments, run_serve
 
 Command = Callable[[argparse.Namespace], None]
 
@@ -57,6 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
         ("report", "write the report again from the samples of an evaluation", add_report_arguments, run_report),
         ("methods", "list the methods, what they need and their options", _add_methods_arguments, run_methods),
         ("check", "check a recipe without training", _add_recipe_arguments, run_check),
+        ("serve", "serve a model with vLLM, for training and evaluation", add_serve_arguments, run_serve),
     ]
     for name, text, add_arguments, command in table:
         sub = commands.add_parser(
@@ -78,7 +81,7 @@ def main(argv: list[str] | None = None) -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         args.command(args)
-    except ValueError as error:
+    except (ValueError, EngineError) as error:
         sys.exit(f"error: {error}")
 
 

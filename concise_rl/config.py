@@ -46,15 +46,42 @@ class ConciseConfig(GRPOConfig):
     no_signal_patience: int = field(
         default=10, metadata={"help": "Warn when no group has had a signal for this many logged steps in a row."}
     )
+    dynamic_sampling: bool = field(
+        default=False,
+        metadata={
+            "help": "Exchange groups whose verdicts are all alike for freshly drawn ones, as many as DOT's prediction "
+            "says it takes. Groups that are all right go, too: not for methods that learn from their lengths."
+        },
+    )
+    rollout_timeout: float = field(
+        default=600.0,
+        metadata={"help": "Seconds in which a vLLM server has to end at least one rollout. It hangs otherwise."},
+    )
+    sync_warning: float = field(
+        default=0.05,
+        metadata={
+            "help": "Warn when engine and trainer differ by more than this, in nats a token on a probe, after the "
+            "weights were handed over."
+        },
+    )
+    sync_error: float = field(default=0.5, metadata={"help": "Stop when they differ by more than this."})
     # A hidden NaN is a run that trains on nothing for hours.
     logging_nan_inf_filter: bool = field(
         default=False, metadata={"help": "Whether to hide non-finite losses in the log. They stop the run anyway."}
     )
 
+    restore_callback_states_from_checkpoint: bool = field(
+        default=True,
+        metadata={"help": "Whether a resumed run goes on with what schedules have learnt so far, kept in callbacks."},
+    )
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.verifier_timeout < float("inf"):
-            raise ValueError(f"verifier_timeout is a positive number of seconds, not {self.verifier_timeout}.")
+        for name in ("verifier_timeout", "rollout_timeout"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} is a positive number of seconds, not {getattr(self, name)}.")
+        if not 0 <= self.sync_warning <= self.sync_error:
+            raise ValueError(f"0 <= sync_warning <= sync_error, not {self.sync_warning} and {self.sync_error}.")
         if self.verifier_workers < 1:
             raise ValueError(f"verifier_workers is at least 1, not {self.verifier_workers}.")
 

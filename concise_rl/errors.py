@@ -6,6 +6,10 @@ from collections.abc import Iterable
 from typing import Any
 
 
+class EngineError(RuntimeError):
+    """An engine that cannot go on: a server that is gone, silent, or answers what was not asked."""
+
+
 def unknown(kind: str, name: str, valid: Iterable[str]) -> ValueError:
     """The error for a misspelt name: it gives the nearest valid one where there is one, and else the valid ones.
 

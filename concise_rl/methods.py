@@ -1,7 +1,7 @@
 """The table of methods that `concise-rl methods` prints: read from the classes themselves."""
 
 import inspect
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 from rich.console import Console
@@ -25,7 +25,9 @@ def vars_of(bound: object) -> dict[str, Any]:
 
 def type_name(annotation: Any) -> str:
     """A short name of an option's type; the choices of a literal."""
-    choices = getattr(annotation, "__args__", None)
+    if get_origin(annotation) is tuple:
+        return f"list of {type_name(get_args(annotation)[0])}"
+    choices = get_args(annotation)
     return " | ".join(map(str, choices)) if choices else getattr(annotation, "__name__", str(annotation))
 
 

@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
 from concise_rl.errors import import_dotted, unknown
+from concise_rl.rollout.plans import Parallel, Plan
+from concise_rl.trace import Delimiters
 
 ScaleRewards = Literal["group", "batch", "none"]
 
@@ -21,13 +23,14 @@ class RolloutBatch:
     """Judged rollouts of one generation batch, gathered over all ranks. The members of a group stand together.
 
     Attributes:
-        correct: (B,) float; the verifier's verdict 1 or 0, NaN where it could not judge. Never shaped.
+        correct: (B,) float; the verifier's verdict 1 or 0, NaN where it could not judge or the rollout was given up.
+            Never shaped. For a method that `rejudges`, the verdict on the tokens that it kept.
         length: (B,) int; tokens of the completion, EOS included.
         think_length: (B,) int; tokens before the closing think delimiter.
         finished: (B,) bool; ended by an EOS, not by a cap.
         stop_reason: (B,) int; `StopReason`.
         num_generations: G.
-        max_length: cap on completion tokens.
+        max_length: cap on completion tokens at this step.
         step: optimizer steps done so far.
     """
 
@@ -105,8 +108,11 @@ class Objective(BaseModel, ABC):
         paper: where it is published.
         scope: what the credit of one rollout may depend on: itself, its group, the batch, or the run so far.
         pays_wrong: whether its published form gives wrong rollouts credit by their length.
+        pays_unfinished: whether a rollout that is right earns something although it did not end by itself.
         ordered: whether the place of a rollout in its group means something, as in a serial group.
         token_level: whether advantages are (B, T).
+        drops: whether `kept_length` ever takes tokens out of the loss.
+        rejudges: whether the verdict is taken again on what `kept_length` leaves.
         needs: what must be set up for it beyond plain sampling, in words.
     """
 
@@ -115,8 +121,11 @@ class Objective(BaseModel, ABC):
     paper: ClassVar[str]
     scope: ClassVar[Literal["rollout", "group", "batch", "run"]]
     pays_wrong: ClassVar[bool] = False
+    pays_unfinished: ClassVar[bool] = False
     ordered: ClassVar[bool] = False
     token_level: ClassVar[bool] = False
+    drops: ClassVar[bool] = False
+    rejudges: ClassVar[bool] = False
     needs: ClassVar[str] = "nothing"
 
     @abstractmethod
@@ -124,8 +133,25 @@ class Objective(BaseModel, ABC):
         """(B,) or (B, T) advantages for the whole batch, finite everywhere, on padding too."""
 
     def metrics(self, batch: RolloutBatch) -> dict[str, float]:
-        """What to log beside the usual; the name of the method is put in front of each key."""
+        """What to log beside the usual, by names that need not be unique: `objective/` is put in front of each."""
         return {}
+
+    def plan(self, delimiters: Delimiters) -> Plan:
+        """How its rollouts come about. Plain sampling unless said otherwise."""
+        return Parallel()
+
+    def cap(self, step: int, max_length: int) -> int:
+        """Cap on completion tokens after `step` optimizer steps, at most `max_length`, which the recipe gives."""
+        return max_length
+
+    def keep_shortest(self, num_generations: int) -> int | None:
+        """How many members of a group can earn credit, where only the shortest can: the engine may give up the others.
+        None: all of them."""
+        return None
+
+    def kept_length(self, batch: RolloutBatch) -> Tensor:
+        """(B,) int; how many of a rollout's first tokens stay in the loss and its normaliser. 0 drops the rollout."""
+        return batch.length
 
 
 class SequenceReward(Objective):

@@ -26,6 +26,8 @@ class StopReason(IntEnum):
     """The engine gave it up: it could earn no credit any more."""
     ERROR = 5
     """The engine failed on it."""
+    STOP_TOKEN = 6
+    """A stop token that the rollout plan asked for; the plan goes on from there."""
 
     @property
     def label(self) -> str:

@@ -16,6 +16,7 @@ from trl import get_peft_config
 from concise_rl.checkpoint import MARKER, last_complete
 from concise_rl.config import ConciseConfig
 from concise_rl.data import keep_verifiable, to_messages
+from concise_rl.errors import EngineError
 from concise_rl.files import write_atomically
 from concise_rl.recipe import DataConfig, Recipe, parse_recipe
 from concise_rl.tiny import resolve_model
@@ -134,7 +135,7 @@ def main(argv: list[str] | None = None) -> None:
         at = args.index("--config")
         recipe = parse_recipe(args[at + 1], args[:at] + args[at + 2 :])
         run(recipe)
-    except ValueError as error:
+    except (ValueError, EngineError) as error:
         sys.exit(f"error: {error}")
 
 

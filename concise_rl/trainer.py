@@ -1,11 +1,15 @@
 """The trainer: TRL's GRPO with the advantages of an objective. What it overrides was read at TRL 1.16.
 
-Private methods of TRL in use, all in this file: `_calculate_rewards` (the gathered verdicts pass here),
-`_generate_and_score_completions` (its advantages are replaced), `_tokenize_prompts` (called by the rollout) and
-`_save_checkpoint` (a marker is written last).
+Private parts of TRL in use, in this file and in `rollout/links.py`: `_generate_and_score_completions` (rollouts are
+made before it, advantages replaced after it), `_tokenize_prompts`, `_generate_single_turn`, `_last_loaded_step`,
+`VLLMGeneration._iter_named_params` and `_save_checkpoint` (a marker is written last).
 """
 
-from collections.abc import Sequence
+import time
+from collections import defaultdict
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -13,18 +17,43 @@ from datasets import Dataset
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 from trl import GRPOTrainer
-from trl.models import unwrap_model_for_generation
 
 from concise_rl.callbacks import MetricsFile, Watchdog, use_progress_bar
 from concise_rl.checkpoint import mark_complete
 from concise_rl.config import ConciseConfig
-from concise_rl.judge import grade
+from concise_rl.dynamic import DynamicSampling
 from concise_rl.objective import Objective, RolloutBatch, build_objective, has_signal
-from concise_rl.rollout.engine import Sampling
-from concise_rl.rollout.transformers_engine import TransformersEngine
+from concise_rl.rollout.collect import Collector, Judged
+from concise_rl.rollout.engine import Sampling, derive_seed
+from concise_rl.rollout.links import Colocated, Remote, link_to_engine
+from concise_rl.rollout.plans import Rollout
+from concise_rl.rollout.shortest import ShortestOnly
+from concise_rl.schedule import OversampleFactor
 from concise_rl.tiny import resolve_model
-from concise_rl.trace import Delimiters, StopReason, read_trace
+from concise_rl.trace import Delimiters, StopReason
 from concise_rl.verify import VerifierPool
+
+NAN = float("nan")
+LOSSES_BY_TOKEN = ("dapo", "cispo")
+"""Losses that divide by the tokens of the whole batch: what is masked leaves the normaliser, too."""
+LOGGED_REASONS = (StopReason.EOS, StopReason.LENGTH, StopReason.THINK_BUDGET, StopReason.ABORTED)
+
+
+@dataclass(frozen=True)
+class Credited:
+    """A batch on its way into the loss.
+
+    Attributes:
+        judged: this rank's rollouts.
+        batch: all ranks' rollouts.
+        kept_B: (B,) tokens of each that stay in the loss.
+        advantages: (B,) or (B, T).
+    """
+
+    judged: Judged
+    batch: RolloutBatch
+    kept_B: Tensor
+    advantages: Tensor
 
 
 class ConciseTrainer(GRPOTrainer):
@@ -36,6 +65,7 @@ class ConciseTrainer(GRPOTrainer):
     """
 
     args: ConciseConfig
+    num_generations: int
 
     def __init__(
         self,
@@ -75,6 +105,8 @@ class ConciseTrainer(GRPOTrainer):
         self.verifier = verifier or VerifierPool(
             args.verifier, args.verifier_workers, args.verifier_timeout, args.verifier_memory_mb
         )
+        # vLLM is ours: TRL would start its own, which gives no seed to a request and cannot abort one.
+        use_vllm, args.use_vllm = args.use_vllm, False
         super().__init__(
             model=resolve_model(model) if isinstance(model, str) else model,
             reward_funcs=[self.correct],
@@ -86,79 +118,185 @@ class ConciseTrainer(GRPOTrainer):
             optimizers=optimizers,
             peft_config=peft_config,
         )
+        args.use_vllm = self.use_vllm = use_vllm  # TRL corrects the importance ratio by this
         use_progress_bar(self)
         self.delimiters = Delimiters.of(self._tokenizer, self.eos_token_ids, args.think_end)
-        if self._samples_plainly():
-            self.rollout_func = self._rollout  # not by the argument: TRL warns that it may change
+        self.link = self.vllm_generation = link_to_engine(self, use_vllm)
+        self._last_loaded_step = -1
+        self.rollout_func = self._rollout  # not by the argument: TRL warns that it may change
+        self.collector = self._collector()
+        self.dynamic = self._dynamic_sampling()
+        self._batches: tuple[tuple[int, int], int] = ((-1, 0), 0)
+        self._seconds: defaultdict[str, float] = defaultdict(float)
 
-    def _samples_plainly(self) -> bool:
-        """Whether the embedded engine can do what the configuration asks for. Generation is TRL's own otherwise."""
-        args = self.args
-        sharded = self.is_deepspeed_enabled or self.is_fsdp_enabled
-        asks_more = args.generation_kwargs or args.cache_implementation or args.use_transformers_continuous_batching
-        return not (self.use_vllm or sharded or asks_more or args.repetition_penalty != 1.0)
+    def _collector(self) -> Collector:
+        """What makes the rollouts."""
+        sampling = Sampling(
+            self.temperature,
+            self.top_p,
+            self.top_k or 0,
+            self.min_p or 0.0,
+            logprobs=self.use_vllm and self.vllm_importance_sampling_correction,
+        )
+        plan = self.method.plan(self.delimiters)
+        return Collector(self.link, plan, sampling, self.delimiters, self._tokenizer, self.verifier)
 
-    def correct(
-        self, prompts: list, completions: list, completion_ids: list[list[int]], **columns: Any
-    ) -> list[float | None]:
-        """The verdicts on this rank's rollouts, in the form of a TRL reward function."""
-        lists = {name: values for name, values in columns.items() if isinstance(values, list)}
-        rows = [{name: values[i] for name, values in lists.items()} for i in range(len(completion_ids))]
-        traces = [read_trace(ids, self.delimiters) for ids in completion_ids]
-        return grade(traces, rows, self._tokenizer, self.verifier)
+    def _dynamic_sampling(self) -> DynamicSampling | None:
+        """Set up, where the recipe wants it."""
+        if not self.args.dynamic_sampling:
+            return None
+        rows = self.args.per_device_train_batch_size * self.args.steps_per_generation
+        if rows % self.num_generations:
+            raise ValueError(
+                f"dynamic_sampling exchanges whole groups on each rank: per_device_train_batch_size x "
+                f"steps_per_generation ({rows}) must be a multiple of num_generations ({self.num_generations})."
+            )
+        self.add_callback(OversampleFactor())
+        return DynamicSampling(self.train_dataset, self.num_generations, self.accelerator, self.args.seed)
+
+    def correct(self, prompts: list, completions: list, completion_ids: list, **columns: Any) -> list[float]:
+        """The verdicts on this rank's rollouts, in the form of a TRL reward function. What was given up counts as 0
+        here: TRL would print a warning for every row without a reward."""
+        judged = self._now.judged
+        return [
+            0.0 if rollout.stop_reason is StopReason.ABORTED else NAN if verdict is None else verdict
+            for rollout, verdict in zip(judged.rollouts, judged.verdicts, strict=True)
+        ]
 
     def _rollout(self, prompts: list, trainer: GRPOTrainer) -> dict[str, Any]:
-        """Sample one completion for each prompt of this rank (TRL has repeated them), through the embedded engine."""
-        prompt_ids, _, _ = self._tokenize_prompts(prompts)
-        sampling = Sampling(self.max_length, self.temperature, self.top_p, self.top_k or 0, self.min_p or 0.0)
-        checkpointing: Any = self.args.gradient_checkpointing_kwargs
-        wrapped: Any = self.model_wrapped
-        with unwrap_model_for_generation(
-            wrapped, self.accelerator, gradient_checkpointing_kwargs=checkpointing
-        ) as model:
-            engine = TransformersEngine(model, self._tokenizer, self.eos_token_ids, batch_size=len(prompt_ids))
-            completions = engine.generate(prompt_ids, sampling)
-        return {"prompt_ids": prompt_ids, "completion_ids": [c.ids for c in completions], "logprobs": None}
+        """Hand TRL the rollouts that were collected for this batch."""
+        judged, kept_B = self._now.judged, self._local(self._now.kept_B)
+        masks = [loss_mask(rollout, kept) for rollout, kept in zip(judged.rollouts, kept_B.tolist(), strict=True)]
+        output = {
+            "prompt_ids": judged.prompt_ids,
+            "completion_ids": [rollout.ids for rollout in judged.rollouts],
+            "logprobs": [rollout.logprobs for rollout in judged.rollouts] if self.collector.sampling.logprobs else None,
+        }
+        return output if all(map(all, masks)) else output | {"env_mask": masks}
 
-    def _calculate_rewards(
-        self, inputs: list[dict], prompts: list, completions: list, completion_ids_list: list[list[int]]
-    ) -> Tensor:
-        rewards_per_func = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
-        self._rollouts = self._gather_rollouts(rewards_per_func[:, 0], completion_ids_list)
-        return rewards_per_func
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        self._seconds.clear()
+        self._sync_engine(inputs)
+        judged, metrics = self._sample_batch(inputs)
+        self._now = self._credit(judged)
+        output = super()._generate_and_score_completions(judged.rows)
+        self._log_rollouts(metrics)
+        local = self._local(self._now.advantages)
+        output["advantages"] = local if local.ndim == 1 else fit_width(local, output["completion_ids"].size(1))
+        return output
 
-    def _gather_rollouts(self, correct_B: Tensor, completion_ids: Sequence[list[int]]) -> RolloutBatch:
-        """The batch of all ranks, from the gathered verdicts and this rank's completions."""
-        traces = [read_trace(ids, self.delimiters) for ids in completion_ids]
+    def _local(self, values_B: Tensor) -> Tensor:
+        """This rank's share of something that all ranks have."""
+        rows = len(self._now.judged.rows)
+        first = self.accelerator.process_index * rows
+        return values_B[first : first + rows]
+
+    def _sync_engine(self, inputs: list[dict[str, Any]]) -> None:
+        """Give the engine the weights of this step, once."""
+        if self.state.global_step == self._last_loaded_step:
+            return
+        with self._timed("sync"):
+            if isinstance(self.link, Colocated | Remote):
+                self.link.probe.choose(self._tokenize(inputs[:1])[0])
+            difference = self.link.sync_weights()
+        if difference is not None:
+            self._metrics[self.mode]["sync/difference"].append(difference)
+        self._last_loaded_step = self.state.global_step
+
+    def _tokenize(self, rows: Sequence[Any]) -> list[list[int]]:
+        return self._tokenize_prompts([row["prompt"] for row in rows])[0] if rows else []
+
+    def _sample_batch(self, inputs: list[dict[str, Any]]) -> tuple[Judged, dict[str, float]]:
+        """This rank's rollouts, and what to log."""
+        step = self._next_batch()
+        if not (self.dynamic and self.mode == "train"):
+            return self._sample(inputs, step), {}
+        (factor,) = (c for c in self.callback_handler.callbacks if isinstance(c, OversampleFactor))
+        return self.dynamic.collect(
+            inputs, lambda rows, turn: self._sample(rows, (*step, turn)), self._has_signal, factor, step
+        )
+
+    def _next_batch(self) -> tuple[int, ...]:
+        """What tells this batch from all others of the run, also from those of a run that it resumes."""
+        now = (self.state.global_step, int(self.mode == "train"))
+        self._batches = (now, self._batches[1] + 1 if self._batches[0] == now else 0)
+        return (*now, self._batches[1])
+
+    def _sample(self, rows: list[Any], step: Sequence[int]) -> Judged:
+        """Rollouts of rows that stand in groups, judged."""
+        prompt_ids = self._tokenize(rows)
+        first = self.accelerator.process_index * len(rows)
+        seeds = [derive_seed(self.args.seed, *step, first + i) for i in range(len(rows))]
+        keep = self.method.keep_shortest(self.num_generations) if self.mode == "train" else None
+        rule = ShortestOnly(keep, lambda row: (first + row) // self.num_generations) if keep else None
+        with self._timed("rollout"):
+            rollouts = self.collector.sample(prompt_ids, self._cap, seeds, rule)
+        with self._timed("verify"):
+            return self.collector.judge(rows, prompt_ids, rollouts)
+
+    @property
+    def _cap(self) -> int:
+        """Cap on completion tokens at this step."""
+        return self.method.cap(self.state.global_step, self.max_length)
+
+    def _credit(self, judged: Judged) -> "Credited":
+        """What the objective makes of the rollouts of all ranks."""
+        batch, kept_B, credited = self._settle(judged, self.accelerator.gather, self.accelerator.process_index)
+        advantages = self.method.advantages(credited)
+        if not torch.isfinite(advantages).all():
+            raise RuntimeError(f"Objective {type(self.method).__name__} gave advantages that are not finite.")
+        return Credited(judged, batch, kept_B, advantages)
+
+    def _has_signal(self, judged: Judged) -> list[bool]:
+        """For each of this rank's groups whether the verdicts differ: raw ones, on what the objective keeps."""
+        _, kept_B, credited = self._settle(judged, lambda values: values, 0)
+        verdict_B = credited.correct if self.method.pays_unfinished else credited.earned
+        return has_signal(credited.grouped(verdict_B.masked_fill(kept_B == 0, NAN))).tolist()
+
+    def _settle(
+        self, judged: Judged, gather: Callable[[Tensor], Tensor], rank: int
+    ) -> tuple[RolloutBatch, Tensor, RolloutBatch]:
+        """The batch that `gather` makes of this rank's rollouts, which then stand at place `rank` in it; how many
+        tokens of each stay in the loss; and the batch with the verdicts that count."""
+        batch = self._batch_of(gather(self._columns(judged)))
+        kept_B = self.method.kept_length(batch).masked_fill(batch.stop_reason == StopReason.ABORTED, 0)
+        if not self.method.rejudges:
+            return batch, kept_B, batch
+        rows = len(judged.rows)
+        with self._timed("verify"):
+            verdicts = self.collector.judge_again(judged, kept_B[rank * rows : (rank + 1) * rows].tolist())
+        correct_B = torch.tensor([NAN if v is None else v for v in verdicts], device=self.accelerator.device)
+        return batch, kept_B, replace(batch, correct=gather(correct_B))
+
+    def _columns(self, judged: Judged) -> Tensor:
+        """(B, 5) float64 of this rank: verdict, length, think_length, finished, stop_reason."""
         columns = [
-            (t.length, t.think_length, t.finished, StopReason.EOS if t.finished else StopReason.LENGTH) for t in traces
+            (NAN if verdict is None else verdict, t.length, t.think_length, t.finished, rollout.stop_reason)
+            for verdict, t, rollout in zip(judged.verdicts, judged.traces, judged.rollouts, strict=True)
         ]
-        length_B, think_length_B, finished_B, stop_B = self.accelerator.gather(
-            torch.tensor(columns, dtype=torch.long, device=self.accelerator.device)
-        ).unbind(dim=1)
+        return torch.tensor(columns, dtype=torch.float64, device=self.accelerator.device).view(-1, 5)
+
+    def _batch_of(self, columns_B5: Tensor) -> RolloutBatch:
+        correct_B, length_B, think_length_B, finished_B, stop_B = columns_B5.unbind(dim=1)
         group_size = self.num_generations if self.mode == "train" else self.num_generations_eval
         assert group_size is not None, "TRL has set both"
         return RolloutBatch(
-            correct=correct_B,
-            length=length_B,
-            think_length=think_length_B,
+            correct=correct_B.float(),
+            length=length_B.long(),
+            think_length=think_length_B.long(),
             finished=finished_B.bool(),
-            stop_reason=stop_B,
+            stop_reason=stop_B.long(),
             num_generations=group_size,
-            max_length=self.max_length,
+            max_length=self._cap,
             step=self.state.global_step,
         )
 
-    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        output = super()._generate_and_score_completions(inputs)
-        advantages = self.method.advantages(self._rollouts)
-        if not torch.isfinite(advantages).all():
-            raise RuntimeError(f"Objective {type(self.method).__name__} gave advantages that are not finite.")
-        self._log_rollouts(advantages)
-        first = self.accelerator.process_index * len(inputs)
-        local = advantages[first : first + len(inputs)]
-        output["advantages"] = local if local.ndim == 1 else fit_width(local, output["completion_ids"].size(1))
-        return output
+    @contextmanager
+    def _timed(self, part: str) -> Generator[None]:
+        """Count the seconds of a part of the step."""
+        began = time.perf_counter()
+        yield
+        self._seconds[part] += time.perf_counter() - began
 
     @property
     def mode(self) -> str:
@@ -166,11 +304,15 @@ class ConciseTrainer(GRPOTrainer):
         assert self.model is not None
         return "train" if self.model.training else "eval"
 
-    def _log_rollouts(self, advantages: Tensor) -> None:
+    def _log_rollouts(self, more: dict[str, float]) -> None:
         """Log what the rollouts were and what the objective made of them; TRL has logged its own advantages by now."""
-        metrics = self._metrics[self.mode]
-        for key, value in {**rollout_metrics(self._rollouts, advantages), **self._method_metrics()}.items():
+        metrics, now = self._metrics[self.mode], self._now
+        of_batch = rollout_metrics(now.batch, now.advantages, now.kept_B)
+        seconds = {f"time/{part}": spent for part, spent in self._seconds.items()}
+        sampled = sum(rollout.sampled for rollout in now.judged.rollouts) / len(now.judged.rollouts)
+        for key, value in (of_batch | self._method_metrics() | more | seconds | {"rollout/sampled": sampled}).items():
             metrics[key].append(value)
+        advantages = now.advantages
         scalars = (advantages if advantages.ndim == 1 else advantages.mean(dim=1)).tolist()
         logged: Any = self._logs["advantages"]
         for _ in range(min(len(scalars), len(logged))):
@@ -178,7 +320,7 @@ class ConciseTrainer(GRPOTrainer):
         logged.extend(scalars)
 
     def _method_metrics(self) -> dict[str, float]:
-        of_objective = self.method.metrics(self._rollouts)
+        of_objective = self.method.metrics(self._now.batch)
         return {f"objective/{name}": value for name, value in of_objective.items()} | {
             f"verifier/{name}": float(count) for name, count in self.verifier.counters.items()
         }
@@ -200,18 +342,24 @@ class ConciseTrainer(GRPOTrainer):
 
 
 def check_compatible(objective: Objective, args: ConciseConfig) -> None:
-    """Refuse the settings of TRL that read advantages as one number for each rollout, for token-level objectives.
+    """Refuse settings of TRL under which an objective would silently mean something else.
 
     Raises:
         ValueError: naming the setting and what to set it to.
     """
-    if not objective.token_level:
-        return
     name = type(objective).__name__
-    if args.off_policy_mask_threshold is not None:
+    if objective.token_level and args.off_policy_mask_threshold is not None:
         raise ValueError(f"{name} gives each token its own advantage: set off_policy_mask_threshold to null.")
-    if args.loss_type == "vespo":
+    if objective.token_level and args.loss_type == "vespo":
         raise ValueError(f"{name} gives each token its own advantage, which loss_type vespo cannot take: use dapo.")
+    if objective.drops and args.loss_type not in LOSSES_BY_TOKEN:
+        raise ValueError(
+            f"{name} takes rollouts out of the loss, and loss_type {args.loss_type} would go on counting them: set it "
+            f"to one of {', '.join(LOSSES_BY_TOKEN)}."
+        )
+    by_sequence = args.vllm_importance_sampling_mode.startswith("sequence")
+    if args.use_vllm and args.vllm_importance_sampling_correction and args.loss_type == "vespo" and by_sequence:
+        raise ValueError("loss_type vespo needs vllm_importance_sampling_mode token_truncate or token_mask.")
 
 
 def fit_width(advantages_BT: Tensor, width: int) -> Tensor:
@@ -220,22 +368,36 @@ def fit_width(advantages_BT: Tensor, width: int) -> Tensor:
     return nn.functional.pad(advantages_BT, (0, extra)) if extra > 0 else advantages_BT[:, :width]
 
 
-def rollout_metrics(batch: RolloutBatch, advantages: Tensor) -> dict[str, float]:
+def loss_mask(rollout: Rollout, kept: int) -> list[int]:
+    """For each token 1 if the loss reads it: those that the plan trains on, among the first `kept`."""
+    trained = rollout.trained or [True] * len(rollout.ids)
+    return [int(i < kept and is_trained) for i, is_trained in enumerate(trained)]
+
+
+def rollout_metrics(batch: RolloutBatch, advantages: Tensor, kept_B: Tensor) -> dict[str, float]:
     """What every method logs: signal, pass rates of groups, lengths and stop reasons (shares, one for each reason)."""
-    correct_PG = batch.grouped(batch.earned)
+    aborted_B = batch.stop_reason == StopReason.ABORTED
+    correct_PG = batch.grouped(batch.earned.masked_fill(aborted_B, NAN))  # nobody knows what they would have earned
+    judged_PG = ~correct_PG.isnan()
     largest_B = advantages.abs() if advantages.ndim == 1 else advantages.abs().amax(dim=1)
     right_B = batch.earned == 1
-    mean_right = batch.length[right_B].float().mean().item() if right_B.any() else float("nan")
+    mean_right = batch.length[right_B].float().mean().item() if right_B.any() else NAN
     return {
+        "correct/mean": correct_PG.nanmean().item(),
         "groups/no_signal": (batch.grouped(largest_B).amax(dim=1) == 0).float().mean().item(),
         "groups/mixed": has_signal(correct_PG).float().mean().item(),
-        "groups/all_correct": (correct_PG == 1).all(dim=1).float().mean().item(),
-        "groups/all_wrong": (correct_PG == 0).all(dim=1).float().mean().item(),
+        "groups/all_correct": _share_of_groups(judged_PG, correct_PG == 1),
+        "groups/all_wrong": _share_of_groups(judged_PG, correct_PG == 0),
         "length/mean": batch.length.float().mean().item(),
         "length/correct": mean_right,
         "length/think": batch.think_length.float().mean().item(),
-        **{
-            f"stop/{r.label}": (batch.stop_reason == r).float().mean().item()
-            for r in (StopReason.EOS, StopReason.LENGTH)
-        },
+        "rollout/trained": (kept_B.sum() / batch.length.sum()).item(),
+        # What an aborted rollout would have taken nobody knows: the cap bounds it.
+        "rollout/spared_at_most": ((batch.max_length - batch.length) * aborted_B).float().mean().item(),
+        **{f"stop/{reason.label}": (batch.stop_reason == reason).float().mean().item() for reason in LOGGED_REASONS},
     }
+
+
+def _share_of_groups(judged_PG: Tensor, holds_PG: Tensor) -> float:
+    """Share of the groups in which something holds of all judged members, and there are any."""
+    return ((holds_PG | ~judged_PG).all(dim=1) & judged_PG.any(dim=1)).float().mean().item()

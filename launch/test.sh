@@ -8,7 +8,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 say() { echo "test: $*" >&2; }
 
-bash launch/setup.sh dev deepspeed
+bash launch/setup.sh dev deepspeed vllm
 # One thread: at this size of model a second gains little, and costs much wherever something else wants the core.
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false PATH="$PWD/.venv/bin:$PATH"

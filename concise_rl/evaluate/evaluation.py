@@ -1,5 +1,6 @@
-"""An evaluation's folder, read: the samples of every label as tables."""
+"""An evaluation's folder, read: the samples of every label as tables, and what is counted of them."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -7,19 +8,28 @@ from pathlib import Path
 from concise_rl.evaluate.samples import Sample, read_samples
 from concise_rl.evaluate.spec import Manifest, ModelRun, read_manifest
 from concise_rl.evaluate.statistics import Table, pool, tabulate
+from concise_rl.evaluate.vote import vote
 
 
 @dataclass(frozen=True)
 class Label:
-    """The runs (training seeds) of one label, and their samples."""
+    """The runs (training seeds) of one label.
+
+    Attributes:
+        name: of the label.
+        runs: its models.
+        drawn: the samples of each run.
+        tables: what is counted of each run: the same, or questions that the samples answer together.
+    """
 
     name: str
     runs: tuple[ModelRun, ...]
+    drawn: tuple[Table, ...]
     tables: tuple[Table, ...]
 
     @cached_property
     def table(self) -> Table:
-        """All runs, pooled."""
+        """What is counted, all runs pooled."""
         return pool(self.tables)
 
 
@@ -53,15 +63,17 @@ def read_evaluation(folder: Path) -> Evaluation:
     """
     manifest = read_manifest(folder)
     tables = _read_tables(folder, manifest)
+    keep = manifest.measurement.keep_shortest
     names = dict.fromkeys(run.label for run in manifest.models)
-    labels = tuple(_label(name, manifest.models, tables) for name in names)
-    baseline = _label(manifest.baseline.label, (manifest.baseline,), tables) if manifest.baseline else None
+    labels = tuple(_label([run for run in manifest.models if run.label == name], tables, keep) for name in names)
+    baseline = _label([manifest.baseline], tables, keep) if manifest.baseline else None
     return Evaluation(folder, manifest, labels, baseline)
 
 
-def _label(name: str, runs: tuple[ModelRun, ...], tables: dict[ModelRun, Table]) -> Label:
-    own = tuple(run for run in runs if run.label == name)
-    return Label(name, own, tuple(tables[run] for run in own))
+def _label(runs: Sequence[ModelRun], tables: Mapping[ModelRun, Table], keep: int | None) -> Label:
+    drawn = tuple(tables[run] for run in runs)
+    counted = drawn if keep is None else tuple(vote(table, keep) for table in drawn)
+    return Label(runs[0].label, tuple(runs), drawn, counted)
 
 
 def _read_tables(folder: Path, manifest: Manifest) -> dict[ModelRun, Table]:

@@ -20,6 +20,7 @@ CAPTIONS = {
         "Up and to the left is better. The arms of a cross are 95 % intervals; faint points are single training seeds.",
     ),
     "length_distributions": ("How long completions are", "All samples, right and wrong, truncated ones at the cap."),
+    "tokens_of_questions": ("What a question costs", "The tokens of all its samples, those given up included."),
     "tokens_by_difficulty": ("Tokens by difficulty", "A model that thinks as long as it needs rises with the oracle."),
     "accuracy_by_difficulty": ("Accuracy by difficulty", "Where thinking less costs answers, if it does."),
 }
@@ -56,6 +57,7 @@ def render_page(report: Mapping[str, Any], evaluation: Evaluation, figures: Mapp
         report=report,
         evaluation=evaluation,
         headline=text.headline(report),
+        rule=text.rule(report),
         figures=[(*CAPTIONS[name], svg(figure, name)) for name, figure in figures.items()],
         entries=[(color_index(i), entry) for i, entry in entries],
         has_spread=any(entry["spread"] for _, entry in entries),
@@ -84,7 +86,7 @@ def find_examples(evaluation: Evaluation) -> tuple[Sample | None, list[Example]]
 
 def _median_place(labels: list[Label]) -> tuple[int, int] | None:
     """(problem, sample) where each label's first run is correct and finished, in the middle by the ratio of lengths."""
-    tables = [label.tables[0] for label in labels]
+    tables = [label.drawn[0] for label in labels]
     usable_PK = np.all([(t.correct_PK == 1) & (t.stop_PK == StopReason.EOS.label) for t in tables], axis=0)
     ratio_PK = tables[-1].length_PK / (tables[0].length_PK if len(tables) > 1 else 1)
     places = sorted((float(ratio_PK[p, k]), int(p), int(k)) for p, k in np.argwhere(usable_PK))

@@ -73,7 +73,12 @@ def draw_figures(report: Method, evaluation: Evaluation) -> dict[str, Figure]:
             judged = [(i, entry) for i, entry in entries if entry["accuracy"] is not None]
             figures["accuracy_against_tokens"] = accuracy_against_tokens(judged, report["oracle_tokens"])
         lengths = [(i, name, table.length_PK.ravel()) for i, name, table in tables]
-        figures["length_distributions"] = length_distributions(lengths, evaluation.manifest.measurement.max_tokens)
+        measurement = evaluation.manifest.measurement
+        if measurement.keep_shortest is None:
+            figures["length_distributions"] = length_distributions(lengths, measurement.max_tokens, "completion")
+        else:
+            most = measurement.max_tokens * measurement.samples
+            figures["tokens_of_questions"] = length_distributions(lengths, most, "question")
         if 1 < len(report["model"]["by_difficulty"]) <= MAX_DIFFICULTIES:
             figures["tokens_by_difficulty"] = by_difficulty(entries, "tokens", "mean tokens per answer")
             figures["accuracy_by_difficulty"] = by_difficulty(entries, "accuracy", "accuracy")
@@ -157,9 +162,9 @@ def _limit_accuracy(axes: Axes, methods: Sequence[Method]) -> None:
     axes.set_ylim(max(-0.02, middle - half), min(1.02, middle + half))
 
 
-def length_distributions(lengths: Sequence[tuple[int, str, np.ndarray]], max_tokens: int) -> Figure:
-    """How long completions are, before and after: (colour, label, lengths of all samples) of each label."""
-    figure, axes = _axes("tokens of a completion", "share of samples")
+def length_distributions(lengths: Sequence[tuple[int, str, np.ndarray]], max_tokens: int, unit: str) -> Figure:
+    """How long completions are, before and after: (colour, label, tokens of all units) of each label."""
+    figure, axes = _axes(f"tokens of a {unit}", f"share of {unit}s")
     longest = max(values.max() for *_, values in lengths)
     edges = np.linspace(0, longest, 41) if longest > 40 else np.arange(0, longest + 2)
     for index, label, values in lengths:

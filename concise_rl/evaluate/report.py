@@ -13,7 +13,7 @@ from typing import Any
 from concise_rl.evaluate.evaluation import Evaluation, Label, read_evaluation
 from concise_rl.evaluate.page import render_page
 from concise_rl.evaluate.plots import draw_figures, png
-from concise_rl.evaluate.statistics import MOSTLY_TRUNCATED, RESAMPLES, Table, compare, describe, oracle_tokens
+from concise_rl.evaluate.statistics import MOSTLY_TRUNCATED, RESAMPLES, Table, compare, describe, oracle_tokens, pool
 from concise_rl.files import write_atomically
 
 FEW_PROBLEMS = 30
@@ -52,6 +52,7 @@ def build_report(evaluation: Evaluation) -> dict[str, Any]:
         "aes": first["aes"],
         "samples": first["samples"],
         "problems": manifest.num_problems,
+        "unit": manifest.measurement.unit,
         "oracle_tokens": oracle_tokens(evaluation.labels[0].table),
         "methods": methods,
         "warnings": _warnings([entry, *methods] if entry else methods, evaluation),
@@ -67,7 +68,7 @@ def _entry(label: Label, baseline: Label | None) -> dict[str, Any]:
     seeds = [_seed(label, i, baseline) for i in range(len(label.runs))]
     return {
         "label": label.name,
-        **asdict(describe(label.table)),
+        **asdict(describe(label.table, pool(label.drawn))),
         **_compared(label.tables, baseline),
         "seeds": seeds,
         "spread": _spread(seeds),
@@ -101,13 +102,15 @@ def _spread(seeds: Sequence[dict[str, Any]]) -> dict[str, float] | None:
 
 def _warnings(entries: Sequence[dict[str, Any]], evaluation: Evaluation) -> list[str]:
     """What a reader must know before believing the numbers."""
-    cap, found = evaluation.manifest.measurement.max_tokens, []
+    measurement, found = evaluation.manifest.measurement, []
+    cap, units = measurement.max_tokens, "questions" if measurement.keep_shortest else "samples"
     for entry in entries:
         if entry["truncated"] > MOSTLY_TRUNCATED:
-            share = f"{entry['truncated']:.0%} of the samples of {entry['label']}"
+            share = f"{entry['truncated']:.0%} of the {units} of {entry['label']}"
             found.append(f"{share} hit the cap of {cap} tokens: raise --max-tokens for numbers that mean something.")
         if entry["unjudged"]:
-            count = f"{entry['unjudged']} of {entry['samples']} samples of {entry['label']}"
+            total = entry["samples"] // (measurement.samples if measurement.keep_shortest else 1)
+            count = f"{entry['unjudged']} of {total} {units} of {entry['label']}"
             found.append(f"{count} could not be judged; accuracy leaves them out.")
     if evaluation.manifest.num_problems < FEW_PROBLEMS:
         found.append(f"{evaluation.manifest.num_problems} problems are few: the intervals are rough.")

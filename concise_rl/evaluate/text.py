@@ -47,11 +47,36 @@ def between(interval: Interval, write: Callable[[float], str] = bare_percent) ->
     return f"[{write(interval[0])}, {write(interval[1])}]" if interval else ""
 
 
+def rule(report: Mapping[str, Any]) -> str:
+    """How several samples answer one question; empty where each sample counts by itself."""
+    kept, samples = report["measurement"]["keep_shortest"], report["measurement"]["samples"]
+    if kept is None:
+        return ""
+    voters = "the first to end gives the answer" if kept == 1 else f"the first {kept} to end vote on the answer"
+    return (
+        f"short-{kept}@{samples}: of {samples} samples, {voters}. Tokens are those of all {samples}, given up or not."
+    )
+
+
+def endings(report: Mapping[str, Any]) -> str:
+    """How the samples of each label ended, where it was not by an EOS or the cap alone; else empty."""
+    entries = ([report["baseline"]] if report["baseline"] else []) + report["methods"]
+    if {reason for entry in entries for reason in entry["stop_reasons"]} <= {"eos", "length"}:
+        return ""
+    parts = [
+        f"{entry['label']} "
+        + ", ".join(f"{r} {percent(n / entry['samples'])}" for r, n in entry["stop_reasons"].items())
+        for entry in entries
+    ]
+    return f"How samples ended: {'; '.join(parts)}."
+
+
 def headline(report: Mapping[str, Any]) -> str:
     """The one sentence that a reader takes away."""
     model, savings, change = report["model"], report["token_savings"], report["accuracy_change"]
     if savings is None:
-        return f"{model['label']} answers {percent(model['accuracy'])} correctly with {tokens(model['tokens'])} tokens."
+        spent = f"{tokens(model['tokens'])} tokens" + (" a question" if report["unit"] != "sample" else "")
+        return f"{model['label']} answers {percent(model['accuracy'])} correctly with {spent}."
     saved = abs(savings["value"])
     direction = "fewer" if savings["value"] >= 0 else "more"
     return f"{model['label']} uses {percent(saved)} {direction} tokens; {_accuracy_clause(change)}."
@@ -73,11 +98,12 @@ def _accuracy_clause(change: Entry) -> str:
 def terminal_table(report: Mapping[str, Any]) -> Table:
     """The report as a table: one line for each label, with its 95 % intervals below the numbers."""
     measurement = report["measurement"]
+    intervals = "Brackets: 95 % intervals, paired bootstrap over problems. Change of accuracy in points."
     table = Table(
         box=box.SIMPLE_HEAD,
         padding=0,  # all columns fit 80 characters
         title=f"{measurement['task']}: {report['problems']} problems x {measurement['samples']} samples",
-        caption="Brackets: 95 % intervals, paired bootstrap over problems. Change of accuracy in points.",
+        caption="\n".join(line for line in (intervals, rule(report), endings(report)) if line),
         title_style="bold",
         caption_justify="left",
     )

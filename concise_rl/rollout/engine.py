@@ -1,51 +1,103 @@
-"""The seam to whatever generates: prompt ids in; completion ids and stop reason out. Training and evaluation share
-it."""
+"""The seam to whatever generates: prompt ids in; completion ids, log-probabilities and stop reason out. Training and
+evaluation share it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
+from concise_rl.rollout.shortest import ShortestOnly
 from concise_rl.trace import StopReason
+
+Progress = Callable[[int], None]
+"""Called with the number of completions that have just ended."""
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to sample. The defaults are the full distribution: anything else biases the importance ratio in training.
+    """How to sample, for all requests of a call. The defaults are the full distribution: anything else biases the
+    importance ratio in training.
 
     Attributes:
-        max_tokens: cap on completion tokens.
         temperature: 0 for greedy.
         top_p, top_k, min_p: truncations of the distribution; 1.0, 0 and 0.0 are off.
-        seed: seeds the generator for this call; None draws from the global one.
+        stop_ids: tokens that end a completion besides the EOS tokens; they are part of it.
+        logprobs: whether log-probabilities of the sampled tokens are wanted.
     """
 
-    max_tokens: int
     temperature: float = 1.0
     top_p: float = 1.0
     top_k: int = 0
     min_p: float = 0.0
+    stop_ids: tuple[int, ...] = ()
+    logprobs: bool = False
+
+
+@dataclass(frozen=True)
+class Request:
+    """One completion wanted. A forced continuation is a request whose prompt ends with what was forced.
+
+    Attributes:
+        prompt_ids: tokens before the completion.
+        max_tokens: cap on completion tokens.
+        seed: of this request's draws; None draws from the global generator.
+    """
+
+    prompt_ids: Sequence[int]
+    max_tokens: int
     seed: int | None = None
 
 
 @dataclass(frozen=True)
 class Completion:
-    """What came out for one prompt: at least one token (an EOS counts), and why it ended."""
+    """What came out for one request.
+
+    Attributes:
+        ids: at least one token; an EOS or stop token that ended it is the last.
+        stop_reason: EOS, LENGTH, STOP_TOKEN or ABORTED.
+        logprobs: of the ids, under the distribution that was sampled (temperature and truncations applied); a None in
+            it where the engine could not say. None altogether unless they were wanted.
+    """
 
     ids: list[int]
     stop_reason: StopReason
+    logprobs: list[float | None] | None = None
 
 
 class Engine(Protocol):
     """Something that completes prompts."""
 
     def generate(
-        self, prompts: Sequence[Sequence[int]], sampling: Sampling, progress: Callable[[int], None] | None = None
+        self,
+        requests: Sequence[Request],
+        sampling: Sampling,
+        progress: Progress | None = None,
+        rule: ShortestOnly | None = None,
     ) -> list[Completion]:
-        """One completion for each prompt (token ids), in order.
+        """One completion for each request, in order.
 
         Args:
-            prompts: token ids, one sequence for each completion wanted; repeat a prompt for several samples of it.
-            sampling: shared by all prompts.
-            progress: called with the number of completions that have just ended.
+            requests: repeat one (with another seed) for several samples of a prompt.
+            sampling: shared by all requests.
+            progress: told of completions that end.
+            rule: says which requests can be given up early. An engine that cannot abort, or only now and then, samples
+                more than needed and is right all the same.
+
+        Raises:
+            ValueError: for requests that this engine cannot take, saying which setting to change.
+            EngineError: when the engine fails.
         """
         ...
+
+
+def derive_seed(*parts: int) -> int:
+    """A seed that is a function of its parts alone: the run's, the step, the row, say."""
+    return int(np.random.SeedSequence(parts).generate_state(1)[0])
+
+
+def stop_reason(ids: Sequence[int], eos_token_ids: Sequence[int], stop_ids: Sequence[int]) -> StopReason:
+    """Why a completion that nobody aborted ended."""
+    if ids[-1] in eos_token_ids:
+        return StopReason.EOS
+    return StopReason.STOP_TOKEN if ids[-1] in stop_ids else StopReason.LENGTH

@@ -4,21 +4,32 @@ A static batch runs as long as its longest row, and lengths of reasoning are hea
 tokens at a time and going on with the unfinished rows (the cache is kept) costs each row about what it needs.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, GenerationConfig, PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
-from concise_rl.rollout.engine import Completion, Sampling
+from concise_rl.rollout.engine import Completion, Progress, Request, Sampling, stop_reason
+from concise_rl.rollout.noise import OwnNoise, processors
+from concise_rl.rollout.shortest import ShortestOnly
 from concise_rl.tiny import resolve_model
 from concise_rl.trace import StopReason
 
 
 def eos_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Every id that ends a completion: the generation config may name several (Qwen3, Llama 3), the tokenizer one."""
-    config = model.generation_config.eos_token_id
+    return named_eos_ids(model.generation_config.eos_token_id, tokenizer)
+
+
+def named_eos_ids(config: int | list[int] | None, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The generation config's EOS ids and the tokenizer's.
+
+    Raises:
+        ValueError: when neither names any.
+    """
     named = config if isinstance(config, list) else [config]
     ids = dict.fromkeys(i for i in (*named, tokenizer.eos_token_id) if i is not None)
     if not ids:
@@ -52,81 +63,143 @@ class TransformersEngine:
         self.batch_size, self.segment = batch_size, segment
 
     def generate(
-        self, prompts: Sequence[Sequence[int]], sampling: Sampling, progress: Callable[[int], None] | None = None
+        self,
+        requests: Sequence[Request],
+        sampling: Sampling,
+        progress: Progress | None = None,
+        rule: ShortestOnly | None = None,
     ) -> list[Completion]:
-        """See `Engine.generate`. One seed for the call: the draws of a row depend on the rows beside it."""
-        if sampling.seed is not None:
-            torch.manual_seed(sampling.seed)
+        """See `Engine.generate`. A request's draws depend on its own seed alone, up to rounding: its logits differ in
+        their last bits with the rows beside it. What a rule gives up leaves at the end of a segment."""
         completions: list[Completion] = []
-        for start in range(0, len(prompts), self.batch_size):
-            completions += self._generate_batch(prompts[start : start + self.batch_size], sampling, progress)
+        for start in range(0, len(requests), self.batch_size):
+            batch = _Batch(range(start, min(start + self.batch_size, len(requests))), requests, sampling, rule)
+            completions += self._generate_batch(batch, progress)
         return completions
 
     @torch.no_grad()
-    def _generate_batch(
-        self, prompts: Sequence[Sequence[int]], sampling: Sampling, progress: Callable[[int], None] | None
-    ) -> list[Completion]:
-        sampled: list[list[int]] = [[] for _ in prompts]
-        going = len(prompts)
-        for rows, new_ids_BT in self._segments(prompts, sampling):
-            for row, new_ids in zip(rows.tolist(), new_ids_BT.tolist(), strict=True):
-                sampled[row] += self._until_eos(new_ids)
-            ended, going = going, sum(sampled[row][-1] not in self.eos_token_ids for row in rows.tolist())
-            if progress:
-                progress(ended - going)
-        if progress and going:
-            progress(going)  # these ended at the cap
-        return [Completion(ids, self._stop_reason(ids)) for ids in sampled]
-
-    def _segments(
-        self, prompts: Sequence[Sequence[int]], sampling: Sampling
-    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Yield (row numbers (B,), new token ids (B, T)) until every row has ended or reached the cap."""
-        inputs = self.tokenizer.pad(
-            {"input_ids": [list(p) for p in prompts]}, padding_side="left", return_tensors="pt"
-        ).to(self.model.device)
+    def _generate_batch(self, batch: "_Batch", progress: Progress | None) -> list[Completion]:
+        """Generate in segments until every row has ended, reached its cap, or been given up."""
+        prompts = [list(batch.requests[row].prompt_ids) for row in batch.going]
+        inputs = self.tokenizer.pad({"input_ids": prompts}, padding_side="left", return_tensors="pt").to(
+            self.model.device
+        )
         ids_BT, mask_BT = inputs["input_ids"], inputs["attention_mask"]
         model: Any = self.model  # its stubs take `generate` for a tensor
-        cache, left = DynamicCache(config=self.model.config), sampling.max_tokens
-        rows_B, eos = torch.arange(len(prompts)), torch.tensor(self.eos_token_ids, device=self.model.device)
-        while left > 0 and len(rows_B):
-            width = ids_BT.size(1)
-            ids_BT = model.generate(
+        cache = DynamicCache(config=self.model.config)
+        noise = OwnNoise([_seed(batch.requests[row]) for row in batch.going], self.model.device)
+        while batch.going:
+            width, before = ids_BT.size(1), len(batch.going)
+            out = model.generate(
                 ids_BT,
                 attention_mask=mask_BT,
                 past_key_values=cache,
-                generation_config=self._generation_config(sampling, min(self.segment, left)),
+                generation_config=self._generation_config(batch, min(self.segment, batch.most_left)),
+                logits_processor=processors(batch.sampling, noise),
             )
-            left -= ids_BT.size(1) - width
-            yield rows_B, ids_BT[:, width:].cpu()
-            going_B = ~torch.isin(ids_BT[:, width:], eos).any(dim=1)
-            rows_B, ids_BT = rows_B[going_B.cpu()], ids_BT[going_B]
-            mask_BT = torch.cat([mask_BT[going_B], mask_BT.new_ones(len(ids_BT), ids_BT.size(1) - width)], dim=1)
-            cache.batch_select_indices(going_B.nonzero()[:, 0])
+            ids_BT = out.sequences
+            logprobs_BT = _logprobs(out.logits, ids_BT[:, width:], batch.sampling) if batch.sampling.logprobs else None
+            stay = batch.extend(ids_BT[:, width:].tolist(), logprobs_BT, self.eos_token_ids)
+            if progress:
+                progress(before - len(stay))
+            index = torch.tensor(stay, dtype=torch.long, device=ids_BT.device)
+            ids_BT, mask_BT = ids_BT[index], mask_BT[index]
+            mask_BT = torch.cat([mask_BT, mask_BT.new_ones(len(stay), ids_BT.size(1) - width)], dim=1)
+            cache.batch_select_indices(index)
+            noise.select(stay)
+        return batch.completions(self.eos_token_ids)
 
-    def _generation_config(self, sampling: Sampling, max_new_tokens: int) -> GenerationConfig:
+    def _generation_config(self, batch: "_Batch", max_new_tokens: int) -> GenerationConfig:
         """Every setting that shapes the distribution, spelt out: `generate` fills gaps from the model's own config."""
-        greedy = sampling.temperature == 0
         return GenerationConfig(
             max_new_tokens=max_new_tokens,
-            do_sample=not greedy,
-            temperature=1.0 if greedy else sampling.temperature,
-            top_p=1.0 if greedy else sampling.top_p,
-            top_k=0 if greedy else sampling.top_k,
-            min_p=0.0 if greedy else sampling.min_p,
+            do_sample=False,  # see `OwnNoise`
+            temperature=1.0,
+            top_p=1.0,
+            top_k=0,
+            min_p=0.0,
             repetition_penalty=1.0,
-            eos_token_id=self.eos_token_ids,
+            eos_token_id=[*self.eos_token_ids, *batch.sampling.stop_ids],
+            return_dict_in_generate=True,
+            output_logits=batch.sampling.logprobs,
             pad_token_id=self.tokenizer.pad_token_id,
             disable_compile=True,
         )
 
-    def _until_eos(self, ids: list[int]) -> list[int]:
-        """The tokens through the first EOS: what follows is padding."""
-        ends = [i for i, token in enumerate(ids) if token in self.eos_token_ids]
-        return ids[: ends[0] + 1] if ends else ids
 
-    def _stop_reason(self, ids: list[int]) -> StopReason:
-        return StopReason.EOS if ids[-1] in self.eos_token_ids else StopReason.LENGTH
+class _Batch:
+    """The rows of one batch while they are generated."""
+
+    def __init__(
+        self, rows: Sequence[int], requests: Sequence[Request], sampling: Sampling, rule: ShortestOnly | None
+    ) -> None:
+        self.rows, self.requests, self.sampling, self.rule = rows, requests, sampling, rule
+        self.going = list(rows)
+        self.ids: dict[int, list[int]] = {row: [] for row in rows}
+        self.logprobs: dict[int, list[float | None]] = {row: [] for row in rows}
+        self.aborted: set[int] = set()
+
+    @property
+    def most_left(self) -> int:
+        """The most tokens that any row may still get."""
+        return max(self.requests[row].max_tokens - len(self.ids[row]) for row in self.going)
+
+    def extend(self, new_ids: list[list[int]], logprobs_BT: Tensor | None, eos_token_ids: Sequence[int]) -> list[int]:
+        """Add a segment to the rows that are going. Returns the positions, among them, of those that go on."""
+        ends = {*eos_token_ids, *self.sampling.stop_ids}
+        for i, row in enumerate(self.going):
+            taken = self._taken(row, new_ids[i], ends)
+            self.ids[row] += new_ids[i][:taken]
+            if logprobs_BT is not None:
+                self.logprobs[row] += logprobs_BT[i, :taken].tolist()
+        ended = {row for row in self.going if self._has_ended(row, ends)}
+        if self.rule:
+            for row in ended:
+                self.rule.end(row, len(self.ids[row]))
+            self.aborted |= {row for row in self.going if row not in ended and len(self.ids[row]) >= self.rule.cap(row)}
+        stay = [i for i, row in enumerate(self.going) if row not in ended | self.aborted]
+        self.going = [self.going[i] for i in stay]
+        return stay
+
+    def _taken(self, row: int, ids: list[int], ends: set[int]) -> int:
+        """How many of the new tokens are the row's: through the first that ends it, and no more than its cap allows."""
+        left = self.requests[row].max_tokens - len(self.ids[row])
+        first = next((i + 1 for i, token in enumerate(ids) if token in ends), len(ids))
+        return min(first, left)
+
+    def _has_ended(self, row: int, ends: set[int]) -> bool:
+        return self.ids[row][-1] in ends or len(self.ids[row]) >= self.requests[row].max_tokens
+
+    def completions(self, eos_token_ids: Sequence[int]) -> list[Completion]:
+        """What became of the rows, in order."""
+        return [
+            Completion(
+                self.ids[row],
+                StopReason.ABORTED
+                if row in self.aborted
+                else stop_reason(self.ids[row], eos_token_ids, self.sampling.stop_ids),
+                self.logprobs[row] if self.sampling.logprobs else None,
+            )
+            for row in self.rows
+        ]
+
+
+def _logprobs(logits: Sequence[Tensor], ids_BT: Tensor, sampling: Sampling) -> Tensor:
+    """(B, T) log-probabilities of sampled tokens from a segment's T logits of (B, V), temperature applied.
+
+    Raises:
+        ValueError: for a truncated distribution, whose log-probabilities would need another normalisation.
+    """
+    if (sampling.top_p, sampling.top_k, sampling.min_p) != (1.0, 0, 0.0):
+        raise ValueError("Log-probabilities are those of the full distribution: leave top_p, top_k and min_p off.")
+    heat = sampling.temperature or 1.0
+    columns = [step.float().div(heat).log_softmax(-1).gather(1, ids_BT[:, [t]]) for t, step in enumerate(logits)]
+    return torch.cat(columns, dim=1).cpu()
+
+
+def _seed(request: Request) -> int:
+    """The request's own, or one that the global generator draws."""
+    return int(torch.randint(2**62, ())) if request.seed is None else request.seed
 
 
 def load_engine(model: str, *, batch_size: int = 64, revision: str | None = None) -> TransformersEngine:

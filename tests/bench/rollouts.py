@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import torch
 
-from concise_rl.rollout.engine import Sampling
+from concise_rl.rollout.engine import Request, Sampling, derive_seed
 from concise_rl.rollout.transformers_engine import TransformersEngine, load_engine
 from concise_rl.tiny import load_problems
 
@@ -40,7 +40,8 @@ def whole(engine: TransformersEngine, rows: int, seed: int, cache: str | None = 
 def segments(engine: TransformersEngine, rows: int, seed: int, segment: int, cap: int = CAP) -> int:
     """This project's engine. Returns the tokens sampled."""
     ours = TransformersEngine(engine.model, engine.tokenizer, engine.eos_token_ids, rows, segment)
-    return sum(len(c.ids) for c in ours.generate(prompts_of(engine, rows), Sampling(cap, seed=seed)))
+    requests = [Request(prompt, cap, derive_seed(seed, row)) for row, prompt in enumerate(prompts_of(engine, rows))]
+    return sum(len(c.ids) for c in ours.generate(requests, Sampling()))
 
 
 WAYS: dict[str, Callable[[TransformersEngine, int], int]] = {

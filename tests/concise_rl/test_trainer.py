@@ -13,6 +13,7 @@ from trl import GRPOTrainer
 
 from concise_rl import ConciseConfig, ConciseTrainer, load_rows, to_messages
 from concise_rl.objective import Objective, RolloutBatch
+from concise_rl.rollout.links import OfTrl, OwnModel
 from concise_rl.trainer import fit_width
 from reward import Grpo
 
@@ -37,10 +38,17 @@ def config(tmp_path: Path, **settings: Any) -> ConciseConfig:
     return ConciseConfig(**{**defaults, **settings})
 
 
-def trainer_of(tmp_path: Path, objective: Objective | None = None, **settings: Any) -> ConciseTrainer:
+def trainer_of(
+    tmp_path: Path,
+    objective: Objective | None = None,
+    cls: type[ConciseTrainer] = ConciseTrainer,
+    model: Any = "tiny:base",
+    peft_config: Any = None,
+    **settings: Any,
+) -> ConciseTrainer:
     # The longest sums: the reasoner gets some of them wrong, so there is a signal.
     rows = to_messages(load_rows("tiny:sums", num_rows=64).filter(lambda row: row["difficulty"] == 6))
-    return ConciseTrainer("tiny:base", config(tmp_path, **settings), rows, objective=objective)
+    return cls(model, config(tmp_path, **settings), rows, objective=objective, peft_config=peft_config)
 
 
 def metrics_of(tmp_path: Path) -> list[dict[str, Any]]:
@@ -167,8 +175,10 @@ def test_the_logged_advantages_are_those_of_the_objective(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("setting", [{"repetition_penalty": 1.1}, {"generation_kwargs": {"bad_words_ids": [[9]]}}])
 def test_what_the_embedded_engine_cannot_do_is_left_to_the_generation_of_trl(tmp_path: Path, setting: dict) -> None:
-    assert trainer_of(tmp_path).rollout_func is not None
-    assert trainer_of(tmp_path, **setting).rollout_func is None
+    trainer = trainer_of(tmp_path, max_steps=1, **setting)
+    trainer.train()
+    assert isinstance(trainer.link, OfTrl)
+    assert isinstance(trainer_of(tmp_path).link, OwnModel)
 
 
 def test_an_unknown_model_is_named_before_anything_is_loaded(tmp_path: Path) -> None:

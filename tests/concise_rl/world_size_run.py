@@ -1,13 +1,37 @@
 """A short training run with completions that are fixed for each prompt and member. Started by test_world_size."""
 
 import random
+import re
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from concise_rl import ConciseConfig, ConciseTrainer, load_rows, to_messages
+from concise_rl.rollout.engine import Completion, Request
 from concise_rl.tiny.traces import overthinking_completion
+from concise_rl.trace import StopReason
 
 GROUP, ROWS = 4, 12
+
+
+class FixedEngine:
+    """Completes a prompt by what its text and its place in the group say."""
+
+    def __init__(self, trainer: ConciseTrainer) -> None:
+        self.trainer = trainer
+
+    def generate(self, requests: Sequence[Request], *_: Any, **__: Any) -> list[Completion]:
+        """See `Engine.generate`."""
+        first = self.trainer.accelerator.process_index * len(requests)
+        return [self._complete(request, (first + i) % GROUP) for i, request in enumerate(requests)]
+
+    def _complete(self, request: Request, member: int) -> Completion:
+        tokenizer = self.trainer.processing_class
+        text = tokenizer.decode(request.prompt_ids)
+        expression = re.search(r": (.+?) =", text).group(1)
+        completion = overthinking_completion(expression, random.Random(f"{expression}{member}"))
+        return Completion([*tokenizer(completion).input_ids, tokenizer.eos_token_id], StopReason.EOS)
 
 
 def main(folder: str) -> None:
@@ -31,21 +55,7 @@ def main(folder: str) -> None:
     )
     trainer = ConciseTrainer("tiny:base", config, rows)
 
-    def fixed_rollout(prompts: list[Any], _: ConciseTrainer) -> dict[str, Any]:
-        first = trainer.accelerator.process_index * len(prompts)
-        tokenizer = trainer.processing_class
-        texts = [(p[0]["content"], (first + i) % GROUP) for i, p in enumerate(prompts)]
-        completions = [
-            overthinking_completion(text.split(": ")[1].removesuffix(" ="), random.Random(f"{text}{member}"))
-            for text, member in texts
-        ]
-        return {
-            "prompt_ids": trainer._tokenize_prompts(prompts)[0],
-            "completion_ids": [[*tokenizer(c).input_ids, tokenizer.eos_token_id] for c in completions],
-            "logprobs": None,
-        }
-
-    trainer.rollout_func = fixed_rollout
+    trainer.collector = replace(trainer.collector, engine=FixedEngine(trainer))
     trainer.train()
     if trainer.accelerator.is_main_process:
         print("world size", trainer.accelerator.num_processes)

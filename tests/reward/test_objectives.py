@@ -1,22 +1,54 @@
 """Properties that hold for every method in the dict; what a method declares decides which apply to it."""
 
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from concise_rl.objective import Objective, RolloutBatch, group_advantages
+from concise_rl.objective import Objective, RolloutBatch, SequenceReward, group_advantages
 from concise_rl.trace import StopReason
 from reward import OBJECTIVES
 
-EVERY = sorted(OBJECTIVES)
-GROUP_SCOPE = [name for name in EVERY if OBJECTIVES[name].scope in ("rollout", "group")]
-UNORDERED = [name for name in EVERY if not OBJECTIVES[name].ordered]
-NOT_PAYING_WRONG = [name for name in EVERY if not OBJECTIVES[name].pays_wrong]
-# What turns the length term of a method off.
-WEIGHT_ZERO = {"length_penalty": {"alpha": 0.0}, "grpo_lambda": {"alpha": 0.0}, "grpo": {}}
 CAP = 64
+# Options that show what a method does to groups of a few short rollouts, where its defaults leave those alone.
+BITING: dict[str, dict[str, Any]] = {
+    "dot": {"std_multiplier": 0.5, "min_margin": 1},
+    "gfpo": {"keep": 2},
+    "thinkprune": {"limits": (40, 20), "stage_steps": 3},
+}
+# What turns the length mechanism of a method off.
+WEIGHT_ZERO: dict[str, dict[str, Any]] = {
+    "dot": {"std_multiplier": 1e6},
+    "elastic": {},
+    "gfpo": {"keep": 8},
+    "grpo": {},
+    "grpo_lambda": {"alpha": 0.0},
+    "length_penalty": {"alpha": 0.0},
+    "thinkprune": {"limits": (CAP,)},
+}
+
+PLAIN = [OBJECTIVES[name]() for name in sorted(OBJECTIVES)]
+EVERY = PLAIN + [OBJECTIVES[name](**options) for name, options in BITING.items()]
+
+
+def name_of(objective: object) -> str | None:
+    """For the ids of cases: the method, and `biting` where it is not as it comes."""
+    if not isinstance(objective, Objective):
+        return None
+    name = type(objective).__name__
+    return name if objective in PLAIN else f"{name}-biting"
+
+
+def over(
+    objectives: list[Objective], holds: Callable[[type[Objective]], bool] = lambda cls: True
+) -> pytest.MarkDecorator:
+    """Run a test over the methods among `objectives` whose class says that it applies."""
+    return pytest.mark.parametrize("objective", [o for o in objectives if holds(type(o))], ids=name_of)
 
 
 def batch_of(correct: list[list[float]], length: list[list[int]]) -> RolloutBatch:
@@ -41,115 +73,207 @@ def advantages_of(objective: Objective, batch: RolloutBatch) -> Tensor:
     return batch.grouped(advantages if advantages.ndim == 1 else advantages.mean(dim=1))
 
 
+def kept_of(objective: Objective, batch: RolloutBatch) -> Tensor:
+    """(P, G) tokens that stay in the loss."""
+    return batch.grouped(objective.kept_length(batch))
+
+
+def paid(objective: Objective, batch: RolloutBatch) -> Tensor:
+    """(B,) correctness as the method pays it before lengths come in."""
+    return batch.correct if objective.pays_unfinished else batch.earned
+
+
+def scaled(objective: Objective, scale: str) -> Objective:
+    """The method with another normalisation."""
+    assert isinstance(objective, SequenceReward)
+    return objective.model_copy(update={"scale_rewards": scale})
+
+
 @st.composite
-def groups(draw: st.DrawFn, max_groups: int = 4) -> tuple[list[list[float]], list[list[int]]]:
-    """Verdicts (NaN among them) and lengths of some groups of equal size."""
+def groups(draw: st.DrawFn, max_groups: int = 4, ties: bool = True) -> tuple[list[list[float]], list[list[int]]]:
+    """Verdicts (NaN among them) and lengths of some groups of equal size, with or without equal lengths in a group."""
     num_groups, size = draw(st.integers(1, max_groups)), draw(st.integers(2, 8))
     verdict = st.sampled_from([0.0, 1.0, 1.0, float("nan")])
 
-    def rows(element: st.SearchStrategy) -> st.SearchStrategy:
-        row = st.lists(element, min_size=size, max_size=size)
+    def rows(element: st.SearchStrategy, unique: bool = False) -> st.SearchStrategy:
+        row = st.lists(element, min_size=size, max_size=size, unique=unique)
         return st.lists(row, min_size=num_groups, max_size=num_groups)
 
-    return draw(rows(verdict)), draw(rows(st.integers(1, CAP)))
+    return draw(rows(verdict)), draw(rows(st.integers(1, CAP), unique=not ties))
 
 
-@pytest.mark.parametrize("name", EVERY)
-@settings(max_examples=40, deadline=None)
+@over(EVERY)
+@settings(max_examples=40)
 @given(groups())
-def test_advantages_are_finite_and_have_one_value_for_each_rollout(name: str, case) -> None:
+def test_advantages_are_finite_and_have_one_value_for_each_rollout(objective: Objective, case) -> None:
     batch = batch_of(*case)
-    advantages = OBJECTIVES[name]().advantages(batch)
+    advantages = objective.advantages(batch)
     assert torch.isfinite(advantages).all()
     assert advantages.shape[0] == len(batch.correct)
 
 
-@pytest.mark.parametrize("name", UNORDERED)
-@settings(max_examples=40, deadline=None)
-@given(groups(), st.randoms())
-def test_the_order_inside_a_parallel_group_does_not_matter(name: str, case, random) -> None:
+# Equal lengths aside: a method that drops some of a group's members has to choose among those by their place.
+@over(EVERY, lambda cls: not cls.ordered)
+@settings(max_examples=40)
+@given(groups(ties=False), st.randoms())
+def test_the_order_inside_a_parallel_group_does_not_matter(objective: Objective, case, random) -> None:
     correct, length = case
     order = list(range(len(correct[0])))
     random.shuffle(order)
+    batch = batch_of(correct, length)
     shuffled = batch_of([[row[i] for i in order] for row in correct], [[row[i] for i in order] for row in length])
-    expected = advantages_of(OBJECTIVES[name](), batch_of(correct, length))[:, order]
-    torch.testing.assert_close(advantages_of(OBJECTIVES[name](), shuffled), expected, atol=1e-5, rtol=1e-5)
+    expected = advantages_of(objective, batch)[:, order]
+    torch.testing.assert_close(advantages_of(objective, shuffled), expected, atol=1e-5, rtol=1e-5)
+    assert torch.equal(kept_of(objective, shuffled), kept_of(objective, batch)[:, order])
 
 
-@pytest.mark.parametrize("name", GROUP_SCOPE)
-@settings(max_examples=40, deadline=None)
+@over(EVERY, lambda cls: not cls.ordered and not cls.drops)
+@settings(max_examples=40)
+@given(groups(), st.randoms())
+def test_equal_lengths_do_not_bring_the_order_in_where_nothing_is_dropped(objective: Objective, case, random) -> None:
+    test_the_order_inside_a_parallel_group_does_not_matter.hypothesis.inner_test(objective, case, random)
+
+
+@over(EVERY, lambda cls: cls.scope in ("rollout", "group"))
+@settings(max_examples=40)
 @given(groups(max_groups=4))
-def test_other_groups_do_not_matter_to_a_method_of_group_scope(name: str, case) -> None:
+def test_other_groups_do_not_matter_to_a_method_of_group_scope(objective: Objective, case) -> None:
     correct, length = case
-    together = advantages_of(OBJECTIVES[name](), batch_of(correct, length))
-    alone = advantages_of(OBJECTIVES[name](), batch_of(correct[:1], length[:1]))
-    torch.testing.assert_close(together[:1], alone)
+    together, alone = batch_of(correct, length), batch_of(correct[:1], length[:1])
+    torch.testing.assert_close(advantages_of(objective, together)[:1], advantages_of(objective, alone))
+    assert torch.equal(kept_of(objective, together)[:1], kept_of(objective, alone))
 
 
 @pytest.mark.parametrize("scale", ["group", "batch", "none"])
-@pytest.mark.parametrize("name", NOT_PAYING_WRONG)
-@settings(max_examples=40, deadline=None)
+@over(EVERY, lambda cls: not cls.pays_wrong)
+@settings(max_examples=40)
 @given(groups())
-def test_a_wrong_rollout_never_beats_a_correct_one_through_length(name: str, scale: str, case) -> None:
+def test_a_wrong_rollout_never_beats_a_correct_one_through_length(objective: Objective, scale: str, case) -> None:
     batch = batch_of(*case)
-    advantages_PG = advantages_of(OBJECTIVES[name](scale_rewards=scale), batch)
-    for advantages_G, earned_G in zip(advantages_PG, batch.grouped(batch.earned), strict=True):
-        right_G, wrong_G = advantages_G[earned_G == 1], advantages_G[earned_G == 0]
+    advantages_PG = advantages_of(scaled(objective, scale), batch)
+    columns = (advantages_PG, batch.grouped(paid(objective, batch)), kept_of(objective, batch) > 0)
+    for advantages_G, paid_G, kept_G in zip(*columns, strict=True):
+        right_G, wrong_G = advantages_G[kept_G & (paid_G == 1)], advantages_G[kept_G & (paid_G == 0)]
         assert not len(right_G) or not len(wrong_G) or right_G.min() > wrong_G.max()
 
 
-@pytest.mark.parametrize("name", NOT_PAYING_WRONG)
-@settings(max_examples=20, deadline=None)
+@over(EVERY, lambda cls: not cls.pays_wrong)
+@settings(max_examples=20)
 @given(st.lists(st.integers(1, CAP), min_size=4, max_size=4))
-def test_a_group_that_is_all_wrong_gets_exactly_zero(name: str, lengths: list[int]) -> None:
+def test_a_group_that_is_all_wrong_gets_exactly_zero(objective: Objective, lengths: list[int]) -> None:
     batch = batch_of([[0, 0, 0, 0], [1, 1, 0, 1]], [lengths, [5, 9, 7, 12]])
-    assert (advantages_of(OBJECTIVES[name](), batch)[0] == 0).all()
+    assert (advantages_of(objective, batch)[0] == 0).all()
 
 
-@pytest.mark.parametrize("name", EVERY)
-def test_a_group_alike_in_verdict_and_length_gets_exactly_zero(name: str) -> None:
+@over(EVERY)
+def test_a_group_alike_in_verdict_and_length_gets_exactly_zero(objective: Objective) -> None:
     batch = batch_of([[1] * 7, [1, 0, 1, 1, 0, 1, 1]], [[17] * 7, [17] * 7])
-    assert (advantages_of(OBJECTIVES[name](), batch)[0] == 0).all()
+    assert (advantages_of(objective, batch)[0] == 0).all()
 
 
-@pytest.mark.parametrize("name", EVERY)
+@over(EVERY)
 @pytest.mark.parametrize("lengths", [[0, 1, 1, 0], [1, 1, 1, 1], [0, CAP - 1, 1, CAP]])
-def test_lengths_of_zero_one_and_the_cap_are_taken(name: str, lengths: list[int]) -> None:
+def test_lengths_of_zero_one_and_the_cap_are_taken(objective: Objective, lengths: list[int]) -> None:
     batch = batch_of([[1, 1, 0, 1]], [lengths])
-    assert torch.isfinite(advantages_of(OBJECTIVES[name](), batch)).all()
+    assert torch.isfinite(advantages_of(objective, batch)).all()
+    assert (kept_of(objective, batch) <= torch.tensor([lengths])).all()
 
 
-@pytest.mark.parametrize("name", EVERY)
-def test_the_only_correct_rollout_of_a_group_has_the_only_positive_advantage(name: str) -> None:
+@over(PLAIN)
+def test_the_only_correct_rollout_of_a_group_has_the_only_positive_advantage(objective: Objective) -> None:
     batch = batch_of([[0, 0, 1, 0]], [[3, 9, 60, 5]])
-    assert (advantages_of(OBJECTIVES[name](), batch) > 0).tolist() == [[False, False, True, False]]
+    assert (advantages_of(objective, batch) > 0).tolist() == [[False, False, True, False]]
 
 
-@pytest.mark.parametrize("name", NOT_PAYING_WRONG)
-def test_an_unfinished_rollout_earns_nothing(name: str) -> None:
+@over(PLAIN, lambda cls: not cls.pays_wrong and not cls.pays_unfinished)
+def test_an_unfinished_rollout_earns_nothing(objective: Objective) -> None:
     batch = batch_of([[1, 1, 1, 0]], [[10, CAP, 12, 11]])
-    cut, wrong = advantages_of(OBJECTIVES[name](), batch)[0, [1, 3]]
+    cut, wrong = advantages_of(objective, batch)[0, [1, 3]]
     assert cut == wrong < 0
 
 
-@pytest.mark.parametrize("name", EVERY)
-def test_a_rollout_without_a_verdict_gets_zero_and_does_not_move_the_others(name: str) -> None:
+@over(PLAIN, lambda cls: cls.pays_unfinished)
+def test_an_unfinished_rollout_is_paid_as_a_finished_one_where_a_method_says_so(objective: Objective) -> None:
+    right, cut, wrong = advantages_of(objective, batch_of([[1, 1, 0]], [[10, CAP, 11]]))[0]
+    assert right == cut > 0 > wrong
+
+
+@over(PLAIN)
+def test_a_rollout_without_a_verdict_gets_zero_and_does_not_move_the_others(objective: Objective) -> None:
     nan = float("nan")
-    with_it = advantages_of(OBJECTIVES[name](), batch_of([[1, 0, 1, nan]], [[5, 9, 12, 2]]))[0]
-    without = advantages_of(OBJECTIVES[name](), batch_of([[1, 0, 1]], [[5, 9, 12]]))[0]
+    with_it = advantages_of(objective, batch_of([[1, 0, 1, nan]], [[5, 9, 12, 2]]))[0]
+    without = advantages_of(objective, batch_of([[1, 0, 1]], [[5, 9, 12]]))[0]
     assert with_it[3] == 0
     torch.testing.assert_close(with_it[:3], without)
 
 
+@over(EVERY)
+@settings(max_examples=40)
+@given(groups())
+def test_a_rollout_without_a_verdict_gets_zero(objective: Objective, case) -> None:
+    batch = batch_of(*case)
+    assert not advantages_of(objective, batch)[batch.grouped(paid(objective, batch).isnan())].any()
+
+
+@over(EVERY)
+@settings(max_examples=40)
+@given(groups())
+def test_only_a_method_that_drops_takes_tokens_out_of_the_loss(objective: Objective, case) -> None:
+    batch = batch_of(*case)
+    kept_B = objective.kept_length(batch)
+    assert kept_B.dtype == batch.length.dtype
+    assert (kept_B >= 0).all() and (kept_B <= batch.length).all()
+    assert objective.drops or torch.equal(kept_B, batch.length)
+    assert objective.drops or not objective.rejudges
+
+
+@over(EVERY, lambda cls: cls.drops)
+def test_a_method_that_drops_does_so_as_it_comes_in_a_group_that_is_large_enough(objective: Objective) -> None:
+    batch = batch_of([[1] * 32], [[11] * 32])
+    batch = replace(batch, length=torch.tensor([300, *[11] * 31]))
+    assert objective.kept_length(batch)[0] < 300
+
+
+@over(EVERY)
+@settings(max_examples=40)
+@given(groups())
+def test_a_rollout_that_is_dropped_whole_has_no_advantage(objective: Objective, case) -> None:
+    batch = batch_of(*case)
+    assert not advantages_of(objective, batch)[kept_of(objective, batch) == 0].any()
+
+
+@over(EVERY)
+@settings(max_examples=20)
+@given(st.integers(0, 10**6), st.integers(1, 10**5))
+def test_the_cap_is_never_above_what_the_recipe_gives(objective: Objective, step: int, max_length: int) -> None:
+    assert 1 <= objective.cap(step, max_length) <= max_length
+
+
+@over(EVERY)
+@pytest.mark.parametrize("num_generations", [2, 3, 8, 32])
+def test_an_engine_is_asked_to_keep_some_members_and_not_all(objective: Objective, num_generations: int) -> None:
+    keep = objective.keep_shortest(num_generations)
+    assert keep is None or 1 <= keep < num_generations
+
+
+@over(EVERY)
+def test_what_a_method_logs_are_numbers(objective: Objective) -> None:
+    metrics = objective.metrics(batch_of([[1, 0, 1, 1], [1, 1, 1, 1]], [[5, 9, 12, 30], [5, CAP, 6, 6]]))
+    assert all(type(value) is float and value == value for value in metrics.values())
+
+
 @pytest.mark.parametrize("scale", ["group", "batch", "none"])
 @pytest.mark.parametrize("name", sorted(WEIGHT_ZERO))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(groups())
 def test_weight_zero_is_grpo_bit_for_bit(name: str, scale: str, case) -> None:
     batch = batch_of(*case)
     objective = OBJECTIVES[name](scale_rewards=scale, **WEIGHT_ZERO[name])
-    expected = group_advantages(batch.grouped(batch.earned), scale).flatten()
+    expected = group_advantages(batch.grouped(paid(objective, batch)), scale).flatten()
     assert torch.equal(objective.advantages(batch), expected)
+    assert torch.equal(objective.kept_length(batch), batch.length)
+    assert objective.cap(10**6, CAP) == CAP
+    assert objective.keep_shortest(batch.num_generations) is None
 
 
 def test_every_method_with_a_weight_is_held_against_grpo() -> None:

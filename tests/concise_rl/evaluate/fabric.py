@@ -3,10 +3,12 @@
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from concise_rl.evaluate.samples import Sample, append_samples
 from concise_rl.evaluate.spec import Manifest, Measurement, ModelRun, claim_folder
-from concise_rl.rollout.engine import Completion, Sampling
+from concise_rl.rollout.engine import Completion, Progress, Request, Sampling, derive_seed
+from concise_rl.rollout.shortest import ShortestOnly
 from concise_rl.tiny.model import build_tokenizer
 from concise_rl.trace import StopReason
 
@@ -25,12 +27,18 @@ def sample(problem: int, number: int, correct: int | None = 1, length: int = 20,
         "text": "<think>\n7\n</think>\n7",
         "length": length,
         "think_length": length - 4,
+        "sampled": length,
         "stop_reason": "eos",
         "finished": True,
         "correct": correct,
         "answer": "7",
     }
     return Sample.model_validate(values | fields)
+
+
+def given_up(problem: int, number: int, length: int = 20) -> Sample:
+    """A sample that the engine gave up."""
+    return sample(problem, number, None, length, answer=None, finished=False, stop_reason="aborted")
 
 
 def grid(
@@ -42,14 +50,19 @@ def grid(
 
 
 def write_evaluation(
-    folder: Path, baseline: Sequence[Sample] | None, *models: tuple[str, Sequence[Sample]], problems: int, samples: int
+    folder: Path,
+    baseline: Sequence[Sample] | None,
+    *models: tuple[str, Sequence[Sample]],
+    problems: int,
+    samples: int,
+    **measurement: Any,
 ) -> Manifest:
     """A finished evaluation's folder; the same label several times makes several runs."""
     labels = [label for label, _ in models]
     runs = tuple(ModelRun(label=n, run=labels[:i].count(n), model=f"runs/{n}{i}") for i, n in enumerate(labels))
     base = None if baseline is None else ModelRun(label="baseline", model="tiny:base")
     manifest = Manifest(
-        measurement=Measurement(task="rows.jsonl", problems=problems, samples=samples, max_tokens=512),
+        measurement=Measurement(task="rows.jsonl", problems=problems, samples=samples, max_tokens=512, **measurement),
         models=runs,
         baseline=base,
         num_problems=problems,
@@ -65,27 +78,36 @@ def write_evaluation(
 
 
 class ScriptedEngine:
-    """Thinks for a while that its seed decides, then answers 7; like a real engine, a row's draw depends on the batch.
+    """Thinks for a while that its seeds decide, then answers 7 or 8.
 
     Attributes:
-        calls: the number of prompts of each call of `generate`.
+        calls: the requests of each call of `generate`.
         fail_at: number of the call that raises, as an interruption would.
+        alone: whether a row's draws depend on its own seed alone, as with vLLM, or on those of the whole batch.
     """
 
-    def __init__(self, fail_at: int | None = None) -> None:
+    def __init__(self, fail_at: int | None = None, alone: bool = False) -> None:
         self.tokenizer, self.eos_token_ids = TOKENIZER, [TOKENIZER.eos_token_id]
-        self.calls: list[int] = []
-        self.fail_at = fail_at
+        self.calls: list[list[Request]] = []
+        self.fail_at, self.alone = fail_at, alone
 
     def generate(
-        self, prompts: Sequence[Sequence[int]], sampling: Sampling, progress: Callable[[int], None] | None = None
+        self,
+        requests: Sequence[Request],
+        sampling: Sampling,
+        progress: Progress | None = None,
+        rule: ShortestOnly | None = None,
     ) -> list[Completion]:
         """See `Engine.generate`."""
         if len(self.calls) == self.fail_at:
             raise KeyboardInterrupt
-        self.calls.append(len(prompts))
-        rng = random.Random(sampling.seed)
-        return [self._complete(rng, sampling.max_tokens) for _ in prompts]
+        self.calls.append(list(requests))
+        whole = random.Random(derive_seed(*[request.seed or 0 for request in requests]))
+        completions = [
+            self._complete(random.Random(request.seed) if self.alone else whole, request.max_tokens)
+            for request in requests
+        ]
+        return obey(rule, completions) if rule else completions
 
     def _complete(self, rng: random.Random, max_tokens: int) -> Completion:
         text = "<think>" + " wait" * rng.randint(1, 30) + "</think>" + rng.choice(["7", "8"])
@@ -93,3 +115,15 @@ class ScriptedEngine:
         if len(ids) > max_tokens:
             return Completion(ids[:max_tokens], StopReason.LENGTH)
         return Completion(ids, StopReason.EOS)
+
+
+def obey(rule: ShortestOnly, completions: Sequence[Completion]) -> list[Completion]:
+    """What is left of completions that grow side by side, a token at a time."""
+    left = list(completions)
+    for i in sorted(range(len(left)), key=lambda i: len(left[i].ids)):
+        cap = rule.cap(i)
+        if len(left[i].ids) > cap:
+            left[i] = Completion(left[i].ids[: int(cap)], StopReason.ABORTED)
+        else:
+            rule.end(i, len(left[i].ids))
+    return left

@@ -38,6 +38,43 @@ def test_the_verifier_and_the_cap_follow_the_task() -> None:
     assert (of_file.verifier, of_file.max_tokens) == ("math", 16384)
 
 
+def test_budgets_give_the_cap_with_the_delimiter() -> None:
+    words = [
+        "--model",
+        "tiny:base",
+        "--task",
+        "tiny:sums",
+        "--out",
+        "x",
+        "--think-budget",
+        "64",
+        "--answer-budget",
+        "8",
+    ]
+    assert spec_of(parse(*words)).measurement.max_tokens == 73
+    assert spec_of(parse(*words, "--max-tokens", "90")).measurement.max_tokens == 90
+
+
+def test_one_budget_alone_is_refused() -> None:
+    with pytest.raises(ValueError, match="give both or neither"):
+        spec_of(parse("--model", "org/name", "--task", "t", "--out", "x", "--think-budget", "64"))
+
+
+@pytest.mark.parametrize(
+    ("words", "batch_size"),
+    [
+        ([], 64),
+        (["--engine", "vllm"], 4096),
+        (["--engine", "http://127.0.0.1:8000"], 4096),
+        (["--keep-shortest", "1", "--samples", "6"], 66),
+        (["--keep-shortest", "1", "--samples", "6", "--batch-size", "12"], 12),
+    ],
+)
+def test_the_batch_size_follows_the_engine_and_holds_whole_problems(words: list[str], batch_size: int) -> None:
+    spec = spec_of(parse("--model", "org/name", "--task", "t", "--out", "x", *words))
+    assert spec.measurement.batch_size == batch_size
+
+
 def test_an_empty_think_end_is_a_model_that_does_not_think() -> None:
     args = parse("--model", "org/name", "--task", "t", "--out", "x", "--think-end", "")
     assert spec_of(args).measurement.think_end is None

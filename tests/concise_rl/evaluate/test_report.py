@@ -1,7 +1,9 @@
+import io
 import json
 import random
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -9,7 +11,7 @@ from rich.console import Console
 from concise_rl.evaluate.report import write_report
 from concise_rl.evaluate.samples import Sample
 from concise_rl.evaluate.text import headline, terminal_table
-from tests.concise_rl.evaluate.fabric import sample, write_evaluation
+from tests.concise_rl.evaluate.fabric import given_up, sample, write_evaluation
 
 PROBLEMS, SAMPLES = 12, 3
 
@@ -28,6 +30,14 @@ def evaluated(folder: Path, shuffle: bool = False) -> Path:
         models = [(label, random.Random(0).sample(samples, len(samples))) for label, samples in models]
     write_evaluation(folder, samples_of(40), *models, problems=PROBLEMS, samples=SAMPLES)
     return folder
+
+
+def plain(report: dict[str, Any]) -> str:
+    """The terminal table on 80 columns; its caption is one line of words."""
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(terminal_table(report))
+    table, _, caption = console.export_text().partition("Brackets")
+    return f"{table}Brackets{' '.join(caption.split())}"
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -127,6 +137,66 @@ def test_what_could_not_be_judged_is_said(tmp_path: Path) -> None:
     assert "36 of 36 samples of grpo could not be judged; accuracy leaves them out." in report["warnings"]
 
 
+def first_of_three(p: int, fastest: int, length: int) -> list[Sample]:
+    """Samples of a problem of which one ended first, and the others were given up then."""
+    return [sample(p, k, int(p % 4 > 0), length) if k == fastest else given_up(p, k, length + 4) for k in range(3)]
+
+
+def answered_together(folder: Path) -> Path:
+    """First-finish: of three samples the first answers, right on three problems of four."""
+    short = [one for p in range(PROBLEMS) for one in first_of_three(p, p % 3, 10)]
+    long = [one for p in range(PROBLEMS) for one in first_of_three(p, 0, 20)]
+    write_evaluation(
+        folder, long, ("grpo", short), ("grpo", long), problems=PROBLEMS, samples=3, batch_size=3, keep_shortest=1
+    )
+    return folder
+
+
+def test_where_samples_answer_together_a_question_is_what_counts(tmp_path: Path) -> None:
+    report = write_report(answered_together(tmp_path))
+    assert report["unit"] == "question, short-1@3"
+    assert (report["baseline"]["accuracy"], report["baseline"]["tokens"]) == (0.75, 68)
+    assert [(seed["accuracy"], seed["tokens"]) for seed in report["model"]["seeds"]] == [(0.75, 38), (0.75, 68)]
+    assert report["token_savings"]["value"] == pytest.approx(1 - 53 / 68)
+    assert report["model"]["samples"] == 2 * 3 * PROBLEMS
+    assert report["model"]["stop_reasons"] == {"aborted": 48, "eos": 24}
+    assert report["model"]["unjudged"] == 0
+
+
+def test_table_and_page_say_that_questions_are_counted(tmp_path: Path) -> None:
+    text = plain(write_report(answered_together(tmp_path)))
+    page = (tmp_path / "report.html").read_text()
+    for written in (text, page):
+        assert (
+            "short-1@3: of 3 samples, the first to end gives the answer. Tokens are those of all 3, given up or not."
+            in written
+        )
+    assert "unit: question, short-1@3" in page
+    assert "tokens of a question" in page
+    assert "before and after" in page
+
+
+def test_a_question_without_a_verdict_is_counted_among_questions(tmp_path: Path) -> None:
+    unjudged = [sample(p, k, None) for p in range(PROBLEMS) for k in range(2)]
+    write_evaluation(tmp_path, None, ("grpo", unjudged), problems=PROBLEMS, samples=2, batch_size=2, keep_shortest=1)
+    assert (
+        "12 of 12 questions of grpo could not be judged; accuracy leaves them out."
+        in write_report(tmp_path)["warnings"]
+    )
+
+
+def test_where_each_sample_counts_that_is_said(tmp_path: Path) -> None:
+    assert write_report(evaluated(tmp_path))["unit"] == "sample"
+    assert "question" not in (tmp_path / "report.html").read_text()
+
+
+def test_every_way_to_end_is_in_the_table_and_on_the_page(tmp_path: Path) -> None:
+    samples = [sample(p, 0, stop_reason="think_budget" if p % 4 == 0 else "eos") for p in range(PROBLEMS)]
+    write_evaluation(tmp_path, None, ("grpo", samples), problems=PROBLEMS, samples=1)
+    assert "How samples ended: grpo eos 75.0 %, think_budget 25.0 %." in plain(write_report(tmp_path))
+    assert "eos 9, think_budget 3" in (tmp_path / "report.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -144,8 +214,6 @@ def test_the_headline_lets_the_interval_decide(change: dict[str, object], said: 
 
 
 def test_the_terminal_table_fits_80_columns_whole(tmp_path: Path) -> None:
-    console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    console.print(terminal_table(write_report(evaluated(tmp_path))))
-    text = console.export_text()
+    text = plain(write_report(evaluated(tmp_path)))
     assert "…" not in text
     assert all(name in text for name in ("baseline", "grpo", "run 2", "other", "acc. change", "41.8 %"))

@@ -1,5 +1,7 @@
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ from concise_rl.evaluate.report import write_report
 from concise_rl.evaluate.run import evaluate
 from concise_rl.evaluate.samples import read_samples
 from concise_rl.evaluate.spec import EvalSpec, Measurement, ModelRun
+from concise_rl.rollout.engine import derive_seed
 from tests.concise_rl.evaluate.fabric import ScriptedEngine
 
 PROBLEMS, SAMPLES, BATCH = 5, 4, 8
@@ -26,16 +29,25 @@ def spec(tmp_path: Path, models: tuple[str, ...] = ("m",), **changes: Any) -> Ev
     return EvalSpec(measurement=measurement, models=runs, baseline=ModelRun(label="baseline", model="base"))
 
 
-def run(spec: EvalSpec, out: Path, **engine: Any) -> list[ScriptedEngine]:
+def run(spec: EvalSpec, out: Path, events: list[str] | None = None, **engine: Any) -> list[ScriptedEngine]:
     """Evaluate with scripted engines; returns those that were loaded."""
     loaded: list[ScriptedEngine] = []
 
-    def load(model: str, batch_size: int) -> ScriptedEngine:
-        loaded.append(ScriptedEngine(**engine))
-        return loaded[-1]
+    @contextmanager
+    def load(model: str, measurement: Measurement) -> Iterator[ScriptedEngine]:
+        loaded.append(ScriptedEngine(alone=measurement.draws_alone, **engine))
+        said = [] if events is None else events
+        said.append(f"open {model}")
+        yield loaded[-1]
+        said.append(f"close {model}")
 
     evaluate(spec, out, load=load)
     return loaded
+
+
+def sizes(engine: ScriptedEngine) -> list[int]:
+    """Requests of each call."""
+    return [len(call) for call in engine.calls]
 
 
 def lines(out: Path, name: str = "m.0") -> set[str]:
@@ -66,7 +78,7 @@ def test_an_interrupted_evaluation_ends_with_the_samples_of_an_uninterrupted_one
         run(spec(tmp_path), tmp_path / "out", fail_at=1)
     assert len(lines(tmp_path / "out", "baseline.0")) == BATCH
     engines = run(spec(tmp_path), tmp_path / "out")
-    assert [engine.calls for engine in engines] == [[8, 4], [8, 8, 4]]
+    assert [sizes(engine) for engine in engines] == [[8, 4], [8, 8, 4]]
     for name in ("baseline.0", "m.0"):
         assert lines(tmp_path / "out", name) == lines(tmp_path / "whole", name)
 
@@ -77,9 +89,78 @@ def test_after_a_torn_line_only_its_batch_is_drawn_again_and_nothing_is_counted_
     path, whole = out / "samples" / "m.0.jsonl", lines(out)
     path.write_bytes(path.read_bytes()[:-30])
     (engine,) = run(spec(tmp_path), out)
-    assert engine.calls == [4]
+    assert sizes(engine) == [4]
     assert lines(out) == whole
     assert len(list(read_samples(path))) == PROBLEMS * SAMPLES
+
+
+def test_with_vllm_a_missing_sample_is_drawn_again_alone(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(spec(tmp_path, engine="vllm"), out)
+    path, whole = out / "samples" / "m.0.jsonl", lines(out)
+    kept = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(kept[:3] + kept[4:9] + kept[10:]))
+    (engine,) = run(spec(tmp_path, engine="vllm"), out)
+    assert sizes(engine) == [1, 1]
+    assert lines(out) == whole
+
+
+@pytest.mark.parametrize("engine", ["vllm", "transformers"])
+def test_the_seed_of_a_sample_is_a_function_of_its_place_alone(tmp_path: Path, engine: str) -> None:
+    for batch_size in (3, 20):
+        _, sampler = run(spec(tmp_path, seed=5, engine=engine, batch_size=batch_size), tmp_path / str(batch_size))
+        seeds = [request.seed for call in sampler.calls for request in call]
+        assert seeds == [derive_seed(5, problem, number) for problem in range(PROBLEMS) for number in range(SAMPLES)]
+
+
+def test_with_vllm_the_batch_size_does_not_change_the_samples(tmp_path: Path) -> None:
+    run(spec(tmp_path, engine="vllm"), tmp_path / "a")
+    run(spec(tmp_path, engine="vllm", batch_size=3), tmp_path / "b")
+    assert lines(tmp_path / "a") == lines(tmp_path / "b")
+
+
+def test_an_engine_is_closed_before_the_next_model_is_loaded(tmp_path: Path) -> None:
+    events: list[str] = []
+    run(spec(tmp_path, models=("m", "n")), tmp_path / "out", events)
+    assert events == [f"{what} {model}" for model in ("base", "m", "n") for what in ("open", "close")]
+
+
+def test_one_server_is_not_taken_for_two_models(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"http://here holds one model, .* missing of 2: baseline, m\. Give one"):
+        run(spec(tmp_path, engine="http://here"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_models_are_served_one_after_the_other_wherever_the_server_is(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    both = spec(tmp_path, engine="http://there")
+    first = both.model_copy(update={"baseline": None, "measurement": spec(tmp_path, engine="http://here").measurement})
+    run(first, out)
+    assert [sizes(engine) for engine in run(both, out)] == [[8, 8, 4]]
+    assert write_report(out)["baseline"]["samples"] == PROBLEMS * SAMPLES
+
+
+def test_samples_given_up_are_on_disk_without_a_verdict(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(spec(tmp_path, keep_shortest=1), out)
+    samples = list(read_samples(out / "samples" / "m.0.jsonl"))
+    given_up = [s for s in samples if s.stop_reason == "aborted"]
+    assert len(given_up) == PROBLEMS * (SAMPLES - 1)
+    assert all((s.correct, s.answer, s.finished) == (None, None, False) for s in given_up)
+    assert all(s.correct is not None for s in samples if s not in given_up)
+
+
+def test_a_problem_of_which_a_sample_is_missing_is_drawn_again_whole_where_samples_may_be_given_up(
+    tmp_path: Path,
+) -> None:
+    out = tmp_path / "out"
+    measured = spec(tmp_path, keep_shortest=2, engine="vllm")
+    run(measured, out)
+    path, whole = out / "samples" / "m.0.jsonl", lines(out)
+    path.write_bytes(path.read_bytes()[:-30])
+    (engine,) = run(measured, out)
+    assert sizes(engine) == [SAMPLES]
+    assert lines(out) == whole
 
 
 def test_a_model_added_later_uses_the_samples_of_the_baseline_that_are_there(tmp_path: Path) -> None:

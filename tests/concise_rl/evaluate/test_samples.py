@@ -5,15 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from concise_rl.evaluate.samples import append_samples, cut_torn_line, read_samples
+from concise_rl.evaluate.samples import Sample, append_samples, cut_torn_line, read_samples
 from concise_rl.files import write_atomically
-from tests.concise_rl.evaluate.fabric import sample
+from tests.concise_rl.evaluate.fabric import given_up, sample
 
 
 def test_samples_come_back_as_they_were_written(tmp_path: Path) -> None:
     samples = [
         sample(0, 0, text='two\nlines \u2028 and "quotes"'),
         sample(0, 1, correct=None, difficulty=3, oracle_length=9),
+        given_up(0, 2),
     ]
     append_samples(tmp_path / "a.jsonl", samples)
     assert list(read_samples(tmp_path / "a.jsonl")) == samples
@@ -45,7 +46,15 @@ def test_cutting_leaves_a_complete_file_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("length", "20"), ("length", 19), ("correct", 2), ("stop_reason", "bored"), ("answer", None), ("surplus", 1)],
+    [
+        ("length", "20"),
+        ("length", 19),
+        ("correct", 2),
+        ("stop_reason", "bored"),
+        ("answer", None),
+        ("surplus", 1),
+        ("sampled", 21),
+    ],
 )
 def test_a_corrupt_line_is_named_by_file_line_and_field(tmp_path: Path, field: str, value: object) -> None:
     path = tmp_path / "a.jsonl"
@@ -55,6 +64,17 @@ def test_a_corrupt_line_is_named_by_file_line_and_field(tmp_path: Path, field: s
     path.write_text("\n".join(lines) + "\n")
     with pytest.raises(ValueError, match=rf"a\.jsonl, line 2: .*{field}"):
         list(read_samples(path))
+
+
+@pytest.mark.parametrize("claim", [{"correct": 0}, {"answer": "7"}, {"finished": True}])
+def test_a_sample_that_was_given_up_has_neither_end_nor_answer_nor_verdict(claim: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="was given up has no end, no answer and no verdict"):
+        Sample.model_validate(given_up(0, 0).model_dump() | claim)
+
+
+def test_a_line_from_before_tokens_could_be_forced_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(json.dumps(sample(0, 0).model_dump(exclude={"sampled"})) + "\n")
+    assert [s.sampled for s in read_samples(tmp_path / "a.jsonl")] == [None]
 
 
 def test_a_line_of_garbage_is_named(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from concise_rl.evaluate.spec import (
     ModelRun,
     claim_folder,
     fingerprint,
+    installed_versions,
     model_runs,
     read_manifest,
 )
@@ -95,6 +96,44 @@ def test_a_model_that_is_not_there_is_an_error_before_anything_is_written(tmp_pa
 def test_several_greedy_samples_are_refused() -> None:
     with pytest.raises(ValueError, match="temperature 0"):
         Measurement(task="t", temperature=0, samples=2)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"engine": "vlm"}, "engine"),
+        ({"think_budget": 9}, "give both or neither"),
+        ({"answer_budget": 9}, "give both or neither"),
+        ({"think_budget": 9, "answer_budget": 9, "think_end": None}, "needs think_end"),
+        ({"think_budget": 9, "answer_budget": 9, "max_tokens": 18}, "the delimiter need 19 or more"),
+        ({"keep_shortest": 8}, "less than the 8 samples"),
+        ({"keep_shortest": 1, "samples": 6}, "a multiple of 6, 66 say"),
+        ({"keep_shortest": 1, "engine": "http://here"}, "transformers or vllm, no server"),
+        ({"keep_shortest": 1, "think_budget": 9, "answer_budget": 9}, "leave one of them out"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Measurement(task="t", **settings)
+
+
+def test_another_engine_is_another_measurement(tmp_path: Path) -> None:
+    claim_folder(tmp_path, manifest())
+    with pytest.raises(ValueError, match="engine: 'transformers' there, 'vllm' now"):
+        claim_folder(tmp_path, manifest(engine="vllm"))
+
+
+def test_the_batch_size_is_part_of_a_measurement_only_where_draws_depend_on_it(tmp_path: Path) -> None:
+    claim_folder(tmp_path / "alone", manifest(engine="vllm"))
+    claim_folder(tmp_path / "alone", manifest(engine="vllm", batch_size=8))
+    claim_folder(tmp_path / "together", manifest())
+    with pytest.raises(ValueError, match="batch_size: 64 there, 8 now"):
+        claim_folder(tmp_path / "together", manifest(batch_size=8))
+
+
+def test_the_record_has_the_version_of_vllm_where_vllm_samples() -> None:
+    assert "vllm" in installed_versions("vllm")
+    assert "vllm" not in installed_versions()
 
 
 def test_the_label_of_the_baseline_is_its_own() -> None:

@@ -17,7 +17,7 @@ from concise_rl.evaluate.statistics import (
     pool,
     tabulate,
 )
-from tests.concise_rl.evaluate.fabric import grid, sample
+from tests.concise_rl.evaluate.fabric import given_up, grid, sample
 
 
 def table(
@@ -65,6 +65,12 @@ def test_samples_that_could_not_be_judged_are_left_out_of_accuracy_and_counted()
     described = describe(table(lambda p, k: None if k == 0 else 1))
     assert described.accuracy == 1.0
     assert described.unjudged == 6
+
+
+def test_samples_given_up_do_not_count_as_unjudged() -> None:
+    described = describe(tabulate([sample(0, 0), given_up(0, 1), sample(0, 2, None)], 1, 3))
+    assert (described.unjudged, described.accuracy) == (1, 1.0)
+    assert described.stop_reasons == {"aborted": 1, "eos": 2}
 
 
 def test_a_problem_without_a_verdict_is_left_out_of_the_change_on_both_sides() -> None:

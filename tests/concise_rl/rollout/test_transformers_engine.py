@@ -4,12 +4,14 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from concise_rl.rollout.engine import Sampling
+from concise_rl.rollout.engine import Completion, Request, Sampling
+from concise_rl.rollout.shortest import ShortestOnly
 from concise_rl.rollout.transformers_engine import TransformersEngine, eos_ids, load_engine
 from concise_rl.tiny import load_problems, resolve_model
 from concise_rl.trace import StopReason
 
-GREEDY = Sampling(max_tokens=120, temperature=0.0)
+GREEDY, SAMPLED = Sampling(temperature=0.0), Sampling()
+Prompts = list[list[int]]
 
 
 @pytest.fixture(scope="module")
@@ -18,18 +20,27 @@ def engine() -> TransformersEngine:
 
 
 @pytest.fixture(scope="module")
-def prompts(engine: TransformersEngine) -> list[list[int]]:
+def prompts(engine: TransformersEngine) -> Prompts:
     rows = load_problems("test", 6)
     chats = [[{"role": "user", "content": row["prompt"]}] for row in rows]
     return [engine.tokenizer.apply_chat_template(c, add_generation_prompt=True)["input_ids"] for c in chats]
+
+
+def asking(prompts: Prompts, max_tokens: int = 120, seed: int | None = None) -> list[Request]:
+    """A request for each prompt; seeds from `seed` on."""
+    return [Request(p, max_tokens, None if seed is None else seed + i) for i, p in enumerate(prompts)]
 
 
 def segmented(engine: TransformersEngine, segment: int) -> TransformersEngine:
     return TransformersEngine(engine.model, engine.tokenizer, engine.eos_token_ids, batch_size=8, segment=segment)
 
 
+def ids_of(completions: list[Completion]) -> list[list[int]]:
+    return [completion.ids for completion in completions]
+
+
 def test_a_greedy_completion_is_the_one_of_a_single_call_of_generate(engine, prompts) -> None:
-    completion = engine.generate(prompts[:1], GREEDY)[0]
+    completion = engine.generate(asking(prompts[:1]), GREEDY)[0]
     ids = torch.tensor([prompts[0]])
     whole = engine.model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=120, do_sample=False)
     assert completion.ids == whole[0, len(prompts[0]) :].tolist()
@@ -37,40 +48,139 @@ def test_a_greedy_completion_is_the_one_of_a_single_call_of_generate(engine, pro
 
 @pytest.mark.parametrize("segment", [1, 7, 200])
 def test_the_length_of_a_segment_does_not_change_greedy_completions(engine, prompts, segment: int) -> None:
-    expected = [c.ids for c in engine.generate(prompts, GREEDY)]
-    assert [c.ids for c in segmented(engine, segment).generate(prompts, GREEDY)] == expected
+    expected = engine.generate(asking(prompts), GREEDY)
+    assert segmented(engine, segment).generate(asking(prompts), GREEDY) == expected
 
 
 def test_the_batch_size_does_not_change_greedy_completions(engine, prompts) -> None:
     alone = TransformersEngine(engine.model, engine.tokenizer, engine.eos_token_ids, batch_size=1)
-    assert [c.ids for c in alone.generate(prompts, GREEDY)] == [c.ids for c in engine.generate(prompts, GREEDY)]
+    assert alone.generate(asking(prompts), GREEDY) == engine.generate(asking(prompts), GREEDY)
 
 
 def test_completions_end_at_their_first_eos_or_at_the_cap(engine, prompts) -> None:
-    for completion in engine.generate(prompts * 4, Sampling(max_tokens=90, seed=0)):
+    for completion in engine.generate(asking(prompts * 4, 90, seed=0), SAMPLED):
         if completion.stop_reason is StopReason.EOS:
             assert completion.ids.index(engine.eos_token_ids[0]) == len(completion.ids) - 1
         else:
             assert completion.stop_reason is StopReason.LENGTH and len(completion.ids) == 90
 
 
-def test_the_same_seed_samples_the_same_and_another_does_not(engine, prompts) -> None:
-    first, again, other = (engine.generate(prompts, Sampling(max_tokens=60, seed=s)) for s in (1, 1, 2))
+@pytest.mark.parametrize("segment", [5, 48])
+def test_each_request_has_a_cap_of_its_own(engine, prompts, segment: int) -> None:
+    caps = [1, 5, 12, 30, 31, 47]
+    requests = [Request(prompt, cap) for prompt, cap in zip(prompts, caps, strict=True)]
+    whole = ids_of(engine.generate(asking(prompts, 47), GREEDY))
+    completions = segmented(engine, segment).generate(requests, GREEDY)
+    assert ids_of(completions) == [ids[:cap] for ids, cap in zip(whole, caps, strict=True)]
+    assert all(c.stop_reason is StopReason.LENGTH for c in completions)
+
+
+def test_a_stop_token_ends_a_completion_and_is_its_last(engine, prompts) -> None:
+    (close,) = engine.tokenizer.encode("</think>", add_special_tokens=False)
+    whole = ids_of(engine.generate(asking(prompts, 320), GREEDY))
+    completions = engine.generate(asking(prompts, 320), Sampling(temperature=0.0, stop_ids=(close,)))
+    assert ids_of(completions) == [ids[: ids.index(close) + 1] for ids in whole]
+    assert {c.stop_reason for c in completions} == {StopReason.STOP_TOKEN}
+
+
+def test_a_stop_token_that_is_an_eos_counts_as_the_eos(engine, prompts) -> None:
+    stopping = Sampling(temperature=0.0, stop_ids=tuple(engine.eos_token_ids))
+    assert {c.stop_reason for c in engine.generate(asking(prompts, 320), stopping)} == {StopReason.EOS}
+
+
+@pytest.mark.parametrize("temperature", [0.6, 1.0])
+def test_log_probabilities_are_those_of_a_forward_pass(engine, prompts, temperature: float) -> None:
+    wanted = Sampling(temperature=temperature, logprobs=True)
+    for prompt, completion in zip(prompts, engine.generate(asking(prompts, seed=3), wanted), strict=True):
+        with torch.no_grad():
+            logits = engine.model(torch.tensor([[*prompt, *completion.ids]])).logits[0, len(prompt) - 1 : -1]
+        expected = (logits / temperature).log_softmax(-1).gather(1, torch.tensor(completion.ids)[:, None])[:, 0]
+        assert completion.logprobs == pytest.approx(expected.tolist(), abs=1e-4)
+
+
+def test_there_are_no_log_probabilities_unless_they_are_wanted(engine, prompts) -> None:
+    assert engine.generate(asking(prompts[:1]), GREEDY)[0].logprobs is None
+
+
+def test_log_probabilities_of_a_truncated_distribution_are_refused(engine, prompts) -> None:
+    with pytest.raises(ValueError, match="leave top_p, top_k and min_p off"):
+        engine.generate(asking(prompts[:1]), Sampling(top_p=0.9, logprobs=True))
+
+
+def test_the_same_seeds_sample_the_same_and_others_do_not(engine, prompts) -> None:
+    first, again, other = (engine.generate(asking(prompts, 60, seed), SAMPLED) for seed in (1, 1, 2))
     assert first == again != other
 
 
+def test_two_samples_of_one_prompt_differ(engine, prompts) -> None:
+    one, two = engine.generate([Request(prompts[0], 60, seed) for seed in (1, 2)], SAMPLED)
+    assert one != two
+
+
+def test_calls_with_seeds_leave_the_global_generator_alone(engine, prompts) -> None:
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    engine.generate(asking(prompts, 20, seed=1), SAMPLED)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_calls_without_seeds_draw_from_the_global_generator(engine, prompts) -> None:
+    drawn = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        drawn.append(engine.generate(asking(prompts, 40), SAMPLED))
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def longer_than_the_shortest(whole: list[Completion], keep: int, segment: int) -> list[bool]:
+    """Which of a group's completions were still growing at the end of the segment in which the `keep`th ended."""
+    ended_in = sorted(-(-len(c.ids) // segment) for c in whole)[keep - 1]
+    return [len(c.ids) > ended_in * segment for c in whole]
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, SAMPLED])
+@pytest.mark.parametrize("keep", [1, 3])
+def test_what_cannot_count_is_given_up_at_the_end_of_a_segment_and_nothing_else_changes(
+    engine, prompts, sampling: Sampling, keep: int
+) -> None:
+    ours = segmented(engine, 8)
+    whole = ours.generate(asking(prompts, 320, seed=4), sampling)
+    completions = ours.generate(asking(prompts, 320, seed=4), sampling, rule=ShortestOnly(keep, lambda _: 0))
+    aborted = [c.stop_reason is StopReason.ABORTED for c in completions]
+    assert aborted == longer_than_the_shortest(whole, keep, 8)
+    assert any(aborted)
+    for before, after, gave_up in zip(whole, completions, aborted, strict=True):
+        assert after.ids == before.ids[: len(after.ids)]
+        assert len(after.ids) % 8 == 0 if gave_up else after == before
+
+
+def test_a_group_is_given_up_for_its_own_members_only(engine, prompts) -> None:
+    ours, groups = segmented(engine, 8), [0, 0, 0, 1, 1, 1]
+    whole = ours.generate(asking(prompts, 320), GREEDY)
+    completions = ours.generate(asking(prompts, 320), GREEDY, rule=ShortestOnly(1, groups.__getitem__))
+    expected = longer_than_the_shortest(whole[:3], 1, 8) + longer_than_the_shortest(whole[3:], 1, 8)
+    assert [c.stop_reason is StopReason.ABORTED for c in completions] == expected
+
+
+def test_a_rule_that_keeps_all_gives_up_nothing(engine, prompts) -> None:
+    requests = asking(prompts, 100, seed=2)
+    kept = engine.generate(requests, SAMPLED, rule=ShortestOnly(len(prompts), lambda _: 0))
+    assert kept == engine.generate(requests, SAMPLED)
+
+
 def test_sampling_settings_of_the_models_own_config_do_not_seep_in(engine, prompts) -> None:
-    expected = engine.generate(prompts, Sampling(max_tokens=60, seed=1))
+    expected = engine.generate(asking(prompts, 60, seed=1), SAMPLED)
     path = resolve_model("tiny:base")
     model = AutoModelForCausalLM.from_pretrained(path).eval()
     model.generation_config.update(temperature=0.3, top_p=0.5, top_k=1, repetition_penalty=1.5)
     opinionated = TransformersEngine(model, engine.tokenizer, engine.eos_token_ids, batch_size=8)
-    assert opinionated.generate(prompts, Sampling(max_tokens=60, seed=1)) == expected
+    assert opinionated.generate(asking(prompts, 60, seed=1), SAMPLED) == expected
 
 
-def test_progress_counts_every_completion_once(engine, prompts) -> None:
+@pytest.mark.parametrize("rule", [None, ShortestOnly(2, lambda _: 0)])
+def test_progress_counts_every_completion_once(engine, prompts, rule: ShortestOnly | None) -> None:
     ended: list[int] = []
-    engine.generate(prompts, Sampling(max_tokens=40, seed=0), progress=ended.append)
+    engine.generate(asking(prompts, 320, seed=0), SAMPLED, ended.append, rule)
     assert sum(ended) == len(prompts)
 
 
@@ -80,7 +190,7 @@ def test_any_eos_of_the_generation_config_stops(prompts) -> None:
     newline = tokenizer.convert_tokens_to_ids("\n")
     model.generation_config.eos_token_id = [tokenizer.eos_token_id, newline]
     engine = TransformersEngine(model, tokenizer, eos_ids(model, tokenizer))
-    completion = engine.generate(prompts[:1], GREEDY)[0]
+    completion = engine.generate(asking(prompts[:1]), GREEDY)[0]
     assert completion.ids[-1] == newline and completion.stop_reason is StopReason.EOS
 
 

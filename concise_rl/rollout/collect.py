@@ -1,0 +1,86 @@
+"""From rows to judged rollouts, on one rank."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from concise_rl.judge import grade
+from concise_rl.rollout.engine import Engine, Request, Sampling
+from concise_rl.rollout.plans import Plan, Rollout
+from concise_rl.rollout.shortest import ShortestOnly
+from concise_rl.trace import Delimiters, StopReason, Trace, read_trace
+from concise_rl.verify import VerifierPool
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Rollouts of a rank and what is known of them. The lists are aligned; the members of a group stand together.
+
+    Attributes:
+        rows: of the data set, one for each rollout.
+        prompt_ids: tokens of their prompts.
+        rollouts: what was sampled.
+        traces: how it reads.
+        verdicts: 1, 0, or None where it could not be judged or was given up.
+    """
+
+    rows: list[Row]
+    prompt_ids: list[list[int]]
+    rollouts: list[Rollout]
+    traces: list[Trace]
+    verdicts: list[float | None]
+
+    def take(self, indices: Sequence[int]) -> "Judged":
+        """Some of the rollouts, in the order of `indices`."""
+        return Judged(*([getattr(self, field.name)[i] for i in indices] for field in fields(self)))
+
+    def __add__(self, other: "Judged") -> "Judged":
+        return Judged(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
+
+
+@dataclass(frozen=True)
+class Collector:
+    """Samples and judges."""
+
+    engine: Engine
+    plan: Plan
+    sampling: Sampling
+    delimiters: Delimiters
+    tokenizer: PreTrainedTokenizerBase
+    verifier: VerifierPool
+
+    def sample(
+        self,
+        prompt_ids: Sequence[list[int]],
+        max_tokens: int,
+        seeds: Sequence[int],
+        rule: ShortestOnly | None = None,
+    ) -> list[Rollout]:
+        """One rollout for each prompt."""
+        requests = [Request(ids, max_tokens, seed) for ids, seed in zip(prompt_ids, seeds, strict=True)]
+        return self.plan.rollouts(self.engine, requests, self.sampling, rule=rule)
+
+    def judge(self, rows: Sequence[Row], prompt_ids: Sequence[list[int]], rollouts: Sequence[Rollout]) -> Judged:
+        """Read and judge rollouts. What was given up is not judged."""
+        traces = [read_trace(rollout.ids, self.delimiters) for rollout in rollouts]
+        whole = [i for i, rollout in enumerate(rollouts) if rollout.stop_reason is not StopReason.ABORTED]
+        verdicts: list[float | None] = [None] * len(rollouts)
+        of_whole = grade([traces[i] for i in whole], [rows[i] for i in whole], self.tokenizer, self.verifier)
+        for i, verdict in zip(whole, of_whole, strict=True):
+            verdicts[i] = verdict
+        return Judged(list(rows), list(prompt_ids), list(rollouts), traces, verdicts)
+
+    def judge_again(self, judged: Judged, kept: Sequence[int]) -> list[float | None]:
+        """The verdicts on the first `kept` tokens of each rollout; only what was shortened is judged again."""
+        cut = [i for i, trace in enumerate(judged.traces) if kept[i] < trace.length]
+        traces = [read_trace(judged.rollouts[i].ids[: kept[i]], self.delimiters) for i in cut]
+        verdicts = list(judged.verdicts)
+        for i, verdict in zip(
+            cut, grade(traces, [judged.rows[i] for i in cut], self.tokenizer, self.verifier), strict=True
+        ):
+            verdicts[i] = verdict
+        return verdicts

@@ -1,0 +1,93 @@
+"""Checkpoint folders, by which a trainer hands its weights to a vLLM server."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from huggingface_hub import save_torch_state_dict
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+from transformers import PretrainedConfig
+
+MARKER = "WEIGHTS_FOR_ENGINE"
+"""File that tells these folders from all others: only what holds it is ever deleted."""
+
+
+def write_weights(
+    folder: Path, named_params: Iterable[tuple[str, Tensor]], config: PretrainedConfig, write: bool = True
+) -> None:
+    """Write a checkpoint that is complete whenever `folder` is there, whatever becomes of this process.
+
+    Args:
+        folder: an older one of this name is replaced.
+        named_params: names as in the checkpoint. A tensor need only live until the next is asked for; one that comes
+            under two names (tied weights) is written under both.
+        config: of the model.
+        write: False on the ranks that only take part in gathering the parameters: they consume the iterator, no more.
+
+    Raises:
+        OSError: when the disk is full, say; nothing is left behind.
+    """
+    if not write:
+        for _ in named_params:
+            pass
+        return
+    # A gathered or merged parameter is gone, or another one, as soon as the next is asked for.
+    state = {name: param.detach().to("cpu", copy=True).contiguous() for name, param in named_params}
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+        (partial / MARKER).touch()
+        config.save_pretrained(partial)
+        save_torch_state_dict(state, partial)
+        _flush(*partial.iterdir(), partial)
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.replace(partial, folder)
+        _flush(folder.parent)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def _flush(*paths: Path) -> None:
+    """Wait until files, and the entries of folders, are on the disk."""
+    for path in paths:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def check_complete(folder: Path) -> None:
+    """Make sure that a checkpoint can be read: vLLM's engine ends when asked to load one that cannot.
+
+    Raises:
+        ValueError: naming what is missing or cut short.
+    """
+    index = folder / "model.safetensors.index.json"
+    shards = ["model.safetensors"]
+    if index.is_file():
+        shards = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+    missing = [name for name in ("config.json", *shards) if not (folder / name).is_file()]
+    if missing:
+        raise ValueError(f"{folder} is no complete checkpoint, {', '.join(missing)} missing: write it again.")
+    for name in shards:
+        try:
+            with safe_open(folder / name, framework="pt"):
+                pass  # opening compares the header with the size of the file
+        except SafetensorError as error:
+            raise ValueError(f"{folder / name} cannot be read ({error}): write it again.") from error
+
+
+def drop_old(parent: Path, keep: int = 2) -> None:
+    """Delete all but the newest `keep` of the folders that `write_weights` has written in `parent`, and what it was
+    stopped in. A server may go back to the folder that it loaded last: call this after a newer one is loaded."""
+    written = [path.parent for path in parent.glob(f"*/{MARKER}")]  # pathlib's * takes names that begin with a dot
+    whole = sorted((p for p in written if not p.name.startswith(".")), key=lambda p: (p / MARKER).stat().st_mtime_ns)
+    for path in {*written} - {*whole[-keep:]}:
+        shutil.rmtree(path)

@@ -1,0 +1,105 @@
+"""Evaluations with real engines on the embedded reasoner."""
+
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from datasets import Dataset
+
+from concise_rl.data import load_rows
+from concise_rl.evaluate.engines import EvalEngine, open_engine
+from concise_rl.evaluate.run import Progress, complete_samples
+from concise_rl.evaluate.samples import Sample, read_samples
+from concise_rl.evaluate.spec import Measurement
+from concise_rl.evaluate.statistics import tabulate
+from concise_rl.evaluate.vote import vote
+from concise_rl.rollout.transformers_engine import TransformersEngine
+from concise_rl.verify import VerifierPool
+
+PROBLEMS, SAMPLES = 6, 4
+NEEDS_VLLM = pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed")
+
+
+def measurement(engine: EvalEngine, **changes: Any) -> Measurement:
+    """A problem at a time: with transformers, what is given up then changes nobody else's draws."""
+    kind = "transformers" if isinstance(engine, TransformersEngine) else "vllm"
+    settings = {"task": "tiny:sums", "samples": SAMPLES, "max_tokens": 320, "batch_size": SAMPLES, "engine": kind}
+    return Measurement(**settings | changes)
+
+
+@pytest.fixture(scope="module", params=["transformers", pytest.param("vllm", marks=[pytest.mark.slow, NEEDS_VLLM])])
+def engine(request: pytest.FixtureRequest) -> Iterator[EvalEngine]:
+    opened = Measurement(task="tiny:sums", max_tokens=320, engine=request.param)
+    with open_engine("tiny:base", opened) as found:
+        if isinstance(found, TransformersEngine):
+            found.segment = 8
+        yield found
+
+
+@pytest.fixture(scope="module")
+def rows() -> Dataset:
+    return load_rows("tiny:sums", split="test", num_rows=PROBLEMS)
+
+
+@pytest.fixture(scope="module")
+def verifier() -> Iterator[VerifierPool]:
+    with VerifierPool("reasoning_gym") as pool:
+        yield pool
+
+
+def sampled(
+    engine: EvalEngine, rows: Dataset, settings: Measurement, path: Path, verifier: VerifierPool
+) -> list[Sample]:
+    progress = Progress("m", len(rows) * settings.samples)
+    progress.add(read_samples(path))
+    complete_samples(engine, rows, settings, path, verifier, progress)
+    return sorted(read_samples(path), key=lambda s: (s.problem, s.sample))
+
+
+@pytest.mark.parametrize("keep", [1, 2])
+def test_giving_samples_up_spares_tokens_and_leaves_the_voted_answers(
+    engine: EvalEngine, rows: Dataset, verifier: VerifierPool, tmp_path: Path, keep: int
+) -> None:
+    whole = sampled(engine, rows, measurement(engine), tmp_path / "whole.jsonl", verifier)
+    short = sampled(engine, rows, measurement(engine, keep_shortest=keep), tmp_path / "short.jsonl", verifier)
+    one, other = (vote(tabulate(samples, PROBLEMS, SAMPLES), keep) for samples in (whole, short))
+    assert one.answer_PK.tolist() == other.answer_PK.tolist()
+    assert one.correct_PK.tolist() == other.correct_PK.tolist()
+    assert other.length_PK.sum() < 0.9 * one.length_PK.sum()
+    ended = [pair for pair in zip(whole, short, strict=True) if pair[1].stop_reason != "aborted"]
+    assert len(ended) >= keep * PROBLEMS
+    assert all(before == after for before, after in ended)
+    for before, after in zip(whole, short, strict=True):
+        assert before.completion_ids[: after.length] == after.completion_ids
+
+
+def test_a_thinking_budget_holds_and_says_what_it_forced(
+    engine: EvalEngine, rows: Dataset, verifier: VerifierPool, tmp_path: Path
+) -> None:
+    budgets = measurement(engine, think_budget=90, answer_budget=8, max_tokens=99)
+    samples = sampled(engine, rows, budgets, tmp_path / "a.jsonl", verifier)
+    forced = [s for s in samples if s.stop_reason == "think_budget"]
+    assert 0 < len(forced) < len(samples)
+    assert all(s.length <= 99 and s.think_length <= 90 and "</think>" in s.text for s in samples)
+    assert all(s.sampled == s.length - 1 and s.think_length == 90 for s in forced)
+    assert all(s.sampled == s.length for s in samples if s not in forced)
+
+
+def test_a_cap_below_the_budgets_and_the_delimiter_is_refused(
+    engine: EvalEngine, rows: Dataset, verifier: VerifierPool, tmp_path: Path
+) -> None:
+    budgets = measurement(engine, think_budget=30, answer_budget=8, max_tokens=39, think_end="</think>\n")
+    with pytest.raises(ValueError, match="need a cap of 40 completion tokens"):
+        sampled(engine, rows, budgets, tmp_path / "a.jsonl", verifier)
+
+
+def test_an_evaluation_gone_on_with_ends_as_one_never_interrupted(
+    engine: EvalEngine, rows: Dataset, verifier: VerifierPool, tmp_path: Path
+) -> None:
+    settings = measurement(engine, batch_size=8)
+    whole = sampled(engine, rows, settings, tmp_path / "whole.jsonl", verifier)
+    lines = (tmp_path / "whole.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "torn.jsonl").write_text("".join(lines[:3] + lines[4:13]))
+    assert sampled(engine, rows, settings, tmp_path / "torn.jsonl", verifier) == whole
