@@ -66,6 +66,7 @@ class ConciseTrainer(GRPOTrainer):
 
     args: ConciseConfig
     num_generations: int
+    train_dataset: Dataset
 
     def __init__(
         self,
@@ -145,6 +146,7 @@ class ConciseTrainer(GRPOTrainer):
         """Set up, where the recipe wants it."""
         if not self.args.dynamic_sampling:
             return None
+        assert self.args.steps_per_generation, "TRL has derived it"
         rows = self.args.per_device_train_batch_size * self.args.steps_per_generation
         if rows % self.num_generations:
             raise ValueError(
@@ -154,12 +156,12 @@ class ConciseTrainer(GRPOTrainer):
         self.add_callback(OversampleFactor())
         return DynamicSampling(self.train_dataset, self.num_generations, self.accelerator, self.args.seed)
 
-    def correct(self, prompts: list, completions: list, completion_ids: list, **columns: Any) -> list[float]:
+    def correct(self, prompts: list, completions: list, completion_ids: list, **columns: Any) -> list[float | None]:
         """The verdicts on this rank's rollouts, in the form of a TRL reward function. What was given up counts as 0
         here: TRL would print a warning for every row without a reward."""
         judged = self._now.judged
         return [
-            0.0 if rollout.stop_reason is StopReason.ABORTED else NAN if verdict is None else verdict
+            0.0 if rollout.stop_reason is StopReason.ABORTED else verdict
             for rollout, verdict in zip(judged.rollouts, judged.verdicts, strict=True)
         ]
 

@@ -1,6 +1,6 @@
 """The engines that an evaluation samples with, and their end: one model's memory is free before the next is loaded."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,7 +25,7 @@ class EvalEngine(Engine, Protocol):
 
 
 @contextmanager
-def open_engine(model: str, measurement: Measurement) -> Iterator[EvalEngine]:
+def open_engine(model: str, measurement: Measurement) -> Generator[EvalEngine]:
     """Load what samples `model`, and free it afterwards.
 
     Raises:

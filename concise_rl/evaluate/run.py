@@ -205,8 +205,8 @@ def plan_of(measurement: Measurement, delimiters: Delimiters) -> Plan:
 def places_to_draw(batch: Sequence[Place], missing: Collection[Place], measurement: Measurement) -> list[Place]:
     """The samples of a batch to draw so that those missing come out as they would have at first.
 
-    All of them, where draws depend on the whole batch; whole problems, where a sample may be given up for the others
-    of its problem; otherwise those missing.
+    With transformers all of them: the same batch gives the same bits. With vLLM those missing; whole problems, where a
+    sample may be given up for the others of its problem.
     """
     if not measurement.draws_alone:
         return list(batch)

@@ -49,8 +49,8 @@ class Measurement(BaseModel):
     engine: str = Field("transformers", pattern=r"^(transformers|vllm|https?://.+)$")
     """What samples: transformers, vLLM in this process, or the URL of a vLLM server."""
     batch_size: int = Field(64, ge=1)
-    """Completions drawn, and written to disk, together. With transformers a row's random draws depend on the rows
-    beside it, and this is part of the measurement."""
+    """Completions drawn, and written to disk, together. With transformers it is part of the measurement: a row's
+    logits depend on the rows beside it, in their last bits."""
     think_budget: int | None = Field(None, ge=1)
     """Tokens after which thinking is closed by force; with it goes `answer_budget`."""
     answer_budget: int | None = Field(None, ge=1)
@@ -65,7 +65,7 @@ class Measurement(BaseModel):
 
     @property
     def draws_alone(self) -> bool:
-        """Whether a sample's draws depend on its own seed and nothing else."""
+        """Whether samples are drawn one by one, whatever is drawn beside them: vLLM takes them in as others end."""
         return self.engine != "transformers"
 
     @property

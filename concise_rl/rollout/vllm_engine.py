@@ -268,6 +268,6 @@ def load_vllm_engine(model: str, *, max_tokens: int, revision: str | None = None
 def _generation_config(path: str, config: Any, revision: str | None) -> GenerationConfig:
     """The model's own, or what its configuration says where it has none: as transformers reads it."""
     try:
-        return GenerationConfig.from_pretrained(path, revision=revision)
+        return GenerationConfig.from_pretrained(path, revision=revision or "main")
     except OSError:
         return GenerationConfig.from_model_config(config)

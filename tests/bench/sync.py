@@ -9,7 +9,9 @@ processes; and all weights again with vLLM in a server. The learning rate is hig
 
 import argparse
 import json
+import os
 import statistics
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -19,7 +21,7 @@ from peft import AutoPeftModelForCausalLM
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from concise_rl.tiny import load_traces, resolve_model
-from tests.processes import run_command, serving
+from tests.serving import ROOT, serving
 
 SETTINGS = {
     "use_vllm": "true",
@@ -39,7 +41,9 @@ def train(command: list[str], settings: dict[str, object], folder: Path) -> list
     """Run, and read the metrics of each step."""
     words = [str(word) for key, value in settings.items() for word in (f"--{key}", value)]
     recipe = ["concise_rl.train", "--config", "recipes/tiny/grpo.yaml", "--output_dir", str(folder)]
-    run_command([*command, *recipe, *words])
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([*command, *recipe, *words], env=environment, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return [line for line in lines if "sync/difference" in line]
 

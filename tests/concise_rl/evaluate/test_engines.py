@@ -1,6 +1,11 @@
 """Evaluations with real engines on the embedded reasoner."""
 
 import importlib.util
+import os
+import signal
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,22 +15,23 @@ from datasets import Dataset
 
 from concise_rl.data import load_rows
 from concise_rl.evaluate.engines import EvalEngine, open_engine
-from concise_rl.evaluate.run import Progress, complete_samples
+from concise_rl.evaluate.run import Progress, complete_samples, evaluate
 from concise_rl.evaluate.samples import Sample, read_samples
-from concise_rl.evaluate.spec import Measurement
+from concise_rl.evaluate.spec import EvalSpec, Measurement, ModelRun
 from concise_rl.evaluate.statistics import tabulate
 from concise_rl.evaluate.vote import vote
 from concise_rl.rollout.transformers_engine import TransformersEngine
 from concise_rl.verify import VerifierPool
+from tests.concise_rl.rollout.fake_server import FakeServer
 
 PROBLEMS, SAMPLES = 6, 4
 NEEDS_VLLM = pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed")
 
 
 def measurement(engine: EvalEngine, **changes: Any) -> Measurement:
-    """A problem at a time: with transformers, what is given up then changes nobody else's draws."""
+    """Of a few samples, two problems at a time."""
     kind = "transformers" if isinstance(engine, TransformersEngine) else "vllm"
-    settings = {"task": "tiny:sums", "samples": SAMPLES, "max_tokens": 320, "batch_size": SAMPLES, "engine": kind}
+    settings = {"task": "tiny:sums", "samples": SAMPLES, "max_tokens": 320, "batch_size": 2 * SAMPLES, "engine": kind}
     return Measurement(**settings | changes)
 
 
@@ -98,8 +104,50 @@ def test_a_cap_below_the_budgets_and_the_delimiter_is_refused(
 def test_an_evaluation_gone_on_with_ends_as_one_never_interrupted(
     engine: EvalEngine, rows: Dataset, verifier: VerifierPool, tmp_path: Path
 ) -> None:
-    settings = measurement(engine, batch_size=8)
+    settings = measurement(engine)
     whole = sampled(engine, rows, settings, tmp_path / "whole.jsonl", verifier)
     lines = (tmp_path / "whole.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "torn.jsonl").write_text("".join(lines[:3] + lines[4:13]))
     assert sampled(engine, rows, settings, tmp_path / "torn.jsonl", verifier) == whole
+
+
+def test_a_server_that_holds_another_model_is_refused() -> None:
+    with FakeServer() as fake:
+        served = Measurement(task="tiny:sums", engine=fake.url)
+        with (
+            pytest.raises(ValueError, match="holds 'fake', not 'tiny:base': start one"),
+            open_engine("tiny:base", served),
+        ):
+            pass
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """Of a server that starts, and holds `tiny:base`."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "concise_rl.cli", "serve", "tiny:base", "--port", str(port)]
+    environment = {**os.environ, "VLLM_CPU_KVCACHE_SPACE": "1"}
+    process = subprocess.Popen(command, env=environment, start_new_session=True)
+    yield f"http://127.0.0.1:{port}"
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@pytest.mark.slow
+@NEEDS_VLLM
+def test_a_server_samples_what_transformers_samples(url: str, tmp_path: Path) -> None:
+    found = []
+    for engine in (url, "transformers"):
+        settings = {
+            "samples": 1,
+            "temperature": 0,
+            "problems": PROBLEMS,
+            "max_tokens": 320,
+            "verifier": "reasoning_gym",
+        }
+        run, measured = ModelRun(label="m", model="tiny:base"), Measurement(task="tiny:sums", engine=engine, **settings)
+        out = tmp_path / engine.partition(":")[0]
+        evaluate(EvalSpec(measurement=measured, models=(run,)), out)
+        found.append(sorted(read_samples(run.samples_path(out)), key=lambda s: s.problem))
+    assert found[0] == found[1]

@@ -1,7 +1,10 @@
 """The embedded engine: what it samples is what transformers' own generate would."""
 
+from typing import Any
+
 import pytest
 import torch
+from scipy.stats import chisquare
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from concise_rl.rollout.engine import Completion, Request, Sampling
@@ -112,9 +115,38 @@ def test_the_same_seeds_sample_the_same_and_others_do_not(engine, prompts) -> No
     assert first == again != other
 
 
+def test_a_row_is_sampled_alike_whatever_is_generated_beside_it(engine, prompts) -> None:
+    requests = asking(prompts, 120, seed=1)
+    together = engine.generate(requests, SAMPLED)
+    alone = TransformersEngine(engine.model, engine.tokenizer, engine.eos_token_ids, batch_size=1)
+    assert ids_of(alone.generate(requests, SAMPLED)) == ids_of(together)
+    assert ids_of(engine.generate(requests[::-1], SAMPLED))[::-1] == ids_of(together)
+    assert ids_of(segmented(engine, 7).generate(requests, SAMPLED)) == ids_of(together)
+
+
 def test_two_samples_of_one_prompt_differ(engine, prompts) -> None:
     one, two = engine.generate([Request(prompts[0], 60, seed) for seed in (1, 2)], SAMPLED)
     assert one != two
+
+
+@pytest.mark.parametrize("settings", [{}, {"top_k": 3}, {"top_p": 0.8}])
+def test_tokens_are_sampled_as_often_as_the_model_says(engine, prompts, settings: dict[str, Any]) -> None:
+    hot = Sampling(temperature=3.0, **settings)
+    many = TransformersEngine(engine.model, engine.tokenizer, engine.eos_token_ids, batch_size=500)
+    completions = many.generate([Request(prompts[0], 1, seed) for seed in range(2000)], hot)
+    with torch.no_grad():
+        probs = (engine.model(torch.tensor([prompts[0]])).logits[0, -1] / 3.0).softmax(-1)
+    if settings:
+        ranked = probs.sort(descending=True)
+        kept = 3 if "top_k" in settings else int((ranked.values.cumsum(0) < 0.8).sum()) + 1
+        probs = torch.zeros_like(probs).scatter(0, ranked.indices[:kept], ranked.values[:kept])
+    counts = torch.bincount(torch.tensor([c.ids[0] for c in completions]), minlength=len(probs)).double()
+    expected = 2000 * probs.double() / probs.double().sum()
+    assert not counts[expected == 0].any()
+    rare = expected < 5
+    groups = [torch.cat([x[~rare], x[rare].sum()[None]]) for x in (counts, expected)]
+    filled = groups[1] > 0
+    assert chisquare(groups[0][filled].numpy(), groups[1][filled].numpy()).pvalue > 0.001
 
 
 def test_calls_with_seeds_leave_the_global_generator_alone(engine, prompts) -> None:
@@ -154,12 +186,14 @@ def test_what_cannot_count_is_given_up_at_the_end_of_a_segment_and_nothing_else_
         assert len(after.ids) % 8 == 0 if gave_up else after == before
 
 
-def test_a_group_is_given_up_for_its_own_members_only(engine, prompts) -> None:
-    ours, groups = segmented(engine, 8), [0, 0, 0, 1, 1, 1]
-    whole = ours.generate(asking(prompts, 320), GREEDY)
-    completions = ours.generate(asking(prompts, 320), GREEDY, rule=ShortestOnly(1, groups.__getitem__))
+@pytest.mark.parametrize("sampling", [GREEDY, SAMPLED])
+def test_a_group_is_given_up_for_its_own_members_only(engine, prompts, sampling: Sampling) -> None:
+    ours, groups, requests = segmented(engine, 8), [0, 0, 0, 1, 1, 1], asking(prompts, 320, seed=4)
+    whole = ours.generate(requests, sampling)
+    completions = ours.generate(requests, sampling, rule=ShortestOnly(1, groups.__getitem__))
     expected = longer_than_the_shortest(whole[:3], 1, 8) + longer_than_the_shortest(whole[3:], 1, 8)
     assert [c.stop_reason is StopReason.ABORTED for c in completions] == expected
+    assert all(after == before for before, after, up in zip(whole, completions, expected, strict=True) if not up)
 
 
 def test_a_rule_that_keeps_all_gives_up_nothing(engine, prompts) -> None:

@@ -1,24 +1,20 @@
 """The engine over a vLLM server: how each failure is told, and that the real one samples what transformers does."""
 
 import importlib.util
-import os
 import random
-import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import pytest
 import torch
-from transformers import LlamaConfig, PreTrainedModel
+from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel
 
+from concise_rl.checkpoint import last_complete
 from concise_rl.errors import EngineError
 from concise_rl.rollout.engine import Request, Sampling, derive_seed
 from concise_rl.rollout.shortest import ShortestOnly
@@ -28,6 +24,8 @@ from concise_rl.rollout.weights import drop_old, write_weights
 from concise_rl.tiny import load_problems
 from concise_rl.trace import StopReason
 from tests.concise_rl.rollout.fake_server import EOS, MODEL_LENGTH, FakeServer, answer_to
+from tests.concise_rl.test_trainer import metrics_of, trainer_of
+from tests.serving import ROOT, Served, free_port, serving
 
 PLAIN, WITH_LOGPROBS = Sampling(), Sampling(logprobs=True)
 REQUESTS = [Request([10 + i, 20 + i], 8, seed=i) for i in range(6)]
@@ -36,12 +34,6 @@ SHAPE = {"vocab_size": 156, "hidden_size": 128, "num_hidden_layers": 4}
 
 def connect(fake: FakeServer, rollout_timeout: float = 60.0) -> VllmServer:
     return VllmServer(fake.url, [EOS], start_timeout=1.0, rollout_timeout=rollout_timeout)
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 # What is asked for, and what comes back.
@@ -245,47 +237,12 @@ def test_a_server_with_too_short_a_context_is_refused() -> None:
 # The real server, one for all tests.
 
 
-@dataclass
-class Started:
-    """A server in a process group of its own."""
-
-    process: subprocess.Popen
-    url: str
-
-    def kill(self) -> None:
-        """The server and all that it started."""
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-    def survivors(self) -> list[psutil.Process]:
-        """What lives of it."""
-        return [p for p in psutil.process_iter() if _group(p) == self.process.pid and p.status() != "zombie"]
-
-
-def _group(process: psutil.Process) -> int | None:
-    try:
-        return os.getpgid(process.pid)
-    except ProcessLookupError:
-        return None
-
-
 @pytest.fixture(scope="module")
-def started(tmp_path_factory) -> Iterator[Started]:
+def started() -> Iterator[Served]:
     if importlib.util.find_spec("vllm") is None:
         pytest.skip("vLLM is not installed")
-    port, log = free_port(), tmp_path_factory.mktemp("server") / "log"
-    command = [sys.executable, "-m", "concise_rl.cli", "serve", "tiny:base", "--port", str(port)]
-    environment = {**os.environ, "VLLM_CPU_KVCACHE_SPACE": "1"}
-    with log.open("w") as file:
-        process = subprocess.Popen(command, env=environment, stdout=file, stderr=file, start_new_session=True)
-    server = Started(process, f"http://127.0.0.1:{port}")
-    yield server
-    if process.poll() is None:
-        server.kill()
-    deadline = time.monotonic() + 10
-    while server.survivors() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not server.survivors(), log.read_text()[-2000:]
+    with serving("tiny:base") as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -294,7 +251,7 @@ def reference() -> TransformersEngine:
 
 
 @pytest.fixture(scope="module")
-def server(started: Started, reference: TransformersEngine) -> VllmServer:
+def server(started: Served, reference: TransformersEngine) -> VllmServer:
     return VllmServer(started.url, reference.eos_token_ids, rollout_timeout=120)
 
 
@@ -384,16 +341,33 @@ def test_what_the_server_refuses_is_quoted(server) -> None:
 
 
 @pytest.mark.slow
-def test_a_server_that_is_killed_while_it_generates_is_an_error_at_once(started, server, prompts) -> None:
+def test_a_trainer_hands_the_server_its_weights_at_every_step(started, tmp_path: Path) -> None:
+    url = {"vllm_mode": "server", "vllm_server_base_url": started.url}
+    trainer_of(tmp_path, use_vllm=True, max_steps=3, learning_rate=3e-3, **url).train()
+    for step in metrics_of(tmp_path)[:3]:
+        assert step["sync/difference"] < 1e-4 and step["sampling/sampling_logp_difference/mean"] < 1e-4
+    kept = {path.name for path in (tmp_path / "engine-weights").iterdir()}
+    assert kept == {"step-1", "step-2"}, "what the server has, and what it had before"
+
+
+@pytest.mark.slow
+def test_a_server_killed_in_the_middle_of_a_run_ends_it_with_one_line_and_a_checkpoint(started, tmp_path: Path) -> None:
     """The last test: there is no server afterwards."""
-    killed: list[float] = []
-
-    def kill(_: int) -> None:
-        if not killed:
-            started.kill()
-            killed.append(time.monotonic())
-
-    requests = [Request(p, 4 if i == 0 else 900, seed=i) for i, p in enumerate(prompts * 4)]
-    with pytest.raises(EngineError, match=r"is gone .* `concise-rl serve MODEL`"):
-        server.generate(requests, PLAIN, kill)
-    assert time.monotonic() - killed[0] < 5
+    small = {"max_steps": 500, "num_rows": 64, "per_device_train_batch_size": 8, "save_steps": 1, "save_total_limit": 3}
+    settings = {"use_vllm": True, "vllm_mode": "server", "vllm_server_base_url": started.url, **small}
+    command = [sys.executable, "-m", "concise_rl.train", "--config", "recipes/tiny/grpo.yaml"]
+    words = [str(word) for key, value in settings.items() for word in (f"--{key}", value)]
+    command += ["--output_dir", str(tmp_path / "run"), *words]
+    with (tmp_path / "log").open("w") as log:
+        run = subprocess.Popen(command, cwd=ROOT, stderr=log, stdout=log, start_new_session=True)
+    while run.poll() is None and not last_complete(str(tmp_path / "run")):
+        time.sleep(0.2)
+    started.kill()
+    killed = time.monotonic()
+    assert run.wait(timeout=60) == 1
+    assert time.monotonic() - killed < 30
+    last_line = (tmp_path / "log").read_text().splitlines()[-1]
+    assert last_line.startswith("error: ") and started.url in last_line and "concise-rl serve" in last_line
+    checkpoint = last_complete(str(tmp_path / "run"))
+    AutoModelForCausalLM.from_pretrained(checkpoint)
+    assert not Served(run, "").survivors(), "the run's workers went with it"
