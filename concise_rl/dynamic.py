@@ -74,7 +74,8 @@ class DynamicSampling:
 
     def _split(self, judged: Judged, has_signal: Signal) -> tuple[Judged, Judged]:
         """The groups with a signal, and the others."""
-        signals = [signal for signal in has_signal(judged) for _ in range(self.num_generations)]
+        # A rank that has all its groups only keeps the others company.
+        signals = [s for s in (has_signal(judged) if judged.rows else []) for _ in range(self.num_generations)]
         return (
             judged.take([i for i, signal in enumerate(signals) if signal]),
             judged.take([i for i, signal in enumerate(signals) if not signal]),

@@ -214,8 +214,9 @@ class ConciseTrainer(GRPOTrainer):
         if not (self.dynamic and self.mode == "train"):
             return self._sample(inputs, step), {}
         (factor,) = (c for c in self.callback_handler.callbacks if isinstance(c, OversampleFactor))
+        rank = self.accelerator.process_index  # ranks may draw different numbers of rows
         return self.dynamic.collect(
-            inputs, lambda rows, turn: self._sample(rows, (*step, turn)), self._has_signal, factor, step
+            inputs, lambda rows, turn: self._sample(rows, (*step, turn, rank)), self._has_signal, factor, step
         )
 
     def _next_batch(self) -> tuple[int, ...]:

@@ -1,6 +1,6 @@
 """Throughput of an evaluation with vLLM in this process, against vLLM alone; and what first-finish spares.
 
-    python -m tests.bench.evaluation [--repeats 3] [--problems 256] [--samples 4] [--model tiny:base]
+    python -m tests.bench.evaluation [--repeats 3] [--problems 256] [--samples 4] [--threads 1] [--model tiny:base]
 
 The first way hands prompts, caps and seeds to `LLM.generate`; the second is the whole of `complete_samples` on the same
 `LLM`: prompts written, completions judged, samples on disk. Both draw the same tokens, which is checked. They take
@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from datasets import Dataset
 
 from concise_rl.data import keep_verifiable, load_rows
@@ -116,8 +117,10 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--problems", type=int, default=256)
     parser.add_argument("--samples", type=int, default=4)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--model", default="tiny:base")
     args = parser.parse_args()
+    torch.set_num_threads(args.threads)
     engine = load_vllm_engine(args.model, max_tokens=CAP)
     with VerifierPool("reasoning_gym") as verifier:
         rows, _ = keep_verifiable(load_rows("tiny:sums", split="test", num_rows=args.problems), verifier)
@@ -127,7 +130,8 @@ def main() -> None:
         runs = [{name: timed(bench, way, seed) for name, way in WAYS.items()} for seed in range(args.repeats)]
     engine.close()
     print(
-        f"{args.problems} problems x {args.samples}, cap {CAP}, {args.repeats} repeats, ratio of tokens/s to the first"
+        f"{args.problems} problems x {args.samples}, cap {CAP}, {args.threads} thread(s), {args.repeats} repeats, "
+        "seconds and ratio of tokens/s to the first"
     )
     report(runs)
 
