@@ -62,9 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
         ("serve", "serve a model with vLLM, for training and evaluation", add_serve_arguments, run_serve),
     ]
     for name, text, add_arguments, command in table:
-        sub = commands.add_parser(
-            name, help=text, description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-        )
+        sub = commands.add_parser(name, help=text, description=text)
         add_arguments(sub)
         sub.set_defaults(command=command)
     return parser

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from concise_rl.evaluate.statistics import aes
-from concise_rl.objective import RolloutBatch, group_advantages
+from concise_rl.objective import PlanContext, RolloutBatch, group_advantages
 from concise_rl.rollout.engine import Completion, Progress, Request, Sampling, stop_reason
 from concise_rl.rollout.shortest import ShortestOnly
 from concise_rl.schedule import OversampleFactor
@@ -196,7 +196,7 @@ def elastic_rollout(inputs: Fields, params: Fields) -> Fields:
     method = Elastic(think_tokens=params["think_budget"], answer_tokens=params["answer_budget"])
     engine = ReplayEngine({0: (inputs["think_stream"], inputs["answer_stream"])}, params["eos_id"])
     request = Request([0], params["think_budget"] + 1 + params["answer_budget"])
-    rollout = method.plan(delimiters).rollouts(engine, [request], Sampling())[0]
+    rollout = method.plan(PlanContext(delimiters, 1, lambda text: ())).rollouts(engine, [request], Sampling())[0]
     answering = engine.calls[-1][0][0]
     return {
         "response": rollout.ids,
@@ -204,6 +204,24 @@ def elastic_rollout(inputs: Fields, params: Fields) -> Fields:
         "forced": int(rollout.stop_reason is StopReason.THINK_BUDGET),
         "second_prompt_suffix": list(answering.prompt_ids[1:]),
     }
+
+
+def jet(inputs: Fields, params: Fields) -> Fields:
+    """The reward of one group, which is the batch. What is formatted there (a box is shown) is recorded."""
+    correct_PG, formatted_PG = padded([inputs["correct"]]), padded([inputs["boxed"]])
+    bonus_PG = length_bonus(correct_PG, padded([inputs["length"]]), params["alpha"], params["delta"], params["eps"])
+    return {"reward": jet_base(correct_PG, formatted_PG, params["format_weight"]).add(bonus_PG)[0].tolist()}
+
+
+def s_grpo(inputs: Fields, params: Fields) -> Fields:
+    """Rewards and advantages of a serial group, whose exits may be listed in any order; those at one place keep it."""
+    assert not params["divide_by_std"], params
+    places = [*inputs["exit_position"], math.inf]
+    order = sorted(range(len(places)), key=lambda member: places[member])
+    correct = [*inputs["exit_correct"], inputs["full_correct"]]
+    batch, method = rollouts_of([correct[member] for member in order], [1] * len(order)), SGrpo(decay=params["decay"])
+    back = torch.tensor(order).argsort()
+    return {"reward": method.rewards(batch)[back].tolist(), "advantage": method.advantages(batch)[back].tolist()}
 
 
 def by_group(
@@ -237,6 +255,8 @@ COMPARISONS: dict[str, Comparison] = {
     "elastic_rollout": elastic_rollout,
     "gfpo": gfpo,
     "grpo_lambda": grpo_lambda,
+    "jet": jet,
+    "s_grpo": s_grpo,
     "thinkprune": thinkprune,
     "verl_drgrpo": by_group(lambda rewards_PG, eps: group_advantages(rewards_PG, "none")),
     "verl_grpo": by_group(

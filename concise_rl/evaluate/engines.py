@@ -5,12 +5,12 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from transformers import AutoConfig, AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from concise_rl.evaluate.spec import Measurement
 from concise_rl.rollout.engine import Completion, Engine, Progress, Request, Sampling
 from concise_rl.rollout.shortest import ShortestOnly
-from concise_rl.rollout.transformers_engine import load_engine, named_eos_ids
+from concise_rl.rollout.transformers_engine import eos_ids_of, load_engine
 from concise_rl.tiny import resolve_model
 
 ROLLOUT_LIMIT_S = 3600.0
@@ -60,7 +60,7 @@ class ServedModel:
         from concise_rl.rollout.vllm_server import VllmServer
 
         self.tokenizer: Any = load_tokenizer(model)
-        self.eos_token_ids = named_eos_ids(_generation_config(model).eos_token_id, self.tokenizer)
+        self.eos_token_ids = eos_ids_of(resolve_model(model), self.tokenizer)
         self.server = VllmServer(url, self.eos_token_ids, rollout_timeout=ROLLOUT_LIMIT_S)
         if self.server.model != model and Path(self.server.model).resolve() != Path(resolve_model(model)).resolve():
             self.close()
@@ -88,12 +88,3 @@ def load_tokenizer(model: str) -> PreTrainedTokenizerBase:
     """The tokenizer of `tiny:base`, a folder or a hub id."""
     tokenizer: Any = AutoTokenizer.from_pretrained(resolve_model(model))
     return tokenizer
-
-
-def _generation_config(model: str) -> GenerationConfig:
-    """The model's own, or what its configuration says where it has none."""
-    path = resolve_model(model)
-    try:
-        return GenerationConfig.from_pretrained(path)
-    except OSError:
-        return GenerationConfig.from_model_config(AutoConfig.from_pretrained(path))

@@ -34,8 +34,8 @@ Trainer and server have to see the trainer's output folder under the same path."
 def add_serve_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `concise-rl serve`."""
     parser.epilog = EPILOG
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen at")
-    parser.add_argument("--port", type=int, default=8000, help="port to listen at")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen at (%(default)s)")
+    parser.add_argument("--port", type=int, default=8000, help="port to listen at (%(default)s)")
     parser.add_argument("model", metavar="MODEL", help="a folder, a hub id or tiny:base")
     parser.add_argument(
         "flags",

@@ -9,7 +9,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, GenerationConfig, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    DynamicCache,
+    GenerationConfig,
+    PreTrainedModel,
+)
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from concise_rl.rollout.engine import Completion, Progress, Request, Sampling, stop_reason
@@ -38,6 +45,21 @@ def named_eos_ids(config: int | list[int] | None, tokenizer: PreTrainedTokenizer
             "by itself. Set `eos_token_id` in generation_config.json."
         )
     return list(ids)
+
+
+def eos_ids_of(path: str, tokenizer: PreTrainedTokenizerBase, revision: str | None = None) -> list[int]:
+    """The same of a model that is not loaded: its generation config's, or its configuration's where it has none.
+
+    Args:
+        path: folder or hub id.
+        tokenizer: its tokenizer.
+        revision: of the hub repository.
+    """
+    try:
+        config = GenerationConfig.from_pretrained(path, revision=revision or "main")
+    except OSError:
+        config = GenerationConfig.from_model_config(AutoConfig.from_pretrained(path, revision=revision))
+    return named_eos_ids(config.eos_token_id, tokenizer)
 
 
 class TransformersEngine:

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import AutoConfig, AutoTokenizer, GenerationConfig
+from transformers import AutoConfig, AutoTokenizer
 
 from concise_rl.rollout.engine import Completion, Progress, Request, Sampling, stop_reason
 from concise_rl.rollout.shortest import ShortestOnly
-from concise_rl.rollout.transformers_engine import named_eos_ids
+from concise_rl.rollout.transformers_engine import eos_ids_of
 from concise_rl.rollout.worker import repack_heads
 from concise_rl.tiny import resolve_model
 from concise_rl.trace import StopReason
@@ -100,7 +100,7 @@ class VllmEngine:
         if longest > self.max_model_length:
             raise ValueError(
                 f"A prompt and its completion may take {longest} tokens, and vLLM was started for "
-                f"{self.max_model_length}: set vllm_max_model_length to {longest} or more, or lower the "
+                f"{self.max_model_length}: raise that (in a recipe vllm_max_model_length) to {longest}, or lower the "
                 "cap on completion tokens."
             )
 
@@ -204,7 +204,7 @@ def start_llm(model: str, **settings: Any) -> Any:
     """Start a `vllm.LLM` in this process, and leave the process as it was: vLLM seeds every generator, and on CPU
     replaces `torch.set_num_threads`."""
     if importlib.util.find_spec("vllm") is None:
-        raise ValueError("vLLM is not installed: `bash launch/setup.sh vllm`, or go without (use_vllm: false).")
+        raise ValueError("vLLM is not installed: `bash launch/setup.sh vllm`.")
     on_cpu = not torch.cuda.is_available()
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR" if on_cpu else "WARNING")
@@ -257,17 +257,9 @@ def load_vllm_engine(model: str, *, max_tokens: int, revision: str | None = None
     return VllmEngine(
         path,
         tokenizer,
-        named_eos_ids(_generation_config(path, config, revision).eos_token_id, tokenizer),
+        eos_ids_of(path, tokenizer, revision),
         max_model_length=min(most, max_tokens + PROMPT_ROOM),
         # float32 on CPU, where vLLM would take bfloat16: the embedded reasoner is what it is trained as.
         dtype="auto" if torch.cuda.is_available() else "float32",
         revision=revision,
     )
-
-
-def _generation_config(path: str, config: Any, revision: str | None) -> GenerationConfig:
-    """The model's own, or what its configuration says where it has none: as transformers reads it."""
-    try:
-        return GenerationConfig.from_pretrained(path, revision=revision or "main")
-    except OSError:
-        return GenerationConfig.from_model_config(config)

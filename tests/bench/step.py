@@ -1,6 +1,7 @@
 """Time of one training step of the embedded reasoner, and of its parts.
 
     python -m tests.bench.step rollouts [--repeats 5]    # vLLM beside the trainer, against TRL's default generate
+    python -m tests.bench.step aborts [--repeats 5]      # GFPO's rollouts, with and without giving up members
     python -m tests.bench.step step [--repeats 3]        # the whole step, by engine, split into its parts
     python -m tests.bench.step overhead [--repeats 9]    # this project's trainer against TRL's, on the same rollouts
 
@@ -22,13 +23,15 @@ from trl import GRPOConfig, GRPOTrainer
 
 from concise_rl import ConciseConfig, ConciseTrainer, load_rows, to_messages
 from concise_rl.rollout.engine import Completion, Request, Sampling, derive_seed
+from concise_rl.rollout.shortest import ShortestOnly
 from concise_rl.rollout.transformers_engine import TransformersEngine, load_engine
-from concise_rl.rollout.vllm_engine import load_vllm_engine
+from concise_rl.rollout.vllm_engine import VllmEngine, load_vllm_engine
 from concise_rl.tiny import resolve_model
 from concise_rl.verify import VerifierPool
 from reward import Grpo
 
 ROWS, GROUP, CAP = 128, 8, 320
+TRAINED = "runs/tiny/grpo_lambda"  # by `concise-rl train recipes/tiny/grpo_lambda.yaml`
 SETTINGS: dict[str, Any] = {
     "max_steps": 1000,
     "per_device_train_batch_size": ROWS,
@@ -71,33 +74,69 @@ def as_drawn() -> list[str]:
 
 
 def heavy_tailed() -> list[str]:
-    """Short problems, and one in sixteen with twice the terms that the reasoner knows, on which it runs to the cap."""
-    return [*sums(ROWS - ROWS // 16, 3), *sums(ROWS // 16, 12)]
+    """Problems that a policy which has learnt to stop answers at once, and one in sixteen of twice the terms that it
+    knows, on which it never ends."""
+    return [*as_drawn()[: ROWS - ROWS // 16], *sums(ROWS // 16, 12)]
 
 
 def rollouts(repeats: int) -> None:
-    """The rollouts alone."""
-    plain, vllm = load_engine("tiny:base", batch_size=ROWS), load_vllm_engine("tiny:base", max_tokens=CAP)
-    for title, problems in (("lengths as drawn", as_drawn()), ("heavy-tailed", heavy_tailed())):
-        chats = [[{"role": "user", "content": problem}] for problem in problems]
-        prompts = [plain.tokenizer.apply_chat_template(c, add_generation_prompt=True)["input_ids"] for c in chats]
+    """The rollouts alone: of the reasoner, and of one that has learnt to stop."""
+    for title, model, problems in (
+        ("lengths as drawn", "tiny:base", as_drawn()),
+        ("heavy-tailed", TRAINED, heavy_tailed()),
+    ):
+        plain, vllm = load_engine(model, batch_size=ROWS), load_vllm_engine(model, max_tokens=CAP)
+        prompts = prompts_of(plain.tokenizer, problems)
         seconds: dict[str, list[float]] = {}
         lengths: dict[str, list[int]] = {}
         for repeat in range(-1, repeats):  # the first round warms up
-            requests = [Request(prompt, CAP, derive_seed(repeat + 1, i)) for i, prompt in enumerate(prompts)]
-            sides: dict[str, Callable[[], list[int]]] = {
-                "generate, one call (TRL's default)": lambda p=prompts, r=repeat: whole(plain, p, r),
-                "this project, transformers": lambda q=requests: sizes(plain.generate(q, Sampling())),
-                "this project, vLLM colocated": lambda q=requests: sizes(vllm.generate(q, Sampling(logprobs=True))),
-            }
-            for name, side in sides.items():
+            for name, side in rollout_sides(plain, vllm, prompts, repeat + 1).items():
                 began = time.perf_counter()
                 found = side()
                 if repeat >= 0:
                     seconds.setdefault(name, []).append(time.perf_counter() - began)
                     lengths.setdefault(name, []).extend(found)
-        print(f"\n{title}")
+        vllm.close()
+        print(f"\n{title}: {model}")
         table(seconds, lambda name, of=lengths: described(of[name], repeats))
+
+
+def rollout_sides(
+    plain: TransformersEngine, vllm: VllmEngine, prompts: list[list[int]], seed: int
+) -> dict[str, Callable[[], list[int]]]:
+    """Ways of sampling a batch; each returns the lengths."""
+    requests = [Request(prompt, CAP, derive_seed(seed, i)) for i, prompt in enumerate(prompts)]
+    return {
+        "generate, one call (TRL's default)": lambda: whole(plain, prompts, seed),
+        "this project, transformers": lambda: sizes(plain.generate(requests, Sampling())),
+        "this project, vLLM colocated": lambda: sizes(vllm.generate(requests, Sampling(logprobs=True))),
+    }
+
+
+def aborts(repeats: int) -> None:
+    """GFPO, 8 problems x 16, of which the 8 shortest of each are trained on."""
+    keep, group = 8, 16
+    vllm = load_vllm_engine("tiny:base", max_tokens=CAP)
+    asked = prompts_of(vllm.tokenizer, as_drawn()[::GROUP][: ROWS // group])
+    prompts = [prompt for prompt in asked for _ in range(group)]
+    seconds: dict[str, list[float]] = {"every rollout ends": [], "given up early": []}
+    tokens: dict[str, list[int]] = {name: [] for name in seconds}
+    for repeat in range(-1, repeats):
+        requests = [Request(prompt, CAP, derive_seed(repeat + 1, i)) for i, prompt in enumerate(prompts)]
+        for name in seconds:
+            rule = ShortestOnly(keep, lambda row: row // group) if name == "given up early" else None
+            began = time.perf_counter()
+            found = sizes(vllm.generate(requests, Sampling(logprobs=True), rule=rule))
+            if repeat >= 0:
+                seconds[name].append(time.perf_counter() - began)
+                tokens[name].append(sum(found))
+    table(seconds, lambda name: f"{statistics.mean(tokens[name]):.0f} tokens")
+
+
+def prompts_of(tokenizer: Any, problems: list[str]) -> list[list[int]]:
+    """As the reasoner reads them."""
+    chats = [[{"role": "user", "content": problem}] for problem in problems]
+    return [tokenizer.apply_chat_template(chat, add_generation_prompt=True)["input_ids"] for chat in chats]
 
 
 def sizes(completions: list[Completion]) -> list[int]:
@@ -114,7 +153,7 @@ def described(lengths: list[int], repeats: int) -> str:
 def whole(engine: TransformersEngine, prompts: list[list[int]], seed: int) -> list[int]:
     """One call of `generate`, as TRL makes it."""
     inputs = engine.tokenizer.pad({"input_ids": prompts}, padding_side="left", return_tensors="pt")
-    torch.manual_seed(seed + 1)
+    torch.manual_seed(seed)
     out = engine.model.generate(**inputs, max_new_tokens=CAP, do_sample=True, disable_compile=True)
     return (out[:, inputs["input_ids"].size(1) :] != engine.tokenizer.pad_token_id).sum(dim=1).tolist()
 
@@ -214,9 +253,7 @@ def overhead(repeats: int) -> None:
 def fixed_completions() -> list[list[int]]:
     """Completions of the reasoner, to be fed to both sides; which problem they belong to costs neither any time."""
     engine = load_engine("tiny:base", batch_size=ROWS)
-    chats = [[{"role": "user", "content": problem}] for problem in as_drawn()]
-    prompts = [engine.tokenizer.apply_chat_template(c, add_generation_prompt=True)["input_ids"] for c in chats]
-    requests = [Request(prompt, CAP, i) for i, prompt in enumerate(prompts)]
+    requests = [Request(prompt, CAP, i) for i, prompt in enumerate(prompts_of(engine.tokenizer, as_drawn()))]
     return [completion.ids for completion in engine.generate(requests, Sampling())]
 
 
@@ -258,7 +295,7 @@ def of_trl(fixed: list[list[int]]) -> GRPOTrainer:
 def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    benches = {"rollouts": (rollouts, 5), "step": (steps, 3), "overhead": (overhead, 9)}
+    benches = {"rollouts": (rollouts, 5), "aborts": (aborts, 5), "step": (steps, 3), "overhead": (overhead, 9)}
     parser.add_argument("what", choices=benches)
     parser.add_argument("--repeats", type=int)
     parser.add_argument("--threads", type=int, default=1)

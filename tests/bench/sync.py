@@ -53,7 +53,7 @@ def moved(folder: Path) -> float:
     """Mean absolute difference of log-probabilities between the trained and the first policy, on a reference trace."""
     row = load_traces(1)[0]
     path = resolve_model("tiny:base")
-    ids = torch.tensor([AutoTokenizer.from_pretrained(path).encode(row["completion"][0]["content"])])
+    ids = torch.tensor([AutoTokenizer.from_pretrained(path).encode(row["answer"])])
     loader = AutoPeftModelForCausalLM if (folder / "adapter_config.json").exists() else AutoModelForCausalLM
     scores = [
         model(ids).logits[0, :-1].log_softmax(-1).gather(1, ids[0, 1:, None])
@@ -76,15 +76,12 @@ def main() -> None:
         "LoRA": (LAUNCH, settings | LORA),
         "ZeRO-3, 2 processes": (ZERO_3, settings | {"per_device_train_batch_size": 8}),
     }
-    for name, (command, own) in ways.items():
-        report(
-            name,
-            train(command, own, out / name.split(",")[0].replace(" ", "-")),
-            out / name.split(",")[0].replace(" ", "-"),
-        )
-    with serving("tiny:base") as url:
-        folder = out / "server"
-        report("server", train(LAUNCH, settings | {"vllm_mode": "server", "vllm_server_base_url": url}, folder), folder)
+    with serving("tiny:base") as server:
+        of_server = {"vllm_mode": "server", "vllm_server_base_url": server.url}
+        ways["all weights, server"] = (LAUNCH, settings | of_server)
+        for number, (name, (command, own)) in enumerate(ways.items()):
+            folder = out / str(number)
+            report(name, train(command, own, folder), folder)
 
 
 def report(name: str, steps: list[dict[str, float]], folder: Path) -> None:
@@ -92,8 +89,9 @@ def report(name: str, steps: list[dict[str, float]], folder: Path) -> None:
     probe = [step["sync/difference"] for step in steps]
     sampled = [step["sampling/sampling_logp_difference/mean"] for step in steps]
     print(
-        f"{name:20} {len(steps)} syncs   probe: mean {statistics.mean(probe):.1e}, largest {max(probe):.1e}   "
-        f"sampled: mean {statistics.mean(sampled):.1e}, largest {max(sampled):.1e}   moved {moved(folder):.2f}"
+        f"{name:20} {len(steps)} hand-overs   probe: mean {statistics.mean(probe):.1e}, largest {max(probe):.1e}   "
+        f"sampled: mean {statistics.mean(sampled):.1e}, largest {max(sampled):.1e}   moved {moved(folder):.2f}",
+        flush=True,
     )
 
 

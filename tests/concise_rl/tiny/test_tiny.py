@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from concise_rl.rollout.engine import Sampling
+from concise_rl.rollout.engine import Request, Sampling
 from concise_rl.rollout.transformers_engine import load_engine
 from concise_rl.tiny import generate_problems, load_problems, load_traces, resolve_model
 from concise_rl.tiny.model import build_model, build_tokenizer
@@ -140,7 +140,7 @@ def measured() -> Measured:
     chats = [[{"role": "user", "content": row["prompt"]}] for row in rows]
     prompts = [engine.tokenizer.apply_chat_template(c, add_generation_prompt=True)["input_ids"] for c in chats]
     delimiters = Delimiters.of(engine.tokenizer, engine.eos_token_ids, "</think>")
-    completions = engine.generate(prompts, Sampling(max_tokens=512, seed=0))
+    completions = engine.generate([Request(prompt, 512, seed) for seed, prompt in enumerate(prompts)], Sampling())
     traces = [read_trace(c.ids, delimiters) for c in completions]
     # The first pass ends where the reasoner states its total ("So 13.") or, without a check, stops.
     texts = [engine.tokenizer.decode(c.ids[: t.think_length]) for c, t in zip(completions, traces, strict=True)]
