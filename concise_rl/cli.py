@@ -7,7 +7,9 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import version
 
-from concise_rl.errors import EngineError
+from pydantic import ValidationError
+
+from concise_rl.errors import EngineError, in_a_line
 from concise_rl.evaluate.cli import add_eval_arguments, add_report_arguments, run_eval, run_report
 from concise_rl.rollout.serve import add_serve_arguments, run_serve
 
@@ -79,6 +81,8 @@ def main(argv: list[str] | None = None) -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         args.command(args)
+    except ValidationError as error:
+        sys.exit(f"error: {in_a_line(error)}")
     except (ValueError, EngineError) as error:
         sys.exit(f"error: {error}")
 

@@ -5,9 +5,23 @@ import importlib
 from collections.abc import Iterable
 from typing import Any
 
+from pydantic import ValidationError
+
 
 class EngineError(RuntimeError):
     """An engine that cannot go on: a server that is gone, silent, or answers what was not asked."""
+
+
+def in_a_line(error: ValidationError) -> str:
+    """What pydantic found wrong with a model's fields: each field, what is wrong, and what it was given."""
+    return "; ".join(_problem(details) for details in error.errors())
+
+
+def _problem(details: Any) -> str:
+    field = ".".join(map(str, details["loc"]))
+    own = details["type"] == "value_error"  # by this project: it says what was given where that helps
+    said = details["msg"].removeprefix("Value error, ") if own else f"{details['msg']}, got {details['input']!r}"
+    return f"{field}: {said}" if field else said
 
 
 def unknown(kind: str, name: str, valid: Iterable[str]) -> ValueError:

@@ -11,7 +11,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
-from concise_rl.errors import import_dotted, unknown
+from concise_rl.errors import import_dotted, in_a_line, unknown
 from concise_rl.rollout.plans import Parallel, Plan
 from concise_rl.trace import Delimiters
 
@@ -209,5 +209,4 @@ def build_objective(name: str, options: dict[str, Any] | None = None, scale_rewa
     try:
         return cls(**options)
     except ValidationError as error:
-        listed = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}, got {e['input']!r}" for e in error.errors())
-        raise ValueError(f"Options of objective {name!r}: {listed}.") from None
+        raise ValueError(f"Options of objective {name!r}: {in_a_line(error)}.") from None

@@ -8,12 +8,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from concise_rl.errors import unknown
 from concise_rl.files import write_atomically
 from concise_rl.tiny import resolve_model
 
 BASELINE = "baseline"
+ENGINES = ("transformers", "vllm")
 MANIFEST = "eval.json"
 REPORTS = ("report.json", "report.html")
 PACKAGES = ("concise_rl", "torch", "transformers", "tokenizers", "datasets", "reasoning_gym", "math-verify")
@@ -46,7 +48,7 @@ class Measurement(BaseModel):
     think_end: str | None = "</think>"
     """Text that closes the thinking; None for a model that does not think."""
     verifier: str = "math"
-    engine: str = Field("transformers", pattern=r"^(transformers|vllm|https?://.+)$")
+    engine: str = "transformers"
     """What samples: transformers, vLLM in this process, or the URL of a vLLM server."""
     batch_size: int = Field(64, ge=1)
     """Completions drawn, and written to disk, together. With transformers it is part of the measurement: a row's
@@ -87,6 +89,13 @@ class Measurement(BaseModel):
             same_anyway.add("batch_size")
         names = [name for name in type(self).model_fields if name not in same_anyway]
         return [name for name in names if getattr(self, name) != getattr(other, name)]
+
+    @field_validator("engine")
+    @classmethod
+    def _is_known(cls, engine: str) -> str:
+        if engine not in ENGINES and not engine.startswith(("http://", "https://")):
+            raise unknown("engine", engine, [*ENGINES, "the URL of a server, http://..."])
+        return engine
 
     @model_validator(mode="after")
     def _greedy_needs_one_sample(self) -> Self:

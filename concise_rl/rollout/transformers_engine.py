@@ -135,11 +135,10 @@ class TransformersEngine:
         """Every setting that shapes the distribution, spelt out: `generate` fills gaps from the model's own config."""
         return GenerationConfig(
             max_new_tokens=max_new_tokens,
-            do_sample=False,  # see `OwnNoise`
+            do_sample=False,  # see `OwnNoise`; what only sampling reads stays at the defaults, or there is a warning
             temperature=1.0,
             top_p=1.0,
-            top_k=0,
-            min_p=0.0,
+            top_k=50,
             repetition_penalty=1.0,
             eos_token_id=[*self.eos_token_ids, *batch.sampling.stop_ids],
             return_dict_in_generate=True,

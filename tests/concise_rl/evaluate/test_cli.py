@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from concise_rl.cli import main
 from concise_rl.evaluate.cli import (
     add_eval_arguments,
     add_report_arguments,
@@ -111,3 +112,17 @@ def test_a_real_model_is_sampled_judged_and_reported_and_reported_again_without_
     add_report_arguments(parser)
     run_report(parser.parse_args([str(out)]))
     assert (out / "report.json").read_bytes() == written
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--engine", "vlm"], "engine: Unknown engine 'vlm'. Did you mean 'vllm'?"),
+        (["--samples", "0"], "samples: Input should be greater than or equal to 1, got 0"),
+        (["--think-budget", "40"], "give both or neither"),
+    ],
+)
+def test_a_setting_out_of_bounds_is_said_in_one_line(words: list[str], said: str, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as exit:
+        main(["eval", "--model", "tiny:base", "--task", "tiny:sums", "--out", str(tmp_path), *words])
+    assert said in str(exit.value) and "\n" not in str(exit.value)
