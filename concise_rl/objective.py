@@ -4,6 +4,7 @@ Axis letters in tensor names: P prompts, G members of a group, B = P * G complet
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -58,6 +59,21 @@ class RolloutBatch:
         return values_B.view(-1, self.num_generations)
 
 
+@dataclass(frozen=True)
+class PlanContext:
+    """What a rollout plan may need to know of the run.
+
+    Attributes:
+        delimiters: of the model.
+        num_generations: G.
+        encode: text to token ids. Raises ValueError where the tokenizer cannot write it.
+    """
+
+    delimiters: Delimiters
+    num_generations: int
+    encode: Callable[[str], tuple[int, ...]]
+
+
 def group_advantages(rewards_PG: Tensor, scale: ScaleRewards = "group", eps: float = 1e-4) -> Tensor:
     """Rewards minus their group's mean, over a standard deviation (unbiased): TRL's operations in TRL's order.
 
@@ -109,7 +125,9 @@ class Objective(BaseModel, ABC):
         scope: what the credit of one rollout may depend on: itself, its group, the batch, or the run so far.
         pays_wrong: whether its published form gives wrong rollouts credit by their length.
         pays_unfinished: whether a rollout that is right earns something although it did not end by itself.
-        ordered: whether the place of a rollout in its group means something, as in a serial group.
+        pays_form: whether a wrong rollout earns something for having ended with an answer.
+        ordered: whether the place of a rollout in its group means something, as in a serial group. Then whole groups
+            lie on a rank, and evaluation during training samples plainly.
         token_level: whether advantages are (B, T).
         drops: whether `kept_length` ever takes tokens out of the loss.
         rejudges: whether the verdict is taken again on what `kept_length` leaves.
@@ -122,6 +140,7 @@ class Objective(BaseModel, ABC):
     scope: ClassVar[Literal["rollout", "group", "batch", "run"]]
     pays_wrong: ClassVar[bool] = False
     pays_unfinished: ClassVar[bool] = False
+    pays_form: ClassVar[bool] = False
     ordered: ClassVar[bool] = False
     token_level: ClassVar[bool] = False
     drops: ClassVar[bool] = False
@@ -136,7 +155,7 @@ class Objective(BaseModel, ABC):
         """What to log beside the usual, by names that need not be unique: `objective/` is put in front of each."""
         return {}
 
-    def plan(self, delimiters: Delimiters) -> Plan:
+    def plan(self, context: PlanContext) -> Plan:
         """How its rollouts come about. Plain sampling unless said otherwise."""
         return Parallel()
 

@@ -22,11 +22,11 @@ from concise_rl.callbacks import MetricsFile, Watchdog, use_progress_bar
 from concise_rl.checkpoint import mark_complete
 from concise_rl.config import ConciseConfig
 from concise_rl.dynamic import DynamicSampling
-from concise_rl.objective import Objective, RolloutBatch, build_objective, has_signal
+from concise_rl.objective import Objective, PlanContext, RolloutBatch, build_objective, has_signal
 from concise_rl.rollout.collect import Collector, Judged
 from concise_rl.rollout.engine import Sampling, derive_seed
 from concise_rl.rollout.links import Colocated, Remote, link_to_engine
-from concise_rl.rollout.plans import Rollout
+from concise_rl.rollout.plans import Parallel, Rollout
 from concise_rl.rollout.shortest import ShortestOnly
 from concise_rl.schedule import OversampleFactor
 from concise_rl.tiny import resolve_model
@@ -36,7 +36,13 @@ from concise_rl.verify import VerifierPool
 NAN = float("nan")
 LOSSES_BY_TOKEN = ("dapo", "cispo")
 """Losses that divide by the tokens of the whole batch: what is masked leaves the normaliser, too."""
-LOGGED_REASONS = (StopReason.EOS, StopReason.LENGTH, StopReason.THINK_BUDGET, StopReason.ABORTED)
+LOGGED_REASONS = (
+    StopReason.EOS,
+    StopReason.LENGTH,
+    StopReason.THINK_BUDGET,
+    StopReason.FORCED_EXIT,
+    StopReason.ABORTED,
+)
 
 
 @dataclass(frozen=True)
@@ -131,7 +137,13 @@ class ConciseTrainer(GRPOTrainer):
         self._seconds: defaultdict[str, float] = defaultdict(float)
 
     def _collector(self) -> Collector:
-        """What makes the rollouts."""
+        """What makes the rollouts.
+
+        Raises:
+            ValueError: when the objective's groups would not lie whole on each rank, or its texts cannot be written.
+        """
+        if self.method.ordered:
+            self._demand_whole_groups(f"{type(self.method).__name__} makes the rollouts of a group together")
         sampling = Sampling(
             self.temperature,
             self.top_p,
@@ -139,20 +151,39 @@ class ConciseTrainer(GRPOTrainer):
             self.min_p or 0.0,
             logprobs=self.use_vllm and self.vllm_importance_sampling_correction,
         )
-        plan = self.method.plan(self.delimiters)
+        plan = self.method.plan(PlanContext(self.delimiters, self.num_generations, self._encode))
+        plan.check_cap(self.max_length)
         return Collector(self.link, plan, sampling, self.delimiters, self._tokenizer, self.verifier)
+
+    def _encode(self, text: str) -> tuple[int, ...]:
+        """Text as the tokens that a plan forces.
+
+        Raises:
+            ValueError: for words that the tokenizer does not have.
+        """
+        ids = tuple(self._tokenizer.encode(text, add_special_tokens=False))
+        if self._tokenizer.unk_token_id in ids:
+            raise ValueError(f"The tokenizer cannot write {text!r}: choose a text in its vocabulary.")
+        return ids
+
+    def _demand_whole_groups(self, reason: str) -> None:
+        """
+        Raises:
+            ValueError: when a group could lie on two ranks.
+        """
+        assert self.args.steps_per_generation, "TRL has derived it"
+        rows = self.args.per_device_train_batch_size * self.args.steps_per_generation
+        if rows % self.num_generations:
+            raise ValueError(
+                f"{reason} on each rank: per_device_train_batch_size x steps_per_generation ({rows}) must be a "
+                f"multiple of num_generations ({self.num_generations})."
+            )
 
     def _dynamic_sampling(self) -> DynamicSampling | None:
         """Set up, where the recipe wants it."""
         if not self.args.dynamic_sampling:
             return None
-        assert self.args.steps_per_generation, "TRL has derived it"
-        rows = self.args.per_device_train_batch_size * self.args.steps_per_generation
-        if rows % self.num_generations:
-            raise ValueError(
-                f"dynamic_sampling exchanges whole groups on each rank: per_device_train_batch_size x "
-                f"steps_per_generation ({rows}) must be a multiple of num_generations ({self.num_generations})."
-            )
+        self._demand_whole_groups("dynamic_sampling exchanges whole groups")
         self.add_callback(OversampleFactor())
         return DynamicSampling(self.train_dataset, self.num_generations, self.accelerator, self.args.seed)
 
@@ -232,10 +263,13 @@ class ConciseTrainer(GRPOTrainer):
         seeds = [derive_seed(self.args.seed, *step, first + i) for i in range(len(rows))]
         keep = self.method.keep_shortest(self.num_generations) if self.mode == "train" else None
         rule = ShortestOnly(keep, lambda row: (first + row) // self.num_generations) if keep else None
+        # Groups of an evaluation have another size, often 1: nothing to make a serial group of.
+        plainly = self.method.ordered and self.mode == "eval"
+        collector = replace(self.collector, plan=Parallel()) if plainly else self.collector
         with self._timed("rollout"):
-            rollouts = self.collector.sample(prompt_ids, self._cap, seeds, rule)
+            rollouts = collector.sample(prompt_ids, self._cap, seeds, rule)
         with self._timed("verify"):
-            return self.collector.judge(rows, prompt_ids, rollouts)
+            return collector.judge(rows, prompt_ids, rollouts)
 
     @property
     def _cap(self) -> int:

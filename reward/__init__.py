@@ -6,7 +6,9 @@ from reward.elastic import Elastic
 from reward.gfpo import Gfpo
 from reward.grpo import Grpo
 from reward.grpo_lambda import GrpoLambda
+from reward.jet import Jet
 from reward.length_penalty import LengthPenalty
+from reward.s_grpo import SGrpo
 from reward.thinkprune import ThinkPrune
 
 OBJECTIVES: dict[str, type[Objective]] = {
@@ -15,7 +17,9 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "gfpo": Gfpo,
     "grpo": Grpo,
     "grpo_lambda": GrpoLambda,
+    "jet": Jet,
     "length_penalty": LengthPenalty,
+    "s_grpo": SGrpo,
     "thinkprune": ThinkPrune,
 }
 
@@ -26,6 +30,8 @@ __all__ = [
     "Gfpo",
     "Grpo",
     "GrpoLambda",
+    "Jet",
     "LengthPenalty",
+    "SGrpo",
     "ThinkPrune",
 ]

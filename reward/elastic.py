@@ -5,9 +5,9 @@ from typing import ClassVar, Literal
 from pydantic import Field
 from torch import Tensor
 
-from concise_rl.objective import RolloutBatch, SequenceReward
+from concise_rl.objective import PlanContext, RolloutBatch, SequenceReward
 from concise_rl.rollout.plans import Plan, ThinkingBudget
-from concise_rl.trace import Delimiters, StopReason
+from concise_rl.trace import StopReason
 
 
 class Elastic(SequenceReward):
@@ -31,9 +31,9 @@ class Elastic(SequenceReward):
     answer_tokens: int = Field(1024, ge=1)
     """Most tokens after the closing delimiter, EOS included."""
 
-    def plan(self, delimiters: Delimiters) -> Plan:
+    def plan(self, context: PlanContext) -> Plan:
         """Thinking and answer, sampled with a cap each."""
-        return ThinkingBudget(self.think_tokens, self.answer_tokens, delimiters)
+        return ThinkingBudget(self.think_tokens, self.answer_tokens, context.delimiters)
 
     def rewards(self, batch: RolloutBatch) -> Tensor:
         """(B,) 1 for a correct and finished rollout, else 0."""

@@ -29,7 +29,9 @@ from reward.dot import Dot
 from reward.elastic import Elastic
 from reward.gfpo import Gfpo
 from reward.grpo_lambda import top_fraction_gate
+from reward.jet import jet_rewards
 from reward.length_penalty import penalised_rewards
+from reward.s_grpo import SGrpo
 from reward.thinkprune import ThinkPrune
 
 Fields = dict[str, Any]
@@ -208,9 +210,9 @@ def elastic_rollout(inputs: Fields, params: Fields) -> Fields:
 
 def jet(inputs: Fields, params: Fields) -> Fields:
     """The reward of one group, which is the batch. What is formatted there (a box is shown) is recorded."""
-    correct_PG, formatted_PG = padded([inputs["correct"]]), padded([inputs["boxed"]])
-    bonus_PG = length_bonus(correct_PG, padded([inputs["length"]]), params["alpha"], params["delta"], params["eps"])
-    return {"reward": jet_base(correct_PG, formatted_PG, params["format_weight"]).add(bonus_PG)[0].tolist()}
+    correct_PG, formatted_PG, length_PG = (padded([inputs[name]]) for name in ("correct", "boxed", "length"))
+    reward_PG = jet_rewards(correct_PG, formatted_PG, length_PG, **params)
+    return {"reward": reward_PG[0].tolist()}
 
 
 def s_grpo(inputs: Fields, params: Fields) -> Fields:

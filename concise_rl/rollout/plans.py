@@ -31,6 +31,13 @@ class Rollout:
 class Plan(Protocol):
     """How rollouts come about."""
 
+    def check_cap(self, max_tokens: int) -> None:
+        """
+        Raises:
+            ValueError: when a rollout of at most `max_tokens` cannot hold what the plan puts into it.
+        """
+        ...
+
     def rollouts(
         self,
         engine: Engine,
@@ -51,6 +58,9 @@ def as_rollout(completion: Completion) -> Rollout:
 @dataclass(frozen=True)
 class Parallel:
     """Plain sampling: each request by itself, from its first token to its end."""
+
+    def check_cap(self, max_tokens: int) -> None:
+        """See `Plan.check_cap`. Any cap will do."""
 
     def rollouts(
         self,
@@ -91,6 +101,14 @@ class ThinkingBudget:
         """The most tokens that a rollout can have."""
         return self.think_tokens + len(self.delimiters.think_end) + self.answer_tokens
 
+    def check_cap(self, max_tokens: int) -> None:
+        """See `Plan.check_cap`."""
+        if max_tokens < self.max_tokens:
+            raise ValueError(
+                f"The budgets of {self.think_tokens} thinking and {self.answer_tokens} answer tokens need a cap of "
+                f"{self.max_tokens} completion tokens with the delimiter: raise it from {max_tokens}."
+            )
+
     def rollouts(
         self,
         engine: Engine,
@@ -104,12 +122,7 @@ class ThinkingBudget:
         Raises:
             ValueError: when a request's cap is below `max_tokens`.
         """
-        lowest = min((request.max_tokens for request in requests), default=self.max_tokens)
-        if lowest < self.max_tokens:
-            raise ValueError(
-                f"The budgets of {self.think_tokens} thinking and {self.answer_tokens} answer tokens need a cap of "
-                f"{self.max_tokens} completion tokens with the delimiter: raise it from {lowest}."
-            )
+        self.check_cap(min((request.max_tokens for request in requests), default=self.max_tokens))
         thoughts = self._think(engine, requests, sampling)
         answering = [
             Request([*request.prompt_ids, *thought.ids], self.answer_tokens, _next_seed(request, 1))

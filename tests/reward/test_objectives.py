@@ -28,7 +28,9 @@ WEIGHT_ZERO: dict[str, dict[str, Any]] = {
     "gfpo": {"keep": 8},
     "grpo": {},
     "grpo_lambda": {"alpha": 0.0},
+    "jet": {"alpha": 0.0, "delta": 0.0, "format_weight": 0.0},
     "length_penalty": {"alpha": 0.0},
+    "s_grpo": {"decay": 1.0},
     "thinkprune": {"limits": (CAP,)},
 }
 
@@ -84,9 +86,8 @@ def paid(objective: Objective, batch: RolloutBatch) -> Tensor:
 
 
 def scaled(objective: Objective, scale: str) -> Objective:
-    """The method with another normalisation."""
-    assert isinstance(objective, SequenceReward)
-    return objective.model_copy(update={"scale_rewards": scale})
+    """The method with another normalisation, where it leaves that open."""
+    return objective.model_copy(update={"scale_rewards": scale} if isinstance(objective, SequenceReward) else {})
 
 
 @st.composite
@@ -157,7 +158,7 @@ def test_a_wrong_rollout_never_beats_a_correct_one_through_length(objective: Obj
         assert not len(right_G) or not len(wrong_G) or right_G.min() > wrong_G.max()
 
 
-@over(EVERY, lambda cls: not cls.pays_wrong)
+@over(EVERY, lambda cls: not cls.pays_wrong and not cls.pays_form)
 @settings(max_examples=20)
 @given(st.lists(st.integers(1, CAP), min_size=4, max_size=4))
 def test_a_group_that_is_all_wrong_gets_exactly_zero(objective: Objective, lengths: list[int]) -> None:
@@ -165,7 +166,15 @@ def test_a_group_that_is_all_wrong_gets_exactly_zero(objective: Objective, lengt
     assert (advantages_of(objective, batch)[0] == 0).all()
 
 
-@over(EVERY)
+@over(EVERY, lambda cls: cls.pays_form)
+@settings(max_examples=20)
+@given(st.lists(st.integers(3, CAP - 1), min_size=4, max_size=4))
+def test_a_group_that_is_all_wrong_in_due_form_gets_exactly_zero(objective: Objective, lengths: list[int]) -> None:
+    test_a_group_that_is_all_wrong_gets_exactly_zero.hypothesis.inner_test(objective, lengths)
+
+
+# A method that pays by place tells apart what verdict and length do not.
+@over(EVERY, lambda cls: not cls.ordered)
 def test_a_group_alike_in_verdict_and_length_gets_exactly_zero(objective: Objective) -> None:
     batch = batch_of([[1] * 7, [1, 0, 1, 1, 0, 1, 1]], [[17] * 7, [17] * 7])
     assert (advantages_of(objective, batch)[0] == 0).all()
@@ -185,11 +194,17 @@ def test_the_only_correct_rollout_of_a_group_has_the_only_positive_advantage(obj
     assert (advantages_of(objective, batch) > 0).tolist() == [[False, False, True, False]]
 
 
-@over(PLAIN, lambda cls: not cls.pays_wrong and not cls.pays_unfinished)
+@over(PLAIN, lambda cls: not cls.pays_wrong and not cls.pays_unfinished and not cls.pays_form)
 def test_an_unfinished_rollout_earns_nothing(objective: Objective) -> None:
     batch = batch_of([[1, 1, 1, 0]], [[10, CAP, 12, 11]])
     cut, wrong = advantages_of(objective, batch)[0, [1, 3]]
     assert cut == wrong < 0
+
+
+@over(PLAIN, lambda cls: cls.pays_form)
+def test_an_unfinished_rollout_earns_less_than_a_wrong_one_in_due_form_where_form_is_paid(objective: Objective) -> None:
+    right, cut, wrong = advantages_of(objective, batch_of([[1, 1, 0]], [[10, CAP, 11]]))[0]
+    assert right > wrong > cut
 
 
 @over(PLAIN, lambda cls: cls.pays_unfinished)
@@ -268,8 +283,9 @@ def test_what_a_method_logs_are_numbers(objective: Objective) -> None:
 @given(groups())
 def test_weight_zero_is_grpo_bit_for_bit(name: str, scale: str, case) -> None:
     batch = batch_of(*case)
-    objective = OBJECTIVES[name](scale_rewards=scale, **WEIGHT_ZERO[name])
-    expected = group_advantages(batch.grouped(paid(objective, batch)), scale).flatten()
+    objective = scaled(OBJECTIVES[name](**WEIGHT_ZERO[name]), scale)
+    fixed = not isinstance(objective, SequenceReward)  # by a method that takes rewards less their mean, and no more
+    expected = group_advantages(batch.grouped(paid(objective, batch)), "none" if fixed else scale).flatten()
     assert torch.equal(objective.advantages(batch), expected)
     assert torch.equal(objective.kept_length(batch), batch.length)
     assert objective.cap(10**6, CAP) == CAP

@@ -221,3 +221,8 @@ def test_the_engine_has_lora_adapters_merged_and_the_trainer_has_them_apart(tmp_
     assert all(step["sync/difference"] < 1e-4 for step in metrics_of(tmp_path)[:3])
     moved = [p for name, p in trainer.model.named_parameters() if "lora_B" in name]
     assert moved and all(p.abs().max() > 0 for p in moved)
+
+
+def test_a_cap_that_a_plan_does_not_fit_under_is_refused_before_anything_is_sampled(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="need a cap of 65 completion tokens with the delimiter: raise it from 40"):
+        trainer_of(tmp_path, Elastic(think_tokens=48, answer_tokens=16), max_completion_length=40)
