@@ -71,5 +71,5 @@ def test_a_delimiter_that_cannot_be_encoded_is_an_error() -> None:
 
 def test_stop_reasons_have_names_for_files_and_metrics() -> None:
     assert [reason.label for reason in StopReason] == [
-        "eos", "length", "think_budget", "forced_exit", "aborted", "error"
+        "eos", "length", "think_budget", "forced_exit", "aborted", "error", "stop_token"
     ]  # fmt: skip
