@@ -53,6 +53,13 @@ class ConciseConfig(GRPOConfig):
             "says it takes. Groups that are all right go, too: not for methods that learn from their lengths."
         },
     )
+    shared_prefix: bool = field(
+        default=False,
+        metadata={
+            "help": "Run the model once over what rollouts of a group begin with: their prompt, or the path that they "
+            "leave. The loss is the same. Micro-batches are made of whole groups."
+        },
+    )
     rollout_timeout: float = field(
         default=600.0,
         metadata={"help": "Seconds in which a vLLM server has to end at least one rollout. It hangs otherwise."},
@@ -84,6 +91,12 @@ class ConciseConfig(GRPOConfig):
             raise ValueError(f"0 <= sync_warning <= sync_error, not {self.sync_warning} and {self.sync_error}.")
         if self.verifier_workers < 1:
             raise ValueError(f"verifier_workers is at least 1, not {self.verifier_workers}.")
+        assert self.num_generations, "TRL has a default for it"
+        if self.shared_prefix and self.per_device_train_batch_size % self.num_generations:
+            raise ValueError(
+                f"shared_prefix needs whole groups in a micro-batch: per_device_train_batch_size "
+                f"({self.per_device_train_batch_size}) must be a multiple of num_generations ({self.num_generations})."
+            )
 
     @property
     def options(self) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 Private parts of TRL in use, in this file and in `rollout/links.py`: `_generate_and_score_completions` (rollouts are
 made before it, advantages replaced after it), `_tokenize_prompts`, `_generate_single_turn`, `_last_loaded_step`,
-`VLLMGeneration._iter_named_params` and `_save_checkpoint` (a marker is written last).
+`VLLMGeneration._iter_named_params`, `_save_checkpoint` (a marker is written last), and with `shared_prefix`
+`_get_per_token_logps_and_entropies` (one forward over a tree) and `_prepare_inputs` (micro-batches of whole groups).
 """
 
 import time
@@ -23,6 +24,8 @@ from concise_rl.checkpoint import mark_complete
 from concise_rl.config import ConciseConfig
 from concise_rl.dynamic import DynamicSampling
 from concise_rl.objective import Objective, PlanContext, RolloutBatch, build_objective, has_signal
+from concise_rl.prefix_attention import share_prefixes
+from concise_rl.prefix_tree import build_tree, fold_groups, shared_forward, unfold_groups
 from concise_rl.rollout.collect import Collector, Judged
 from concise_rl.rollout.engine import Sampling, derive_seed
 from concise_rl.rollout.links import Colocated, Remote, link_to_engine
@@ -127,6 +130,8 @@ class ConciseTrainer(GRPOTrainer):
         )
         args.use_vllm = self.use_vllm = use_vllm  # TRL corrects the importance ratio by this
         use_progress_bar(self)
+        if args.shared_prefix:
+            share_prefixes(self)
         self.delimiters = Delimiters.of(self._tokenizer, self.eos_token_ids, args.think_end)
         self.link = self.vllm_generation = link_to_engine(self, use_vllm)
         self._last_loaded_step = -1
@@ -216,7 +221,43 @@ class ConciseTrainer(GRPOTrainer):
         self._log_rollouts(metrics)
         local = self._local(self._now.advantages)
         output["advantages"] = local if local.ndim == 1 else fit_width(local, output["completion_ids"].size(1))
-        return output
+        # TRL now shuffles the rows and cuts them into micro-batches; folded, these rows are groups.
+        folded = self.args.shared_prefix and self.mode == "train"
+        return fold_groups(output, self.num_generations) if folded else output
+
+    def _prepare_inputs(self, inputs: Any) -> dict[str, Any]:
+        prepared = super()._prepare_inputs(inputs)
+        return unfold_groups(prepared) if self.args.shared_prefix and self.mode == "train" else prepared
+
+    def _get_per_token_logps_and_entropies(
+        self,
+        model: nn.Module,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        logits_to_keep: int,
+        batch_size: int | None = None,
+        compute_entropy: bool = False,
+        *args: Any,
+        **kwargs: Any,
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        rows = (input_ids, attention_mask)
+        if not self.args.shared_prefix:
+            return super()._get_per_token_logps_and_entropies(
+                model, *rows, logits_to_keep, batch_size, compute_entropy, *args, **kwargs
+            )
+        # As many forwards as TRL makes, on every rank: ZeRO-3 and FSDP gather the weights in each.
+        parts = [
+            self._shared_forward(model, *part, logits_to_keep)
+            for part in zip(*(each.split(batch_size or len(input_ids)) for each in rows), strict=True)
+        ]
+        entropies = torch.cat([entropy for _, entropy in parts]) if compute_entropy else None
+        return torch.cat([logps for logps, _ in parts]), entropies, None
+
+    def _shared_forward(self, model: nn.Module, ids: Tensor, mask: Tensor, keep: int) -> tuple[Tensor, Any]:
+        tree = build_tree(ids, mask, keep)
+        self._metrics[self.mode]["prefix/forwarded"].append(tree.input_ids.numel() / tree.tokens)
+        with self.accelerator.autocast():
+            return shared_forward(model, tree)
 
     def _local(self, values_B: Tensor) -> Tensor:
         """This rank's share of something that all ranks have."""
