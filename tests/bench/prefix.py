@@ -72,11 +72,11 @@ def parallel(draw: random.Random, prompt: int, completion: int) -> Rows:
 
 CASES: dict[str, Callable[[random.Random], Rows]] = {
     "serial, 1k thinking": lambda draw: serial(draw, 1024),
+    "serial, 1.5k thinking": lambda draw: serial(draw, 1536),
     "serial, 2k thinking": lambda draw: serial(draw, 2048),
     "parallel, 512 + 512": lambda draw: parallel(draw, 512, 512),
     "parallel, 1024 + 512": lambda draw: parallel(draw, 1024, 512),
 }
-LONG = {"serial, 4k thinking": lambda draw: serial(draw, 4096)}
 
 
 def padded(rows: Rows) -> Batch:
@@ -165,7 +165,7 @@ def resident(kind: str) -> int:
 
 def grow(name: str, way: str, case: str) -> None:
     """Print by how many MiB this process grows in a step, at its peak."""
-    model, batch = model_of(name), padded((CASES | LONG)[case](random.Random(case)))
+    model, batch = model_of(name), padded(CASES[case](random.Random(case)))
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts from here
@@ -177,7 +177,7 @@ def grow(name: str, way: str, case: str) -> None:
 def peaks(name: str) -> None:
     """Print the peaks of memory, each of a process of its own."""
     print("\npeak of memory in a step, MiB above the process before it")
-    for case in CASES | LONG:
+    for case in CASES:
         found = {}
         for way in WAYS:
             command = [sys.executable, "-m", "tests.bench.prefix", "--model", name, "--peak", way, case]

@@ -25,10 +25,11 @@ from transformers import (
 from trl.trainer.utils import add_fused_lm_head
 
 from concise_rl import prefix_attention
+from concise_rl.objective import Objective
 from concise_rl.prefix_attention import FLEX_BLOCK, _block_mask, sdpa_over_tree, use_tree_attention
 from concise_rl.prefix_tree import build_tree, fold_groups, shared_forward, unfold_groups
 from concise_rl.trainer import ConciseTrainer
-from reward import Grpo
+from reward import Grpo, SGrpo
 from tests.concise_rl.rollout.test_links import GRADIENT, gradients_of
 from tests.concise_rl.test_trainer import metrics_of, trainer_of
 from tests.concise_rl.test_world_size import ROOT, launch
@@ -363,18 +364,21 @@ TRAINED = {**GRADIENT, "per_device_train_batch_size": 16, "num_generations": 8, 
 
 
 @pytest.mark.parametrize(
-    "settings",
+    ("objective", "settings"),
     [
-        {},
-        {"steps_per_generation": 2, "gradient_accumulation_steps": 2},
-        {"beta": 0.1, "num_iterations": 2, "max_steps": 2, "gradient_checkpointing": True},
+        (Grpo(), {}),
+        (Grpo(), {"steps_per_generation": 2, "gradient_accumulation_steps": 2}),
+        (Grpo(), {"beta": 0.1, "num_iterations": 2, "max_steps": 2, "gradient_checkpointing": True}),
+        (SGrpo(exit_text="\n</think>\n", answer_max_tokens=12), {"max_completion_length": 240}),
     ],
-    ids=["one micro-batch", "two micro-batches", "old and reference policy"],
+    ids=["one micro-batch", "two micro-batches", "old and reference policy", "serial groups"],
 )
-def test_a_training_step_has_the_same_loss_and_gradients(tmp_path: Path, settings: dict[str, Any]) -> None:
+def test_a_training_step_has_the_same_loss_and_gradients(
+    tmp_path: Path, objective: Objective, settings: dict[str, Any]
+) -> None:
     found, steps = {}, {}
     for name in ("padded", "shared"):
-        trainer = trainer_of(tmp_path / name, shared_prefix=name == "shared", **{**TRAINED, **settings})
+        trainer = trainer_of(tmp_path / name, objective, shared_prefix=name == "shared", **{**TRAINED, **settings})
         found[name] = gradients_of(trainer)
         steps[name] = metrics_of(tmp_path / name)[:-1]
     largest = max(gradient.abs().max() for gradient in found["padded"].values())
