@@ -19,9 +19,14 @@ STAGE_SETTINGS = {
 }
 
 
+# Budgets that fit under the cap of a small run.
+SMALL_OPTIONS = {"elastic": {"think_tokens": 40, "answer_tokens": 8}, "s_grpo": {"answer_max_tokens": 8}}
+
+
 def small(recipe: Path | str, folder: Path, **settings: object) -> list[str]:
     """Arguments that run a recipe for one step of 8 rows with the embedded model and its problems."""
-    stage = read_recipe(recipe).get("stage", "rl")
+    content = read_recipe(recipe)
+    stage = content.get("stage", "rl")
     swapped: dict[str, object] = {
         "model_name_or_path": "tiny:base",
         "dataset": "tiny:sums",
@@ -39,6 +44,7 @@ def small(recipe: Path | str, folder: Path, **settings: object) -> list[str]:
         "disable_tqdm": True,
         "save_strategy": "no",
         **STAGE_SETTINGS[stage],
+        **{f"objective_options.{key}": value for key, value in SMALL_OPTIONS.get(content.get("objective"), {}).items()},
         **settings,
     }
     words = [(f"--{key}", json.dumps(value, default=str)) for key, value in swapped.items()]

@@ -12,14 +12,14 @@ from concise_rl.rollout.engine import Request, Sampling
 from concise_rl.rollout.vllm_server import VllmServer
 
 
-def main(url: str, folder: Path, weights: Path) -> None:
+def main(url: str, folder: Path, weights: Path, start_timeout: float) -> None:
     """Ranks 0, 1, ... have 2, 3, ... requests, of a prompt that begins with 10 times the rank."""
     accelerator = Accelerator(cpu=True)  # gloo; without it torchrun gives two worlds of one
     rank = accelerator.process_index
     result: dict = {"world": accelerator.num_processes, "ended": 0}
     began = time.monotonic()
     try:
-        engine = OnMainRank.start(lambda: VllmServer(url, [1], start_timeout=1.0), accelerator)
+        engine = OnMainRank.start(lambda: VllmServer(url, [1], start_timeout=start_timeout), accelerator)
         requests = [Request([10 * (rank + 1), 30 + i], 8) for i in range(2 + rank)]
 
         def progress(count: int) -> None:
@@ -37,4 +37,4 @@ def main(url: str, folder: Path, weights: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))
+    main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), float(sys.argv[4]))

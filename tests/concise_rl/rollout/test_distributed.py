@@ -28,12 +28,16 @@ def weights(tmp_path: Path) -> Path:
     return tmp_path / "weights" / "step-1"
 
 
-def run_two(url: str, folder: Path, weights: Path) -> tuple[int, list[dict]]:
+def run_two(url: str, folder: Path, weights: Path, start_timeout: float = 30.0) -> tuple[int, list[dict]]:
     """The exit code, and what each of two ranks wrote down."""
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(
-        [*torchrun, SCRIPT, url, folder, weights], env=environment, capture_output=True, text=True, timeout=300
+        [*torchrun, SCRIPT, url, folder, weights, str(start_timeout)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     files = [folder / f"rank-{rank}.json" for rank in range(2)]
     assert all(file.exists() for file in files), done.stderr[-3000:]
@@ -64,7 +68,7 @@ def test_a_server_that_fails_ends_both_ranks_with_its_error(tmp_path, weights, b
 
 @pytest.mark.slow
 def test_a_server_that_is_not_there_ends_both_ranks(tmp_path: Path, weights: Path) -> None:
-    code, ranks = run_two("http://127.0.0.1:9", tmp_path, weights)
+    code, ranks = run_two("http://127.0.0.1:9", tmp_path, weights, start_timeout=1.0)
     assert code != 0 and all(rank["error"].startswith("EngineError: No vLLM server answers") for rank in ranks)
 
 
