@@ -48,7 +48,8 @@ def run_two(url: str, folder: Path, weights: Path, start_timeout: float = 30.0) 
 def test_each_rank_gets_its_own_rows_in_order_and_the_same_score(tmp_path: Path, weights: Path) -> None:
     with FakeServer() as fake:
         code, ranks = run_two(fake.url, tmp_path, weights)
-    assert code == 0 and all(rank["world"] == 2 for rank in ranks)
+    assert code == 0, ranks
+    assert all(rank["world"] == 2 for rank in ranks)
     assert ranks[0]["ids"] == [answer_to([10, 30 + i], 8) for i in range(2)]
     assert ranks[1]["ids"] == [answer_to([20, 30 + i], 8) for i in range(3)]
     assert [rank["ended"] for rank in ranks] == [2, 3]
