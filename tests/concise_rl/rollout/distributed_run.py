@@ -34,6 +34,9 @@ def main(url: str, folder: Path, weights: Path, start_timeout: float) -> None:
     finally:
         result["seconds"] = time.monotonic() - began
         (folder / f"rank-{rank}.json").write_text(json.dumps(result))
+    # Together: a rank that is gone while the other still closes its connections makes that one end badly.
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
 
 
 if __name__ == "__main__":
