@@ -6,25 +6,32 @@ from typing import Any
 from rich.console import Console
 from transformers import AutoTokenizer
 
-from concise_rl.config import ConciseConfig
+from concise_rl.config import ConciseConfig, mapping
 from concise_rl.recipe import Recipe, parse_recipe
+from concise_rl.sources import GENERATED
 from concise_rl.tiny import resolve_model
 from concise_rl.trace import Delimiters
 from concise_rl.verifiers import find_verifier
 
 
 def check_objective(config: ConciseConfig) -> list[str]:
-    """Build the objective and look the verifier up. Returns what to print.
+    """Build the objective and the curriculum, look the verifier and the judge up. Returns what to print.
 
     Raises:
-        ValueError: as `build_objective`, `check_compatible` and `find_verifier` do.
+        ValueError: as the builders of each do, `check_compatible` and `find_verifier`.
     """
+    from concise_rl.compatibility import check_compatible
+    from concise_rl.judges import judge_options
     from concise_rl.objective import build_objective
-    from concise_rl.trainer import check_compatible
+    from concise_rl.schedule import build_curriculum
 
     objective = build_objective(config.objective, config.options, config.scale_rewards)
     check_compatible(objective, config)
     find_verifier(config.verifier)
+    if config.curriculum:
+        build_curriculum(config.curriculum, mapping(config.curriculum_options))
+    if config.judge:
+        judge_options(config.judge, mapping(config.judge_options))
     options = ", ".join(f"{key}={value}" for key, value in objective.model_dump().items())
     assert config.generation_batch_size and config.num_generations, "TRL has derived them"
     prompts = config.generation_batch_size // config.num_generations
@@ -50,7 +57,7 @@ def check_model(recipe: Recipe) -> list[str]:
 def check_data(recipe: Recipe) -> list[str]:
     """Load the first rows, where the data set needs no hub."""
     data = recipe.data
-    on_hub = not data.dataset.startswith(("tiny:", "reasoning_gym:")) and not Path(data.dataset).exists()
+    on_hub = not data.dataset.startswith(GENERATED) and not Path(data.dataset).exists()
     if on_hub and not data.dataset.endswith((".json", ".jsonl", ".parquet")):
         return [f"data       {data.dataset} (hub id, not looked up)"]
     return [f"data       {data.dataset}: {len(data.load())} rows"]

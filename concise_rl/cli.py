@@ -9,8 +9,16 @@ from importlib.metadata import version
 
 from pydantic import ValidationError
 
+from concise_rl.convert import add_convert_arguments, run_convert
 from concise_rl.errors import EngineError, in_a_line
-from concise_rl.evaluate.cli import add_eval_arguments, add_report_arguments, run_eval, run_report
+from concise_rl.evaluate.cli import (
+    add_eval_arguments,
+    add_judge_arguments,
+    add_report_arguments,
+    run_eval,
+    run_judge,
+    run_report,
+)
 from concise_rl.rollout.serve import add_serve_arguments, run_serve
 
 Command = Callable[[argparse.Namespace], None]
@@ -59,8 +67,10 @@ def build_parser() -> argparse.ArgumentParser:
         ("train", "train a model by a recipe", _add_recipe_arguments, run_train),
         ("eval", "sample models and a baseline on a task, report the tokens saved", add_eval_arguments, run_eval),
         ("report", "write the report again from the samples of an evaluation", add_report_arguments, run_report),
+        ("judge", "compare the redundant tokens that two judges find in samples", add_judge_arguments, run_judge),
         ("methods", "list the methods, what they need and their options", _add_methods_arguments, run_methods),
         ("check", "check a recipe without training", _add_recipe_arguments, run_check),
+        ("convert", "write a GGUF file as a model folder", add_convert_arguments, run_convert),
         ("serve", "serve a model with vLLM, for training and evaluation", add_serve_arguments, run_serve),
     ]
     for name, text, add_arguments, command in table:

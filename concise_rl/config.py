@@ -11,7 +11,12 @@ class ConciseConfig(GRPOConfig):
     """Everything `trl.GRPOConfig` has, and the fields below. `scale_rewards` is handed on to the objective."""
 
     # TRL parses these from JSON when they come from the command line.
-    _VALID_DICT_FIELDS = [*GRPOConfig._VALID_DICT_FIELDS, "objective_options"]  # noqa: RUF012 (as in the base class)
+    _VALID_DICT_FIELDS = [  # noqa: RUF012 (as in the base class)
+        *GRPOConfig._VALID_DICT_FIELDS,
+        "objective_options",
+        "judge_options",
+        "curriculum_options",
+    ]
 
     objective: str = field(
         default="grpo",
@@ -46,18 +51,32 @@ class ConciseConfig(GRPOConfig):
     no_signal_patience: int = field(
         default=10, metadata={"help": "Warn when no group has had a signal for this many logged steps in a row."}
     )
-    dynamic_sampling: bool = field(
-        default=False,
+    curriculum: str | None = field(
+        default=None,
         metadata={
-            "help": "Exchange groups whose verdicts are all alike for freshly drawn ones, as many as DOT's prediction "
-            "says it takes. Groups that are all right go, too: not for methods that learn from their lengths."
+            "help": "Which of the sampled groups a step is trained on: dynamic_sampling (DAPO), kappa (DECS), "
+            "two_stage (ConciseR), or the dotted path of a Curriculum class; the others are exchanged for fresh "
+            "ones. null: all of them."
         },
     )
-    shared_prefix: bool = field(
-        default=False,
+    curriculum_options: dict[str, Any] | str | None = field(
+        default=None, metadata={"help": "The curriculum's options, see its class in concise_rl/schedule.py."}
+    )
+    judge: str | None = field(
+        default=None,
+        metadata={
+            "help": "Who says where a right rollout first states its answer: rule, model, oracle (tiny:sums only), or "
+            "a class's dotted path. null: rule for a method that asks for it, nobody for others."
+        },
+    )
+    judge_options: dict[str, Any] | str | None = field(
+        default=None, metadata={"help": "The judge's options, see its class in concise_rl/judges/."}
+    )
+    shared_prefix: bool | None = field(
+        default=None,
         metadata={
             "help": "Run the model once over what rollouts of a group begin with: their prompt, or the path that they "
-            "leave. The loss is the same. Micro-batches are made of whole groups."
+            "leave. The loss is the same. Micro-batches are made of whole groups. null: for methods of serial groups."
         },
     )
     rollout_timeout: float = field(
@@ -91,21 +110,20 @@ class ConciseConfig(GRPOConfig):
             raise ValueError(f"0 <= sync_warning <= sync_error, not {self.sync_warning} and {self.sync_error}.")
         if self.verifier_workers < 1:
             raise ValueError(f"verifier_workers is at least 1, not {self.verifier_workers}.")
-        assert self.num_generations, "TRL has a default for it"
-        if self.shared_prefix and self.per_device_train_batch_size % self.num_generations:
-            raise ValueError(
-                f"shared_prefix needs whole groups in a micro-batch: per_device_train_batch_size "
-                f"({self.per_device_train_batch_size}) must be a multiple of num_generations ({self.num_generations})."
-            )
 
     @property
     def options(self) -> dict[str, Any]:
         """`objective_options` as a mapping."""
-        assert not isinstance(self.objective_options, str), "TRL has parsed the JSON by now"
-        return self.objective_options or {}
+        return mapping(self.objective_options)
 
     @property
     def folder(self) -> str:
         """`output_dir`, which transformers has given a default by now."""
         assert self.output_dir is not None
         return self.output_dir
+
+
+def mapping(options: dict[str, Any] | str | None) -> dict[str, Any]:
+    """Options of a recipe, of which there may be none."""
+    assert not isinstance(options, str), "TRL has parsed the JSON by now"
+    return options or {}

@@ -33,6 +33,11 @@ class RolloutBatch:
         num_generations: G.
         max_length: cap on completion tokens at this step.
         step: optimizer steps done so far.
+        redundant: (B, 2) int; start and end of the thinking tokens behind the first passage that states the gold
+            answer, as indices of the completion as it was sampled; equal where there are none, and in wrong rollouts.
+            None unless rollouts are labelled.
+        necessary: (B,) float; share of the passages up to and with that one, 0 where none states it or the rollout is
+            wrong. None unless rollouts are labelled.
     """
 
     correct: Tensor
@@ -43,6 +48,8 @@ class RolloutBatch:
     num_generations: int
     max_length: int
     step: int
+    redundant: Tensor | None = None
+    necessary: Tensor | None = None
 
     def __post_init__(self) -> None:
         shapes = {t.shape for t in (self.correct, self.length, self.think_length, self.finished, self.stop_reason)}
@@ -131,6 +138,9 @@ class Objective(BaseModel, ABC):
         token_level: whether advantages are (B, T).
         drops: whether `kept_length` ever takes tokens out of the loss.
         rejudges: whether the verdict is taken again on what `kept_length` leaves.
+        labels: into what kind of passage the thinking of correct rollouts is divided and judged, so that the batch has
+            `redundant` and `necessary`; None where the method does not ask for them.
+        crops: whether correct rollouts are trained on without their redundant tokens.
         needs: what must be set up for it beyond plain sampling, in words.
     """
 
@@ -145,6 +155,8 @@ class Objective(BaseModel, ABC):
     token_level: ClassVar[bool] = False
     drops: ClassVar[bool] = False
     rejudges: ClassVar[bool] = False
+    labels: ClassVar[Literal["chunk", "sentence"] | None] = None
+    crops: ClassVar[bool] = False
     needs: ClassVar[str] = "nothing"
 
     @abstractmethod

@@ -1,22 +1,58 @@
-"""Which groups a step is trained on: how many prompts to draw so that enough of them carry a signal."""
+"""Curricula: which of the sampled groups a step is trained on, and how many to sample so that there are enough."""
 
 import statistics
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from enum import IntEnum
+from typing import Any, ClassVar, Literal
 
-from transformers import TrainerCallback
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
 
+from concise_rl.errors import import_dotted, in_a_line, unknown
+from concise_rl.objective import has_signal
 
-class OversampleFactor(TrainerCallback, ExportableState):
-    """How many times the wanted groups to sample, from how many had a signal in the last steps.
 
-    DOT's predictive dynamic sampling (https://hf.co/papers/2601.03969): one over the mean share of groups with a
-    signal, times one plus the standard deviation (population) of these shares for safety, within bounds. One round of
+class GroupKind(IntEnum):
+    """A group by its verdicts. Those that could not be had count for neither side."""
+
+    MIXED = 0
+    ALL_CORRECT = 1
+    ALL_WRONG = 2
+    UNJUDGED = 3
+
+
+def group_kinds(verdicts_PG: Tensor) -> list[GroupKind]:
+    """The kind of each group, from (P, G) verdicts 1, 0, or NaN."""
+    kinds = []
+    for verdicts_G, is_mixed in zip(verdicts_PG, has_signal(verdicts_PG).tolist(), strict=True):
+        judged = verdicts_G[~verdicts_G.isnan()]
+        right = GroupKind.ALL_CORRECT if (judged == 1).all() else GroupKind.ALL_WRONG
+        kinds.append(GroupKind.MIXED if is_mixed else right if len(judged) else GroupKind.UNJUDGED)
+    return kinds
+
+
+class Remembered(TrainerCallback, ExportableState):
+    """What a run learns on its way and checkpoints keep: a callback only so that transformers' Trainer saves it.
+
+    With `restore_callback_states_from_checkpoint` a resumed run puts a new instance in its place: take it from the
+    trainer's callbacks (see `find_callback`) rather than keep a reference.
+    """
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Have it saved in a run that is resumed from a checkpoint which did not know it: the Trainer would fail."""
+        assert isinstance(state.stateful_callbacks, dict), "the Trainer has made them one by now"
+        state.stateful_callbacks.setdefault(type(self).__name__, self.state())
+
+
+class OversampleFactor(Remembered):
+    """How many times the wanted groups to sample, from how many could be trained on in the last steps.
+
+    DOT's predictive dynamic sampling (https://hf.co/papers/2601.03969): one over the mean share of usable groups,
+    times one plus the standard deviation (population) of these shares for safety, within bounds. One round of
     sampling a step then mostly suffices.
-
-    A callback only so that transformers' Trainer keeps its state in checkpoints. With
-    `restore_callback_states_from_checkpoint` a resumed run puts a new instance in its place: take it from the trainer's
-    callbacks rather than keep a reference.
     """
 
     def __init__(
@@ -26,7 +62,7 @@ class OversampleFactor(TrainerCallback, ExportableState):
         Args:
             window: steps that are remembered.
             initial: the factor before the first step.
-            min_factor, max_factor: bounds; the upper one holds where no group had a signal. The published default is
+            min_factor, max_factor: bounds; the upper one holds where no group was usable. The published default is
                 3, the published script has 5.
 
         Raises:
@@ -38,10 +74,10 @@ class OversampleFactor(TrainerCallback, ExportableState):
             raise ValueError(f"The bounds need 0 < min_factor <= max_factor, not {min_factor} and {max_factor}.")
         self.window, self.initial, self.min_factor, self.max_factor = window, initial, min_factor, max_factor
         self.shares: list[float] = []
-        """Share of the sampled groups that had a signal, oldest first."""
+        """Share of the sampled groups that were usable, oldest first."""
 
     def update(self, sampled: int, passed: int) -> None:
-        """Note a step: of so many groups sampled, so many had a signal."""
+        """Note a step: of so many groups sampled, so many were usable."""
         assert 0 <= passed <= sampled and sampled > 0, f"{passed} of {sampled} groups"
         self.shares = [*self.shares, passed / sampled][-self.window :]
 
@@ -58,3 +94,190 @@ class OversampleFactor(TrainerCallback, ExportableState):
         """What a checkpoint holds: the arguments of a new instance, and what to set on it."""
         names = ("window", "initial", "min_factor", "max_factor")
         return {"args": {name: getattr(self, name) for name in names}, "attributes": {"shares": self.shares}}
+
+
+class CurriculumMemory(Remembered):
+    """What a curriculum has learnt, as numbers by name. Its options are not here: the recipe's hold, resumed or not."""
+
+    def __init__(self, values: Mapping[str, float] | None = None) -> None:
+        self.values = dict(values or {})
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds."""
+        return {"args": {"values": self.values}, "attributes": {}}
+
+
+Values = Mapping[str, float]
+"""What a curriculum knows of the run so far, by name. Logged as it is."""
+
+
+class Curriculum(BaseModel, ABC):
+    """Which sampled groups a step is trained on. Options are fields, as in an `Objective`; it holds no state itself.
+
+    Mixed groups are always used, groups that are wrong throughout or have no verdict never. How many of those that are
+    right throughout is for the curriculum to say, from the counts of all ranks.
+
+    Class attributes:
+        paper: where it is published.
+        labels: into what kind of passage rollouts have to be divided for what `observe` is told, if they have to.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    paper: ClassVar[str]
+    labels: ClassVar[Literal["chunk", "sentence"] | None] = None
+
+    rounds: int = Field(4, ge=1)
+    """Times that a step samples at most. What is missing then stays empty; without a single usable group, it fails."""
+
+    def initial(self) -> dict[str, float]:
+        """What it knows before the first step."""
+        return {}
+
+    @abstractmethod
+    def easy_quota(self, rounds: Sequence[tuple[int, int]], values: Values, step: int) -> int:
+        """How many groups that are right throughout this step may use.
+
+        Args:
+            rounds: in each round of sampling so far, over all ranks, how many mixed groups there were, and how many
+                right throughout.
+            values: what it knows.
+            step: optimizer steps done so far.
+        """
+
+    def observe(self, values: Values, ratios: Sequence[float], easy_share: float) -> dict[str, float]:
+        """What it knows after a step.
+
+        Args:
+            values: what it knew before.
+            ratios: of each rollout that was trained on, on all ranks, the necessary share of its thinking; 0 where
+                there is none (see `RolloutBatch.necessary`).
+            easy_share: of the groups that were sampled, the share right throughout.
+        """
+        return dict(values)
+
+
+class DynamicSampling(Curriculum):
+    """DAPO's dynamic sampling (Yu et al.): mixed groups only, as only these have an advantage under GRPO.
+
+    Not for methods that learn from the lengths of groups without errors.
+    """
+
+    paper: ClassVar[str] = "https://hf.co/papers/2503.14476"
+
+    def easy_quota(self, rounds: Sequence[tuple[int, int]], values: Values, step: int) -> int:
+        """None."""
+        return 0
+
+
+class TwoStage(Curriculum):
+    """ConciseR's two stages (Song and Zheng): mixed groups only at first, then also those that are right throughout.
+
+    From `switch_step` on the latter are used as mixed ones are. What the second stage rewards is the objective's
+    business.
+    """
+
+    paper: ClassVar[str] = "https://hf.co/papers/2505.21178"
+
+    switch_step: int = Field(ge=0)
+    """Optimizer steps after which groups that are right throughout are used, too. Not published."""
+
+    def easy_quota(self, rounds: Sequence[tuple[int, int]], values: Values, step: int) -> int:
+        """None in the first stage, all of them in the second."""
+        return sum(easy for _, easy in rounds) if step >= self.switch_step else 0
+
+
+def kappa_quota(kappa: float, mixed: int, easy: int) -> tuple[int, int]:
+    """Groups right throughout to add to mixed ones for a share of kappa, and the mixed ones still to be counted.
+
+    Args:
+        kappa: 0 or below adds none and counts none; 1 or above adds all.
+        mixed: groups since the quota was last 1 or more: one is due once there are enough of them, not before.
+        easy: groups there are to add. What the quota has beyond these is lost, as in the published code.
+    """
+    if kappa <= 0:
+        return 0, 0
+    quota = int(kappa * mixed / (1 - kappa)) if kappa < 1 else easy
+    return min(quota, easy), 0 if quota > 0 else mixed
+
+
+class Kappa(Curriculum):
+    """DECS's curriculum (Jiang et al.): easy groups up to a share kappa, which rises as redundancy goes.
+
+    R is the mean, over rollouts that have one, of the share of passages up to the first that states the answer. After
+    each step kappa += `kappa_lr` * (R - R before). A step without any such rollout leaves it as it is. In a batch of n
+    groups a share under 1 / (n + 1) adds none.
+
+    `variant: code` is the published code, in which kappa - `kappa_init` = `kappa_lr` * (R - `ratio_init`) throughout;
+    `paper` is equation 11, which clips kappa to [0, share of sampled groups that are right throughout] at each step.
+    Different from the code: which easy groups are added is not drawn but follows the order of sampling, which is random
+    itself; of more groups than fit, both kinds are cut in proportion.
+    """
+
+    paper: ClassVar[str] = "https://hf.co/papers/2509.25827"
+    labels: ClassVar[Literal["chunk", "sentence"] | None] = "chunk"
+
+    kappa_lr: float = Field(0.2, ge=0)
+    """How much of the change of R goes into kappa. The published value is 0.2."""
+    kappa_init: float = Field(0.0, lt=1)
+    """kappa before the first step."""
+    ratio_init: float = Field(0.5, gt=0, le=1)
+    """R before the first step."""
+    variant: Literal["code", "paper"] = "code"
+    """Whether kappa is free, as in the published code, or clipped, as in the paper."""
+
+    def initial(self) -> dict[str, float]:
+        """kappa and R."""
+        return {"kappa": self.kappa_init, "ratio": self.ratio_init}
+
+    def easy_quota(self, rounds: Sequence[tuple[int, int]], values: Values, step: int) -> int:
+        """The quotas of all rounds; mixed groups that did not suffice for one count in the next."""
+        total, waiting = 0, 0
+        for mixed, easy in rounds:
+            quota, waiting = kappa_quota(values["kappa"], waiting + mixed, easy)
+            total += quota
+        return total
+
+    def observe(self, values: Values, ratios: Sequence[float], easy_share: float) -> dict[str, float]:
+        """kappa and R after the step."""
+        stated = [ratio for ratio in ratios if ratio > 0]
+        if not stated:
+            return dict(values)
+        ratio = statistics.fmean(stated)
+        kappa = values["kappa"] + self.kappa_lr * (ratio - values["ratio"])
+        return {"kappa": min(max(kappa, 0.0), easy_share) if self.variant == "paper" else kappa, "ratio": ratio}
+
+
+CURRICULA: dict[str, type[Curriculum]] = {
+    "dynamic_sampling": DynamicSampling,
+    "kappa": Kappa,
+    "two_stage": TwoStage,
+}
+
+
+def build_curriculum(name: str, options: dict[str, Any] | None = None) -> Curriculum:
+    """Build the curriculum a recipe names: a key of `CURRICULA`, or the dotted path of a class of the user's own.
+
+    Raises:
+        ValueError: for an unknown name or option (naming the nearest), a value out of bounds, or when the path is not
+            that of a `Curriculum`.
+    """
+    cls = _curriculum_class(name)
+    for option in options or {}:
+        if option not in cls.model_fields:
+            raise unknown(f"option of curriculum {name!r}:", option, cls.model_fields)
+    try:
+        return cls(**(options or {}))
+    except ValidationError as error:
+        raise ValueError(f"Options of curriculum {name!r}: {in_a_line(error)}.") from None
+
+
+def _curriculum_class(name: str) -> type[Curriculum]:
+    if "." not in name:
+        if name not in CURRICULA:
+            raise unknown("curriculum", name, CURRICULA)
+        return CURRICULA[name]
+    found = import_dotted(name, "curriculum")
+    if not (isinstance(found, type) and issubclass(found, Curriculum)):
+        raise ValueError(f"{name} is not a curriculum: derive the class from concise_rl.schedule.Curriculum.")
+    return found

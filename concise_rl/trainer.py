@@ -2,8 +2,9 @@
 
 Private parts of TRL in use, in this file and in `rollout/links.py`: `_generate_and_score_completions` (rollouts are
 made before it, advantages replaced after it), `_tokenize_prompts`, `_generate_single_turn`, `_last_loaded_step`,
-`VLLMGeneration._iter_named_params`, `_save_checkpoint` (a marker is written last), and with `shared_prefix`
-`_get_per_token_logps_and_entropies` (one forward over a tree) and `_prepare_inputs` (micro-batches of whole groups).
+`VLLMGeneration._iter_named_params`, `_save_checkpoint` (a marker is written last), `_get_train_sampler`,
+`_save_rng_state` and `_load_rng_state` (see `resume.py`), and with `shared_prefix` `_get_per_token_logps_and_entropies`
+(one forward over a tree) and `_prepare_inputs` (micro-batches of whole groups).
 """
 
 import time
@@ -19,33 +20,27 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 from trl import GRPOTrainer
 
+from concise_rl.batch import crop, to_batch, to_columns
 from concise_rl.callbacks import MetricsFile, Watchdog, use_progress_bar
 from concise_rl.checkpoint import mark_complete
-from concise_rl.config import ConciseConfig
-from concise_rl.dynamic import DynamicSampling
-from concise_rl.objective import Objective, PlanContext, RolloutBatch, build_objective, has_signal
+from concise_rl.compatibility import check_compatible, passages_wanted, shares_prefixes
+from concise_rl.config import ConciseConfig, mapping
+from concise_rl.filling import Filled, Filling
+from concise_rl.metrics import NAN, label_metrics, rollout_metrics
+from concise_rl.objective import Objective, PlanContext, RolloutBatch, build_objective
 from concise_rl.prefix_attention import share_prefixes
 from concise_rl.prefix_tree import build_tree, fold_groups, shared_forward, unfold_groups
+from concise_rl.redundancy import Labeller, Labels, build_labeller
+from concise_rl.resume import EpochSampler, TellEpoch, load_state, save_state
 from concise_rl.rollout.collect import Collector, Judged
 from concise_rl.rollout.engine import Sampling, derive_seed
 from concise_rl.rollout.links import Colocated, Remote, link_to_engine
 from concise_rl.rollout.plans import Parallel, Rollout
 from concise_rl.rollout.shortest import ShortestOnly
-from concise_rl.schedule import OversampleFactor
+from concise_rl.schedule import GroupKind, build_curriculum, group_kinds
 from concise_rl.tiny import resolve_model
 from concise_rl.trace import Delimiters, StopReason
 from concise_rl.verify import VerifierPool
-
-NAN = float("nan")
-LOSSES_BY_TOKEN = ("dapo", "cispo")
-"""Losses that divide by the tokens of the whole batch: what is masked leaves the normaliser, too."""
-LOGGED_REASONS = (
-    StopReason.EOS,
-    StopReason.LENGTH,
-    StopReason.THINK_BUDGET,
-    StopReason.FORCED_EXIT,
-    StopReason.ABORTED,
-)
 
 
 @dataclass(frozen=True)
@@ -108,6 +103,7 @@ class ConciseTrainer(GRPOTrainer):
         """
         # Not `objective`: transformers' Trainer uses that name in hyperparameter search.
         self.method = objective or build_objective(args.objective, args.options, args.scale_rewards)
+        args.shared_prefix = shares_prefixes(self.method, args)
         check_compatible(self.method, args)
         if args.max_completion_length is None:
             raise ValueError("max_completion_length is not set: without a cap a rollout need not end.")
@@ -130,6 +126,7 @@ class ConciseTrainer(GRPOTrainer):
         )
         args.use_vllm = self.use_vllm = use_vllm  # TRL corrects the importance ratio by this
         use_progress_bar(self)
+        self.add_callback(TellEpoch(self))
         if args.shared_prefix:
             share_prefixes(self)
         self.delimiters = Delimiters.of(self._tokenizer, self.eos_token_ids, args.think_end)
@@ -137,7 +134,8 @@ class ConciseTrainer(GRPOTrainer):
         self._last_loaded_step = -1
         self.rollout_func = self._rollout  # not by the argument: TRL warns that it may change
         self.collector = self._collector()
-        self.dynamic = self._dynamic_sampling()
+        self.filling = self._filling()
+        self.labeller = self._labeller()
         self._batches: tuple[tuple[int, int], int] = ((-1, 0), 0)
         self._seconds: defaultdict[str, float] = defaultdict(float)
 
@@ -184,13 +182,24 @@ class ConciseTrainer(GRPOTrainer):
                 f"multiple of num_generations ({self.num_generations})."
             )
 
-    def _dynamic_sampling(self) -> DynamicSampling | None:
-        """Set up, where the recipe wants it."""
-        if not self.args.dynamic_sampling:
+    def _filling(self) -> Filling | None:
+        """What exchanges groups, where the recipe names a curriculum."""
+        if not self.args.curriculum:
             return None
-        self._demand_whole_groups("dynamic_sampling exchanges whole groups")
-        self.add_callback(OversampleFactor())
-        return DynamicSampling(self.train_dataset, self.num_generations, self.accelerator, self.args.seed)
+        self._demand_whole_groups(f"curriculum {self.args.curriculum} exchanges whole groups")
+        curriculum = build_curriculum(self.args.curriculum, mapping(self.args.curriculum_options))
+        filling = Filling(curriculum, self.train_dataset, self.num_generations, self.accelerator, self.args.seed)
+        for callback in filling.callbacks():
+            self.add_callback(callback)
+        return filling
+
+    def _labeller(self) -> Labeller | None:
+        """What says where thinking has become redundant, if anybody asks."""
+        passage = passages_wanted(self.method, self.args, self.filling.curriculum if self.filling else None)
+        if passage is None:
+            return None
+        options, tools = mapping(self.args.judge_options), (self.delimiters, self._tokenizer, self.verifier)
+        return build_labeller(passage, self.args.judge or "rule", options, *tools)
 
     def correct(self, prompts: list, completions: list, completion_ids: list, **columns: Any) -> list[float | None]:
         """The verdicts on this rank's rollouts, in the form of a TRL reward function. What was given up counts as 0
@@ -215,10 +224,10 @@ class ConciseTrainer(GRPOTrainer):
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         self._seconds.clear()
         self._sync_engine(inputs)
-        judged, metrics = self._sample_batch(inputs)
-        self._now = self._credit(judged)
-        output = super()._generate_and_score_completions(judged.rows)
-        self._log_rollouts(metrics)
+        filled = self._sample_batch(inputs)
+        self._now = self._credit(filled)
+        output = super()._generate_and_score_completions(filled.judged.rows)
+        self._log_rollouts(filled.metrics | self._learn(filled.easy_share))
         local = self._local(self._now.advantages)
         output["advantages"] = local if local.ndim == 1 else fit_width(local, output["completion_ids"].size(1))
         # TRL now shuffles the rows and cuts them into micro-batches; folded, these rows are groups.
@@ -280,16 +289,27 @@ class ConciseTrainer(GRPOTrainer):
     def _tokenize(self, rows: Sequence[Any]) -> list[list[int]]:
         return self._tokenize_prompts([row["prompt"] for row in rows])[0] if rows else []
 
-    def _sample_batch(self, inputs: list[dict[str, Any]]) -> tuple[Judged, dict[str, float]]:
-        """This rank's rollouts, and what to log."""
+    def _sample_batch(self, inputs: list[dict[str, Any]]) -> Filled:
+        """This rank's rollouts."""
         step = self._next_batch()
-        if not (self.dynamic and self.mode == "train"):
-            return self._sample(inputs, step), {}
-        (factor,) = (c for c in self.callback_handler.callbacks if isinstance(c, OversampleFactor))
+        if not (self.filling and self.mode == "train"):
+            return Filled(self._sample(inputs, step), [False] * len(inputs), NAN, {})
         rank = self.accelerator.process_index  # ranks may draw different numbers of rows
-        return self.dynamic.collect(
-            inputs, lambda rows, turn: self._sample(rows, (*step, turn, rank)), self._has_signal, factor, step
+        return self.filling.collect(
+            inputs,
+            lambda rows, turn: self._sample(rows, (*step, turn, rank)),
+            self._kinds,
+            self.callback_handler.callbacks,
+            step,
         )
+
+    def _learn(self, easy_share: float) -> dict[str, float]:
+        """Tell the curriculum of the batch. Returns what to log."""
+        batch = self._now.batch
+        if not (self.filling and self.mode == "train"):
+            return {}
+        necessary = batch.earned if batch.necessary is None else batch.necessary[~batch.correct.isnan()]
+        return self.filling.observe(necessary.tolist(), easy_share, self.callback_handler.callbacks)
 
     def _next_batch(self) -> tuple[int, ...]:
         """What tells this batch from all others of the run, also from those of a run that it resumes."""
@@ -317,57 +337,58 @@ class ConciseTrainer(GRPOTrainer):
         """Cap on completion tokens at this step."""
         return self.method.cap(self.state.global_step, self.max_length)
 
-    def _credit(self, judged: Judged) -> "Credited":
+    def _credit(self, filled: Filled) -> Credited:
         """What the objective makes of the rollouts of all ranks."""
-        batch, kept_B, credited = self._settle(judged, self.accelerator.gather, self.accelerator.process_index)
+        judged, labels = filled.judged, self._label(filled.judged)
+        if self.method.crops and labels is not None:
+            judged = crop(judged, labels, self.delimiters)
+        columns_BC = self.accelerator.gather(to_columns(judged, labels, filled.filler, self.accelerator.device))
+        batch, kept_B = self._settle(columns_BC)
+        credited = self._rejudged(judged, batch, kept_B, self.accelerator.gather, self.accelerator.process_index)
         advantages = self.method.advantages(credited)
         if not torch.isfinite(advantages).all():
             raise RuntimeError(f"Objective {type(self.method).__name__} gave advantages that are not finite.")
         return Credited(judged, batch, kept_B, advantages)
 
-    def _has_signal(self, judged: Judged) -> list[bool]:
-        """For each of this rank's groups whether the verdicts differ: raw ones, on what the objective keeps."""
-        _, kept_B, credited = self._settle(judged, lambda values: values, 0)
-        verdict_B = credited.correct if self.method.pays_unfinished else credited.earned
-        return has_signal(credited.grouped(verdict_B.masked_fill(kept_B == 0, NAN))).tolist()
+    def _label(self, judged: Judged) -> list[Labels] | None:
+        if self.labeller is None:
+            return None
+        with self._timed("label"):
+            completions = [rollout.ids for rollout in judged.rollouts]
+            # Only what ended counts as right.
+            earned = [v if t.finished else 0.0 for v, t in zip(judged.verdicts, judged.traces, strict=True)]
+            return self.labeller.label(judged.rows, completions, judged.traces, earned)
 
-    def _settle(
-        self, judged: Judged, gather: Callable[[Tensor], Tensor], rank: int
-    ) -> tuple[RolloutBatch, Tensor, RolloutBatch]:
-        """The batch that `gather` makes of this rank's rollouts, which then stand at place `rank` in it; how many
-        tokens of each stay in the loss; and the batch with the verdicts that count."""
-        batch = self._batch_of(gather(self._columns(judged)))
-        kept_B = self.method.kept_length(batch).masked_fill(batch.stop_reason == StopReason.ABORTED, 0)
+    def _kinds(self, judged: Judged) -> list[GroupKind]:
+        """What each of this rank's groups is, by raw verdicts on what the objective keeps."""
+        no_filler = [False] * len(judged.rows)
+        batch, kept_B = self._settle(to_columns(judged, None, no_filler, self.accelerator.device))
+        batch = self._rejudged(judged, batch, kept_B, lambda values: values, 0)
+        verdict_B = batch.correct if self.method.pays_unfinished else batch.earned
+        return group_kinds(batch.grouped(verdict_B.masked_fill(kept_B == 0, NAN)))
+
+    def _settle(self, columns_BC: Tensor) -> tuple[RolloutBatch, Tensor]:
+        """The batch, and how many tokens of each rollout stay in the loss."""
+        group_size = self.num_generations if self.mode == "train" else self.num_generations_eval
+        assert group_size is not None, "TRL has set both"
+        step, labelled = self.state.global_step, self.labeller is not None
+        batch, filler_B = to_batch(columns_BC, group_size, self._cap, step, labelled=labelled)
+        dropped_B = filler_B | (batch.stop_reason == StopReason.ABORTED)
+        return batch, self.method.kept_length(batch).masked_fill(dropped_B, 0)
+
+    def _rejudged(
+        self, judged: Judged, batch: RolloutBatch, kept_B: Tensor, gather: Callable[[Tensor], Tensor], rank: int
+    ) -> RolloutBatch:
+        """The batch with the verdicts that count. This rank's rollouts, which `gather` makes all of, are at place
+        `rank` in it."""
         if not self.method.rejudges:
-            return batch, kept_B, batch
+            return batch
         rows = len(judged.rows)
         with self._timed("verify"):
             verdicts = self.collector.judge_again(judged, kept_B[rank * rows : (rank + 1) * rows].tolist())
         correct_B = torch.tensor([NAN if v is None else v for v in verdicts], device=self.accelerator.device)
-        return batch, kept_B, replace(batch, correct=gather(correct_B))
-
-    def _columns(self, judged: Judged) -> Tensor:
-        """(B, 5) float64 of this rank: verdict, length, think_length, finished, stop_reason."""
-        columns = [
-            (NAN if verdict is None else verdict, t.length, t.think_length, t.finished, rollout.stop_reason)
-            for verdict, t, rollout in zip(judged.verdicts, judged.traces, judged.rollouts, strict=True)
-        ]
-        return torch.tensor(columns, dtype=torch.float64, device=self.accelerator.device).view(-1, 5)
-
-    def _batch_of(self, columns_B5: Tensor) -> RolloutBatch:
-        correct_B, length_B, think_length_B, finished_B, stop_B = columns_B5.unbind(dim=1)
-        group_size = self.num_generations if self.mode == "train" else self.num_generations_eval
-        assert group_size is not None, "TRL has set both"
-        return RolloutBatch(
-            correct=correct_B.float(),
-            length=length_B.long(),
-            think_length=think_length_B.long(),
-            finished=finished_B.bool(),
-            stop_reason=stop_B.long(),
-            num_generations=group_size,
-            max_length=self._cap,
-            step=self.state.global_step,
-        )
+        # What had no verdict is a filler, or could not be judged at all.
+        return replace(batch, correct=gather(correct_B).masked_fill(batch.correct.isnan(), NAN))
 
     @contextmanager
     def _timed(self, part: str) -> Generator[None]:
@@ -385,7 +406,7 @@ class ConciseTrainer(GRPOTrainer):
     def _log_rollouts(self, more: dict[str, float]) -> None:
         """Log what the rollouts were and what the objective made of them; TRL has logged its own advantages by now."""
         metrics, now = self._metrics[self.mode], self._now
-        of_batch = rollout_metrics(now.batch, now.advantages, now.kept_B)
+        of_batch = rollout_metrics(now.batch, now.advantages, now.kept_B) | label_metrics(now.batch)
         seconds = {f"time/{part}": spent for part, spent in self._seconds.items()}
         sampled = sum(rollout.sampled for rollout in now.judged.rollouts) / len(now.judged.rollouts)
         for key, value in (of_batch | self._method_metrics() | more | seconds | {"rollout/sampled": sampled}).items():
@@ -400,7 +421,10 @@ class ConciseTrainer(GRPOTrainer):
     def _method_metrics(self) -> dict[str, float]:
         of_objective = self.method.metrics(self._now.batch)
         return {f"objective/{name}": value for name, value in of_objective.items()} | {
-            f"verifier/{name}": float(count) for name, count in self.verifier.counters.items()
+            f"{part}/{name}": float(count)
+            for part, counted in (("verifier", self.verifier), ("judge", self.labeller))
+            if counted is not None
+            for name, count in counted.counters.items()
         }
 
     def compute_loss(self, model: nn.Module, inputs: Any, *args: Any, **kwargs: Any) -> Tensor:
@@ -412,32 +436,26 @@ class ConciseTrainer(GRPOTrainer):
             )
         return loss
 
+    def _get_train_sampler(self, dataset: Dataset | None = None) -> EpochSampler:
+        theirs: Any = super()._get_train_sampler(dataset)
+        names = ("data_source", "mini_repeat_count", "batch_size", "repeat_count", "shuffle", "seed")
+        self.sampler = EpochSampler(**{name: getattr(theirs, name) for name in names})
+        return self.sampler
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        super()._save_rng_state(output_dir)
+        save_state(self, output_dir)
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        super()._load_rng_state(checkpoint)
+        if checkpoint is not None:
+            load_state(self, checkpoint)
+
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
         self.accelerator.wait_for_everyone()  # every rank has written its part
         if self.args.should_save:
             mark_complete(self.args.folder, self.state.global_step)
-
-
-def check_compatible(objective: Objective, args: ConciseConfig) -> None:
-    """Refuse settings of TRL under which an objective would silently mean something else.
-
-    Raises:
-        ValueError: naming the setting and what to set it to.
-    """
-    name = type(objective).__name__
-    if objective.token_level and args.off_policy_mask_threshold is not None:
-        raise ValueError(f"{name} gives each token its own advantage: set off_policy_mask_threshold to null.")
-    if objective.token_level and args.loss_type == "vespo":
-        raise ValueError(f"{name} gives each token its own advantage, which loss_type vespo cannot take: use dapo.")
-    if objective.drops and args.loss_type not in LOSSES_BY_TOKEN:
-        raise ValueError(
-            f"{name} takes rollouts out of the loss, and loss_type {args.loss_type} would go on counting them: set it "
-            f"to one of {', '.join(LOSSES_BY_TOKEN)}."
-        )
-    by_sequence = args.vllm_importance_sampling_mode.startswith("sequence")
-    if args.use_vllm and args.vllm_importance_sampling_correction and args.loss_type == "vespo" and by_sequence:
-        raise ValueError("loss_type vespo needs vllm_importance_sampling_mode token_truncate or token_mask.")
 
 
 def fit_width(advantages_BT: Tensor, width: int) -> Tensor:
@@ -450,32 +468,3 @@ def loss_mask(rollout: Rollout, kept: int) -> list[int]:
     """For each token 1 if the loss reads it: those that the plan trains on, among the first `kept`."""
     trained = rollout.trained or [True] * len(rollout.ids)
     return [int(i < kept and is_trained) for i, is_trained in enumerate(trained)]
-
-
-def rollout_metrics(batch: RolloutBatch, advantages: Tensor, kept_B: Tensor) -> dict[str, float]:
-    """What every method logs: signal, pass rates of groups, lengths and stop reasons (shares, one for each reason)."""
-    aborted_B = batch.stop_reason == StopReason.ABORTED
-    correct_PG = batch.grouped(batch.earned.masked_fill(aborted_B, NAN))  # nobody knows what they would have earned
-    judged_PG = ~correct_PG.isnan()
-    largest_B = advantages.abs() if advantages.ndim == 1 else advantages.abs().amax(dim=1)
-    right_B = batch.earned == 1
-    mean_right = batch.length[right_B].float().mean().item() if right_B.any() else NAN
-    return {
-        "correct/mean": correct_PG.nanmean().item(),
-        "groups/no_signal": (batch.grouped(largest_B).amax(dim=1) == 0).float().mean().item(),
-        "groups/mixed": has_signal(correct_PG).float().mean().item(),
-        "groups/all_correct": _share_of_groups(judged_PG, correct_PG == 1),
-        "groups/all_wrong": _share_of_groups(judged_PG, correct_PG == 0),
-        "length/mean": batch.length.float().mean().item(),
-        "length/correct": mean_right,
-        "length/think": batch.think_length.float().mean().item(),
-        "rollout/trained": (kept_B.sum() / batch.length.sum()).item(),
-        # What an aborted rollout would have taken nobody knows: the cap bounds it.
-        "rollout/spared_at_most": ((batch.max_length - batch.length) * aborted_B).float().mean().item(),
-        **{f"stop/{reason.label}": (batch.stop_reason == reason).float().mean().item() for reason in LOGGED_REASONS},
-    }
-
-
-def _share_of_groups(judged_PG: Tensor, holds_PG: Tensor) -> float:
-    """Share of the groups in which something holds of all judged members, and there are any."""
-    return ((holds_PG | ~judged_PG).all(dim=1) & judged_PG.any(dim=1)).float().mean().item()

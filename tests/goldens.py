@@ -13,6 +13,7 @@ import math
 import re
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +22,20 @@ from torch import Tensor
 
 from concise_rl.evaluate.statistics import aes
 from concise_rl.objective import PlanContext, RolloutBatch, group_advantages
+from concise_rl.redundancy import Labels
 from concise_rl.rollout.engine import Completion, Progress, Request, Sampling, stop_reason
 from concise_rl.rollout.shortest import ShortestOnly
-from concise_rl.schedule import OversampleFactor
-from concise_rl.trace import Delimiters, StopReason
+from concise_rl.schedule import Kappa, OversampleFactor, kappa_quota
+from concise_rl.trace import ChunkTokens, Delimiters, StopReason, chunk_spans
+from reward.conciser import Conciser
+from reward.ddca import Ddca
+from reward.decs import Decs
 from reward.dot import Dot
 from reward.elastic import Elastic
 from reward.gfpo import Gfpo
 from reward.grpo_lambda import top_fraction_gate
 from reward.jet import jet_rewards
+from reward.lc_r1 import lc_r1_rewards, think_end_bonus, with_bonus
 from reward.length_penalty import penalised_rewards
 from reward.s_grpo import SGrpo
 from reward.thinkprune import ThinkPrune
@@ -131,6 +137,28 @@ def dot(inputs: Fields, params: Fields) -> Fields:
     }
 
 
+def decs_chunks(inputs: Fields, params: Fields) -> Fields:
+    """Chunks as the published code cuts them, and what is redundant if `42` is a yes. A token's id is its place."""
+    tokens, ids = inputs["tokens"], list(range(len(inputs["tokens"])))
+    words, newlines = (
+        frozenset(i for i in ids if tokens[i] in params[name]) for name in ("split_words", "newline_tokens")
+    )
+    end = next((i for i in ids if tokens[i] == params["think_end"]), None)
+    spans = chunk_spans(ids, ChunkTokens(words, newlines), () if end is None else (end,), through_answer=True)
+    states = [inputs["correct"] == 1 and "42" in tokens[start:stop] for start, stop in spans]
+    labels = Labels.of(spans, states, spans[-1][1])
+    redundant = labels.redundant_tokens(params["skip_last_tokens"])
+    after = [i > (len(spans) if labels.first is None else labels.first) for i in range(len(spans))]
+    return {
+        "chunks": [list(span) for span in spans],
+        "labels": ["bacd"[stated + 2 * late] for stated, late in zip(states, after, strict=True)],
+        "redundant_token_indices": redundant,
+        "redundant_span": [redundant[0], redundant[-1] + 1] if redundant else None,
+        "n_chunks": len(spans),
+        "first_yes_ratio": round(torch.tensor(labels.necessary).item(), 12),  # recorded in float32, to 12 digits
+    }
+
+
 def dot_oversample(inputs: Fields, params: Fields) -> Fields:
     """The factor before the first step and after each."""
     schedule = OversampleFactor(**params)
@@ -139,6 +167,40 @@ def dot_oversample(inputs: Fields, params: Fields) -> Fields:
         schedule.update(**step)
         factors.append(schedule.factor)
     return {"factor": factors}
+
+
+def kappas(method: Kappa, steps: list[tuple[list[float], float]]) -> list[dict[str, float]]:
+    """What the curriculum knows after each step of ratios and share of easy groups."""
+    values, after = method.initial(), []
+    for ratios, easy_share in steps:
+        values = method.observe(values, ratios, easy_share)
+        after.append(values)
+    return after
+
+
+def decs_kappa(inputs: Fields, params: Fields) -> Fields:
+    """kappa and R after each step, unclipped."""
+    method = Kappa(kappa_init=params["kappa_init"], ratio_init=params["R_init"], kappa_lr=params["kappa_lr"])
+    after = kappas(method, [(ratios, 0.0) for ratios in inputs["nrp_ratio_per_step"]])
+    return {"kappa": [values["kappa"] for values in after], "R": [values["ratio"] for values in after]}
+
+
+def decs_kappa_paper(inputs: Fields, params: Fields) -> Fields:
+    """kappa after each step, clipped."""
+    inits = {"kappa_init": params["kappa_init"], "ratio_init": params["R_init"]}
+    method = Kappa(**inits, kappa_lr=params["lr"], variant="paper")
+    steps = [([ratio], share) for ratio, share in zip(inputs["R"], inputs["easy_share"], strict=True)]
+    return {"kappa": [values["kappa"] for values in kappas(method, steps)]}
+
+
+def decs_easy_quota(inputs: Fields, params: Fields) -> Fields:
+    """Easy groups added in each round of a step, and the mixed ones that still count after it."""
+    added, carry = [], [0]
+    for batch in inputs["batches"]:
+        quota, waiting = kappa_quota(params["kappa"], carry[-1] + batch["n_mixed"], batch["n_all_correct"])
+        added.append(quota)
+        carry.append(waiting)
+    return {"n_easy_added": added, "carry_after": carry[1:]}
 
 
 def thinkprune(inputs: Fields, params: Fields) -> Fields:
@@ -226,6 +288,56 @@ def s_grpo(inputs: Fields, params: Fields) -> Fields:
     return {"reward": method.rewards(batch)[back].tolist(), "advantage": method.advantages(batch)[back].tolist()}
 
 
+def conciser(inputs: Fields, params: Fields) -> Fields:
+    """The reward of one group."""
+    return {"reward": Conciser(**params).rewards(rollouts_of(**inputs)).tolist()}
+
+
+def ddca(inputs: Fields, params: Fields) -> Fields:
+    """The advantages of one group."""
+    return {"advantage": Ddca(**params).advantages(rollouts_of(**inputs)).tolist()}
+
+
+def decs(inputs: Fields, params: Fields) -> Fields:
+    """Rewards and advantages by token. Recorded are those of a batch padded to `width`, which is the cap there, with
+    the advantages of the padding masked; and for a group of one its reward over 1 + eps, where `Decs` gives 0."""
+    beta, form = params.get("beta", params.get("r_plus", 1.0) - 1), params.get("variant", "code")
+    method, width = Decs(beta=beta, redundant_reward=form, eps=params["eps"]), inputs["width"]
+    rewards, advantages = {}, {}
+    for rows in members_of(inputs.get("group", [0] * len(inputs["correct"]))):
+        correct, length = ([inputs[name][row] for row in rows] for name in ("correct", "length"))
+        spans = torch.tensor([inputs["redundant_span"][row] or [0, 0] for row in rows])
+        batch = replace(rollouts_of(correct, length, width), redundant=spans)
+        reward_GT = method.token_rewards(batch, width)
+        advantage_GT = method.advantages(batch) if len(rows) > 1 else reward_GT / (1 + method.eps)
+        advantage_GT = torch.nn.functional.pad(advantage_GT, (0, width - advantage_GT.size(1)))
+        advantage_GT = advantage_GT.masked_fill(torch.arange(width) >= batch.length[:, None], 0)
+        rewards |= zip(rows, reward_GT.tolist(), strict=True)
+        advantages |= zip(rows, advantage_GT.tolist(), strict=True)
+    return {
+        name: [of[row] for row in range(len(of))] for name, of in (("rewards", rewards), ("advantages", advantages))
+    }
+
+
+def lc_r1(inputs: Fields, params: Fields) -> Fields:
+    """Advantages of one group as the published code has them: the length term is paid to wrong rollouts, too. The crop
+    is the trainer's; its lengths are taken as recorded."""
+    correct_PG, formatted_PG, last_PG = (padded([inputs[name]]) for name in ("correct", "format_ok", "eos_index"))
+    rewards_PG = lc_r1_rewards(correct_PG, formatted_PG, last_PG, 1.0, params["len_coef"], pay_wrong=True)
+    advantage_B = group_advantages(rewards_PG, "none").flatten()
+    cut_B, thought_B, place_B = (
+        torch.tensor(inputs[name]) for name in ("cut_index", "think_end_index", "think_end_index_after")
+    )
+    right_B = (correct_PG + formatted_PG == 2).flatten()
+    bonus_B = think_end_bonus(right_B, cut_B, thought_B, cut_B > 0, params["think_end_coef"])
+    return {
+        "length_after": inputs["length_after"],
+        "seq_advantage": advantage_B.tolist(),
+        "think_end_bonus": bonus_B.tolist(),
+        "advantages": with_bonus(advantage_B, bonus_B, place_B, inputs["width"]).tolist(),
+    }
+
+
 def by_group(
     advantages_of: Callable[[Tensor, float], Tensor],
     of_one: Callable[[float, float], float] = lambda reward, eps: reward,
@@ -252,12 +364,21 @@ def by_group(
 
 COMPARISONS: dict[str, Comparison] = {
     "aes": lambda inputs, params: {"aes": aes(**inputs, **params)},
+    "decs_chunks": decs_chunks,
+    "decs_easy_quota": decs_easy_quota,
+    "decs_kappa": decs_kappa,
+    "decs_kappa_paper": decs_kappa_paper,
+    "conciser_lgrpo": conciser,
+    "ddca": ddca,
+    "decs_advantage": decs,
+    "decs_advantage_paper": decs,
     "dot": dot,
     "dot_oversample": dot_oversample,
     "elastic_rollout": elastic_rollout,
     "gfpo": gfpo,
     "grpo_lambda": grpo_lambda,
     "jet": jet,
+    "lc_r1": lc_r1,
     "s_grpo": s_grpo,
     "thinkprune": thinkprune,
     "verl_drgrpo": by_group(lambda rewards_PG, eps: group_advantages(rewards_PG, "none")),

@@ -68,6 +68,10 @@ def test_groups_of_grpo_lambda_may_be_of_different_sizes(tmp_path: Path) -> None
     assert main([str(tmp_path)]) == 0
 
 
+SIGMOID_1 = 1 / (1 + math.exp(-1))
+LENGTH = [(17 / 3 - last) / 6.0001 for last in (3, 6, 8)]
+"""The length term of LC-R1 less its mean, for EOS at these places."""
+
 # Cases derived by hand: name, inputs, parameters, output.
 DERIVED: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]] = [
     (
@@ -98,6 +102,90 @@ DERIVED: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]] = [
         {"think_stream": [5, 6, 8, 9], "answer_stream": [7, 7, 1]},
         {"think_budget": 2, "answer_budget": 2, "think_end_id": 9, "eos_id": 1},
         {"response": [5, 6, 9, 7, 7], "think_part": [5, 6, 9], "forced": 1, "second_prompt_suffix": [5, 6, 9]},
+    ),
+    (
+        "s_grpo",  # the exits are listed from the last to the first; the one that is wrong uses up no step
+        {"exit_position": [30, 20, 10], "exit_correct": [1, 0, 1], "full_correct": 1},
+        {"decay": 2.0, "divide_by_std": False},
+        {"reward": [0.5, 0, 1, 0.25], "advantage": [0.0625, -0.4375, 0.5625, -0.1875]},
+    ),
+    (
+        "jet",
+        {"correct": [1, 0, 1, 1, 0], "boxed": [1, 1, 1, 1, 0], "length": [10, 5, 20, 30, 40]},
+        {"format_weight": 0.2, "alpha": 1.0, "delta": 0.1, "eps": 0.0},
+        {"reward": [2.0, 0.2, 1.55, 1.1, 0]},
+    ),
+    (
+        "conciser_lgrpo",
+        {"correct": [1, 1, 1], "length": [10, 20, 40], "max_length": 40},
+        {"coef": 0.5},
+        {"reward": [1.375, 1.25, 1]},
+    ),
+    (
+        "conciser_lgrpo",
+        {"correct": [1, 0, 1], "length": [10, 20, 40], "max_length": 40},
+        {"coef": 0.5},
+        {"reward": [1, 0, 1]},
+    ),
+    (
+        "ddca",  # two right ones are one deviation from their mean, on either side
+        {"correct": [1, 1, 0, 0], "length": [10, 30, 70, 1]},
+        {"beta": 0.4, "estimator": "grpo", "dynamic": True, "eps": 1e-12},
+        {"advantage": [1 + 0.2 * (SIGMOID_1 - 0.5), 1 - 0.2 * (SIGMOID_1 - 0.5), -1, -1]},
+    ),
+    (
+        "ddca",
+        {"correct": [1, 1, 0, 0], "length": [10, 30, 70, 1]},
+        {"beta": 0.4, "estimator": "rloo", "dynamic": False, "eps": 1e-12},
+        {"advantage": [2 / 3 + 0.8 * (SIGMOID_1 - 0.5), 2 / 3 - 0.8 * (SIGMOID_1 - 0.5), -2 / 3, -2 / 3]},
+    ),
+    (
+        "decs_advantage",  # of two right ones one is redundant at 1, the other has ended by then; a group of one
+        {
+            "correct": [1, 1, 1],
+            "length": [3, 1, 2],
+            "group": ["a", "a", "b"],
+            "redundant_span": [[1, 2], None, [0, 1]],
+            "width": 4,
+        },
+        {"beta": 0.1, "eps": 1e-12},
+        {
+            "rewards": [[1.1, 1.025, 1.1, 1.1], [1.1] * 4, [1.05, 1.1, 1.1, 1.1]],
+            "advantages": [[0, -(0.5**0.5), 0, 0], [0] * 4, [1.05, 1.1, 0, 0]],
+        },
+    ),
+    (
+        "decs_advantage_paper",
+        {"correct": [1, 0], "length": [3, 2], "redundant_span": [[1, 2], None], "width": 4},
+        {"r_plus": 1.1, "r_zero": 1.0, "eps": 1e-12, "variant": "paper"},
+        {
+            "rewards": [[1.1, 0.925, 1.1, 1.1], [0] * 4],
+            "advantages": [[0.5**0.5, 0.5**0.5, 0.5**0.5, 0], [-(0.5**0.5), -(0.5**0.5), 0, 0]],
+        },
+    ),
+    (
+        "lc_r1",  # 3 of 4 thinking tokens are taken out of the first; the second never states its answer
+        {
+            "correct": [1, 1, 0],
+            "format_ok": [1, 1, 1],
+            "eos_index": [3, 6, 8],
+            "think_end_index": [4, 4, 5],
+            "cut_index": [1, 0, 2],
+            "think_end_index_after": [1, 4, 5],
+            "length_after": [4, 7, 9],
+            "width": 9,
+        },
+        {"len_coef": 1.0, "think_end_coef": 0.5},
+        {
+            "length_after": [4, 7, 9],
+            "seq_advantage": [1 / 3 + LENGTH[0], 1 / 3 + LENGTH[1], -2 / 3 + LENGTH[2]],
+            "think_end_bonus": [0.5 * (1 - 1 / 4.0001), -0.5, 0],
+            "advantages": [
+                [1 / 3 + LENGTH[0] + 0.5 * (1 - 1 / 4.0001) * (t == 1) for t in range(9)],
+                [1 / 3 + LENGTH[1] - 0.5 * (t == 4) for t in range(9)],
+                [-2 / 3 + LENGTH[2]] * 9,
+            ],
+        },
     ),
     (
         "thinkprune",

@@ -1,10 +1,20 @@
-"""The subcommands `concise-rl eval` and `concise-rl report`."""
+"""The subcommands `concise-rl eval`, `concise-rl report` and `concise-rl judge`."""
 
 import argparse
+import json
 import re
 from pathlib import Path
+from typing import Any
 
-from concise_rl.evaluate.spec import BASELINE, EvalSpec, Measurement, model_runs, whole_groups
+from concise_rl.evaluate.spec import (
+    BASELINE,
+    MANIFEST,
+    EvalSpec,
+    Measurement,
+    model_runs,
+    read_manifest,
+    whole_groups,
+)
 
 CONTINUOUS_BATCH = 4096
 """Completions of a batch, where the engine refills itself."""
@@ -58,6 +68,7 @@ def add_eval_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
     _add_engine_arguments(parser, default["engine"])
+    _add_reader_arguments(parser)
     data = parser.add_argument_group("how the problems are put")
     data.add_argument("--prompt-template", metavar="TEXT", help="text with {prompt} in it (default: the prompt alone)")
     data.add_argument("--system-prompt", metavar="TEXT", help="system message (default: none)")
@@ -100,6 +111,34 @@ def _add_engine_arguments(parser: argparse.ArgumentParser, engine: str) -> None:
     )
 
 
+def _add_reader_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare who reads the thinking."""
+    group = parser.add_argument_group("how overthinking is measured")
+    group.add_argument(
+        "--judge",
+        metavar="JUDGE",
+        help="who says where the thinking of a correct sample first states the answer: rule (the verifier, on what the "
+        "passages state), model, oracle (sums as in tiny:sums), a class's dotted path, or none (default: rule; in a "
+        "folder that holds samples, the judge of those)",
+    )
+    group.add_argument("--judge-options", type=json_options, metavar="JSON", help="the judge's options (default: none)")
+
+
+def json_options(text: str) -> dict[str, Any]:
+    """Options as a JSON object.
+
+    Raises:
+        ArgumentTypeError: when it is none.
+    """
+    try:
+        options = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not valid JSON ({error})") from error
+    if not isinstance(options, dict):
+        raise argparse.ArgumentTypeError(f"{text!r} is no JSON object; options look like '{{\"name\": 1}}'")
+    return options
+
+
 def run_eval(args: argparse.Namespace) -> None:
     """Sample what is missing, then write and show the report.
 
@@ -124,13 +163,26 @@ def spec_of(args: argparse.Namespace) -> EvalSpec:
     values["verifier"] = args.verifier or default_verifier(args.task)
     values["max_tokens"] = args.max_tokens if args.max_tokens is not None else default_max_tokens(args)
     values["batch_size"] = args.batch_size if args.batch_size is not None else default_batch_size(args)
+    values |= judge_of(args)
     baseline = model_runs([(BASELINE, args.baseline)])[0] if args.baseline else None
     return EvalSpec(measurement=Measurement(**values), models=model_runs(split_labels(args.model)), baseline=baseline)
 
 
 def default_verifier(task: str) -> str:
     """reasoning-gym's own scorer for its tasks, mathematics for everything else."""
-    return "reasoning_gym" if task.startswith(("reasoning_gym:", "tiny:")) else "math"
+    from concise_rl.sources import GENERATED  # which imports datasets
+
+    return "reasoning_gym" if task.startswith(GENERATED) else "math"
+
+
+def judge_of(args: argparse.Namespace) -> dict[str, Any]:
+    """The judge that is named; else that of the samples in the folder; else the rule, if there is thinking."""
+    if args.judge:
+        return {"judge": None if args.judge == "none" else args.judge, "judge_options": args.judge_options}
+    if (args.out / MANIFEST).is_file() and not args.overwrite:
+        found = read_manifest(args.out).measurement
+        return {"judge": found.judge, "judge_options": args.judge_options or found.judge_options}
+    return {"judge": "rule" if args.think_end else None, "judge_options": args.judge_options}
 
 
 def default_max_tokens(args: argparse.Namespace) -> int:
@@ -204,3 +256,56 @@ def _show(folder: Path) -> None:
         console.print(f"Warning: {warning}", style="yellow", markup=False)
     console.print(headline(report), style="bold", markup=False, highlight=False)
     console.print(f"Report: {folder / 'report.html'}", markup=False, highlight=False)
+
+
+def add_judge_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `concise-rl judge`."""
+    parser.add_argument(
+        "samples",
+        nargs="+",
+        type=Path,
+        metavar="SAMPLES.jsonl",
+        help="DIR/samples/*.jsonl of `concise-rl eval --out DIR`",
+    )
+    parser.add_argument(
+        "--judge",
+        default="rule",
+        help="the judge in question: rule, model, oracle or a class's dotted path (%(default)s)",
+    )
+    parser.add_argument("--judge-options", type=json_options, metavar="JSON", help="its options (default: none)")
+    parser.add_argument(
+        "--against",
+        default="oracle",
+        metavar="JUDGE",
+        help="the judge taken for the truth; oracle knows sums as in tiny:sums (%(default)s)",
+    )
+    parser.add_argument("--against-options", type=json_options, metavar="JSON", help="its options (default: none)")
+    parser.add_argument(
+        "--passage",
+        action="append",
+        choices=("chunk", "sentence", "line"),
+        help="what the thinking is cut into; may be given several times (default: chunk)",
+    )
+    parser.add_argument("--verifier", help="for the judges (default: the one that judged the samples)")
+    parser.add_argument("--model", help="whose tokenizer wrote the samples (default: the evaluation's own model)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the numbers there too, as JSON")
+
+
+def run_judge(args: argparse.Namespace) -> None:
+    """Label samples with two judges, and show how well they agree.
+
+    Raises:
+        ValueError: for samples, judges or options that cannot be used.
+        EngineError: when the engine behind a judge fails.
+    """
+    from rich.console import Console
+
+    from concise_rl.evaluate.agreement import JudgeSpec, agreement_table, compare_judges
+    from concise_rl.files import write_atomically
+
+    judge, against = JudgeSpec(args.judge, args.judge_options), JudgeSpec(args.against, args.against_options)
+    passages: Any = dict.fromkeys(args.passage or ["chunk"])  # argparse has checked them
+    results = compare_judges(args.samples, judge, against, list(passages), args.verifier, args.model)
+    Console().print(agreement_table(results))
+    if args.out:
+        write_atomically(args.out, json.dumps([result.to_json() for result in results], indent=2) + "\n")

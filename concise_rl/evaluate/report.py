@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from concise_rl.evaluate.evaluation import Evaluation, Label, read_evaluation
+from concise_rl.evaluate.overthinking import describe_thinking
 from concise_rl.evaluate.page import render_page
 from concise_rl.evaluate.plots import draw_figures, png
 from concise_rl.evaluate.statistics import MOSTLY_TRUNCATED, RESAMPLES, Table, compare, describe, oracle_tokens, pool
@@ -70,6 +71,7 @@ def _entry(label: Label, baseline: Label | None) -> dict[str, Any]:
         "label": label.name,
         **asdict(describe(label.table, pool(label.drawn))),
         **_compared(label.tables, baseline),
+        "overthinking": asdict(describe_thinking(pool(label.drawn))),
         "seeds": seeds,
         "spread": _spread(seeds),
     }

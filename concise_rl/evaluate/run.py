@@ -2,8 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,16 @@ from transformers import PreTrainedTokenizerBase
 
 from concise_rl.data import keep_verifiable, load_rows, to_messages
 from concise_rl.evaluate.engines import EvalEngine, open_engine
+from concise_rl.evaluate.labels import ThinkingReader
 from concise_rl.evaluate.samples import Sample, append_samples, cut_torn_line, hash_prompt, read_samples
 from concise_rl.evaluate.spec import EvalSpec, Manifest, Measurement, ModelRun, claim_folder, installed_versions
 from concise_rl.evaluate.statistics import MOSTLY_TRUNCATED
 from concise_rl.judge import grade
+from concise_rl.judges import Judge, Passage, build_judge, judge_options
 from concise_rl.rollout.engine import Request, Sampling, derive_seed
 from concise_rl.rollout.plans import Parallel, Plan, Rollout, ThinkingBudget
 from concise_rl.rollout.shortest import ShortestOnly
-from concise_rl.trace import Delimiters, StopReason, Trace, read_trace
+from concise_rl.trace import Delimiters, StopReason, Trace, count_cues, read_trace
 from concise_rl.verify import VerifierPool
 
 logger = logging.getLogger(__name__)
@@ -59,17 +61,12 @@ def evaluate(spec: EvalSpec, out: Path, overwrite: bool = False, load: OpenEngin
 
     Raises:
         ValueError: when `out` holds another measurement, a file there is corrupt, the problems cannot be used, or one
-            server is to sample several models.
+            server is to sample several models, or for an unknown judge or option of it.
     """
     measurement = spec.measurement
-    rows = load_rows(
-        measurement.task,
-        split=measurement.split,
-        num_rows=measurement.problems,
-        seed=measurement.seed,
-        prompt_column=measurement.prompt_column,
-        answer_column=measurement.answer_column,
-    )
+    if measurement.judge is not None:
+        judge_options(measurement.judge, measurement.judge_options)
+    rows = measured_rows(measurement)
     with VerifierPool(measurement.verifier) as pool:
         rows, dropped = keep_verifiable(rows, pool)
         found = Manifest(
@@ -86,6 +83,22 @@ def evaluate(spec: EvalSpec, out: Path, overwrite: bool = False, load: OpenEngin
         for run in spec.runs:
             _sample_run(run, rows, measurement, run.samples_path(out), pool, load)
     return manifest
+
+
+def measured_rows(measurement: Measurement) -> Dataset:
+    """The problems of a measurement, those included that its verifier will not accept.
+
+    Raises:
+        ValueError: when they are not there, or not usable.
+    """
+    return load_rows(
+        measurement.task,
+        split=measurement.split,
+        num_rows=measurement.problems,
+        seed=measurement.seed,
+        prompt_column=measurement.prompt_column,
+        answer_column=measurement.answer_column,
+    )
 
 
 def _check_one_model(spec: EvalSpec, out: Path, total: int, overwrite: bool) -> None:
@@ -107,9 +120,24 @@ def _sample_run(
     progress = Progress(run.title, len(rows) * measurement.samples)
     progress.add(read_samples(path))
     if progress.missing:
-        with load(run.model, measurement) as engine:
-            complete_samples(engine, rows, measurement, path, pool, progress)
+        with open_judge(measurement, rows[0], pool) as judge, load(run.model, measurement) as engine:
+            complete_samples(engine, rows, measurement, path, pool, progress, judge)
     progress.warn_if_truncated(measurement.max_tokens)
+
+
+@contextmanager
+def open_judge(measurement: Measurement, row: Row, pool: VerifierPool) -> Generator[Judge | None]:
+    """The measurement's judge, where it has one; it is let go of afterwards.
+
+    Raises:
+        ValueError: when it cannot be had, or cannot judge such rows.
+    """
+    if measurement.judge is None:
+        yield None
+        return
+    with closing(build_judge(measurement.judge, measurement.judge_options, pool)) as judge:
+        judge.states([Passage(row, "", 0, 0)])  # a judge that knows nothing of such rows says so before any is sampled
+        yield judge
 
 
 @dataclass
@@ -162,6 +190,7 @@ def complete_samples(
     path: Path,
     verifier: VerifierPool,
     progress: Progress,
+    judge: Judge | None = None,
 ) -> None:
     """Draw the samples that are missing in `path` and append them, batch by batch. An interrupted evaluation so ends
     with the samples that an uninterrupted one draws.
@@ -172,6 +201,7 @@ def complete_samples(
     problems = encode_problems(rows, engine.tokenizer, measurement)
     _check_prompts(problems, progress, path)
     delimiters = Delimiters.of(engine.tokenizer, engine.eos_token_ids, measurement.think_end)
+    reader = ThinkingReader.of(judge, engine.tokenizer, delimiters) if judge else None
     plan = plan_of(measurement, delimiters)
     sampling = Sampling(temperature=measurement.temperature, top_p=measurement.top_p)
     places = [(problem, number) for problem in problems for number in range(measurement.samples)]
@@ -188,11 +218,13 @@ def complete_samples(
             )
             tokens_per_s = sum(rollout.sampled for rollout in rollouts) / (time.perf_counter() - began)
             new = [(*place, rollout) for place, rollout in zip(drawn, rollouts, strict=True) if place in missing]
-            samples = make_samples(new, engine.tokenizer, delimiters, verifier)
+            samples = make_samples(new, engine.tokenizer, delimiters, verifier, reader)
             append_samples(path, samples)
             progress.add(samples)
             bar.n = len(progress.prompt_hashes)
             bar.set_postfix({"tokens/s": f"{tokens_per_s:.0f}", **progress.summary()})
+    if reader:
+        reader.warn_if_unsure(progress.title)
 
 
 def plan_of(measurement: Measurement, delimiters: Delimiters) -> Plan:
@@ -273,10 +305,14 @@ def make_samples(
     tokenizer: PreTrainedTokenizerBase,
     delimiters: Delimiters,
     verifier: VerifierPool,
+    reader: ThinkingReader | None = None,
 ) -> list[Sample]:
     """Read and judge completions: (problem, number of the sample, rollout). What was given up is not judged."""
     traces = [_read(rollout, delimiters) for *_, rollout in drawn]
-    verdicts = grade(traces, [problem.row for problem, *_ in drawn], tokenizer, verifier)
+    rows = [problem.row for problem, *_ in drawn]
+    verdicts = grade(traces, rows, tokenizer, verifier)
+    ids = [rollout.ids for *_, rollout in drawn]
+    labels = reader.read(rows, ids, traces, verdicts) if reader else [None] * len(drawn)
     return [
         Sample(
             problem=problem.index,
@@ -295,9 +331,15 @@ def make_samples(
             answer=None if trace.answer_ids is None else _text(tokenizer, trace.answer_ids, skip_special_tokens=True),
             difficulty=problem.row.get("difficulty"),
             oracle_length=problem.oracle_length,
+            reflections=None if _given_up(rollout) else _cues(tokenizer, rollout.ids[: trace.think_length]),
+            labels=labelled,
         )
-        for (problem, number, rollout), trace, verdict in zip(drawn, traces, verdicts, strict=True)
+        for (problem, number, rollout), trace, verdict, labelled in zip(drawn, traces, verdicts, labels, strict=True)
     ]
+
+
+def _cues(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> int:
+    return count_cues(_text(tokenizer, ids)).total()
 
 
 def _given_up(rollout: Rollout) -> bool:

@@ -10,7 +10,39 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from concise_rl.trace import StopReason
 
+MEASURES = ("reflections", "states_answer", "necessary_prefix", "redundant_tokens", "overshoot")
+"""What a sample's thinking says about overthinking, see `Sample.measures`."""
+
 logger = logging.getLogger(__name__)
+
+
+class ThinkingLabels(BaseModel):
+    """Where the thinking of a correct sample first states the gold answer, and how much of it comes after.
+
+    Attributes:
+        passages: chunks of the thinking.
+        first: index of the first of them that states the gold answer; None where none does.
+        redundant: thinking tokens after that chunk; 0 where there is none.
+        overshoot: thinking tokens after the line, within that chunk, that first states it; `redundant` where no single
+            line does.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    passages: int = Field(ge=0)
+    first: int | None = Field(ge=0)
+    redundant: int = Field(ge=0)
+    overshoot: int = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> "ThinkingLabels":
+        if self.first is None and (self.redundant or self.overshoot):
+            raise ValueError("nothing is redundant in thinking that never states the answer")
+        if self.first is not None and self.first >= self.passages:
+            raise ValueError(f"passage {self.first} is none of {self.passages}")
+        if self.overshoot < self.redundant:
+            raise ValueError(f"overshoot is {self.overshoot}, less than the {self.redundant} redundant tokens in it")
+        return self
 
 
 class Sample(BaseModel):
@@ -31,6 +63,9 @@ class Sample(BaseModel):
             where the sample was given up (`stop_reason` aborted).
         difficulty: the task's own measure, where it has one.
         oracle_length: tokens of the shortest sufficient completion, EOS included, where it is known.
+        reflections: cues of reflection in the thinking. None where it was given up, and in files from before cues were
+            counted.
+        labels: where the thinking first states the gold answer. None where `correct` is not 1 or nobody judged it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -51,6 +86,8 @@ class Sample(BaseModel):
     answer: str | None
     difficulty: int | float | str | None = None
     oracle_length: int | None = None
+    reflections: int | None = Field(None, ge=0)
+    labels: ThinkingLabels | None = None
 
     @field_validator("stop_reason")
     @classmethod
@@ -71,7 +108,26 @@ class Sample(BaseModel):
                 raise ValueError("a completion that was given up has no end, no answer and no verdict")
         elif self.answer is None and self.correct != 0:
             raise ValueError("a completion without an answer must be wrong (correct: 0)")
+        if self.labels and self.correct != 1:
+            raise ValueError("labels are for correct completions")
+        if self.labels and self.labels.overshoot > self.think_length:
+            raise ValueError(f"overshoot is {self.labels.overshoot}, but think_length is {self.think_length}")
         return self
+
+    @property
+    def measures(self) -> dict[str, float]:
+        """What is known of its thinking, by the names in `MEASURES`; what is not known is not there."""
+        known = {} if self.reflections is None else {"reflections": float(self.reflections)}
+        if self.labels is None:
+            return known
+        known["states_answer"] = float(self.labels.first is not None)
+        if self.labels.first is None:
+            return known
+        return known | {
+            "necessary_prefix": (self.labels.first + 1) / self.labels.passages,
+            "redundant_tokens": float(self.labels.redundant),
+            "overshoot": float(self.labels.overshoot),
+        }
 
 
 def hash_prompt(prompt_ids: Sequence[int]) -> str:

@@ -6,7 +6,7 @@ import re
 import shutil
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -48,6 +48,10 @@ class Measurement(BaseModel):
     think_end: str | None = "</think>"
     """Text that closes the thinking; None for a model that does not think."""
     verifier: str = "math"
+    judge: str | None = None
+    """Who says where the thinking of a correct sample first states the answer: rule, model, oracle or a dotted path;
+    None for nobody."""
+    judge_options: dict[str, Any] | None = None
     engine: str = "transformers"
     """What samples: transformers, vLLM in this process, or the URL of a vLLM server."""
     batch_size: int = Field(64, ge=1)
@@ -96,6 +100,14 @@ class Measurement(BaseModel):
         if engine not in ENGINES and not engine.startswith(("http://", "https://")):
             raise unknown("engine", engine, [*ENGINES, "the URL of a server, http://..."])
         return engine
+
+    @model_validator(mode="after")
+    def _judge_has_something_to_read(self) -> Self:
+        if self.judge is not None and self.think_end is None:
+            raise ValueError("a judge reads the thinking: give think_end, the text that closes it, or no judge")
+        if self.judge is None and self.judge_options:
+            raise ValueError("judge_options are a judge's: give one, or leave them out")
+        return self
 
     @model_validator(mode="after")
     def _greedy_needs_one_sample(self) -> Self:

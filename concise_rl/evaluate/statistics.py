@@ -11,13 +11,13 @@ is NaN; with the hundreds of problems that a claim needs, the two agree.
 import math
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.stats import bootstrap
 
-from concise_rl.evaluate.samples import Sample
+from concise_rl.evaluate.samples import MEASURES, Sample
 from concise_rl.trace import StopReason
 
 RESAMPLES = 10_000
@@ -38,6 +38,8 @@ class Table:
         prompt_hash_P: of each problem.
         difficulty_P: of each problem; None where the task has none.
         oracle_P: tokens of the shortest sufficient completion; NaN where unknown.
+        measures_PK: of the thinking, each name of `MEASURES`; NaN where a sample has none. Empty for questions that
+            several samples answer together: thinking is a sample's own.
     """
 
     correct_PK: np.ndarray
@@ -48,13 +50,12 @@ class Table:
     prompt_hash_P: tuple[str, ...]
     difficulty_P: tuple[int | float | str | None, ...]
     oracle_P: np.ndarray
+    measures_PK: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def accuracy_P(self) -> np.ndarray:
         """Mean verdict of each problem over its judged samples; NaN where none was judged."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # a problem without any judged sample
-            return np.nanmean(self.correct_PK, axis=1)
+        return mean_of_known(self.correct_PK)
 
     @property
     def tokens_P(self) -> np.ndarray:
@@ -73,7 +74,15 @@ class Table:
             tuple(self.prompt_hash_P[i] for i in index),
             tuple(self.difficulty_P[i] for i in index),
             self.oracle_P[index],
+            {name: values_PK[index] for name, values_PK in self.measures_PK.items()},
         )
+
+
+def mean_of_known(values_PK: np.ndarray) -> np.ndarray:
+    """(P,) means over what is not NaN; NaN where all is."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a problem of which nothing is known
+        return np.nanmean(values_PK, axis=1)
 
 
 def tabulate(samples: Iterable[Sample], num_problems: int, num_samples: int, name: str = "The samples") -> Table:
@@ -94,6 +103,7 @@ def tabulate(samples: Iterable[Sample], num_problems: int, num_samples: int, nam
     hashes: list[str] = [""] * num_problems
     difficulty: list[int | float | str | None] = [None] * num_problems
     oracle_P = np.full(num_problems, np.nan)
+    measures_PK = {name: np.full(shape, np.nan) for name in MEASURES}
     for s in samples:
         p, k = s.problem, s.sample
         if p >= num_problems or k >= num_samples:
@@ -107,9 +117,13 @@ def tabulate(samples: Iterable[Sample], num_problems: int, num_samples: int, nam
         stop_PK[p, k], answer_PK[p, k] = s.stop_reason, s.answer
         hashes[p], difficulty[p] = s.prompt_hash, s.difficulty
         oracle_P[p] = np.nan if s.oracle_length is None else s.oracle_length
+        for name, value in s.measures.items():
+            measures_PK[name][p, k] = value
     if not filled_PK.all():
         raise ValueError(f"{name}: {(~filled_PK).sum()} of {filled_PK.size} samples are missing.")
-    return Table(correct_PK, length_PK, think_PK, stop_PK, answer_PK, tuple(hashes), tuple(difficulty), oracle_P)
+    return Table(
+        correct_PK, length_PK, think_PK, stop_PK, answer_PK, tuple(hashes), tuple(difficulty), oracle_P, measures_PK
+    )
 
 
 def pool(tables: Sequence[Table]) -> Table:
@@ -125,6 +139,7 @@ def pool(tables: Sequence[Table]) -> Table:
         tables[0].prompt_hash_P,
         tables[0].difficulty_P,
         tables[0].oracle_P,
+        {name: np.hstack([t.measures_PK[name] for t in tables]) for name in tables[0].measures_PK},
     )
 
 

@@ -60,7 +60,7 @@ def rule(report: Mapping[str, Any]) -> str:
 
 def endings(report: Mapping[str, Any]) -> str:
     """How the samples of each label ended, where it was not by an EOS or the cap alone; else empty."""
-    entries = ([report["baseline"]] if report["baseline"] else []) + report["methods"]
+    entries = all_entries(report)
     if {reason for entry in entries for reason in entry["stop_reasons"]} <= {"eos", "length"}:
         return ""
     parts = [
@@ -69,6 +69,27 @@ def endings(report: Mapping[str, Any]) -> str:
         for entry in entries
     ]
     return f"How samples ended: {'; '.join(parts)}."
+
+
+def all_entries(report: Mapping[str, Any]) -> list[Entry]:
+    """What is said about each label, the baseline first."""
+    return ([report["baseline"]] if report["baseline"] else []) + report["methods"]
+
+
+def has_labels(report: Mapping[str, Any]) -> bool:
+    """Whether a judge has read the thinking of any correct sample."""
+    return any(entry["overthinking"]["labelled"] for entry in all_entries(report))
+
+
+def redundancy(report: Mapping[str, Any]) -> str:
+    """What redundant tokens are, in a line; empty where nobody looked for them."""
+    if not has_labels(report):
+        return ""
+    judge = report["measurement"]["judge"]
+    return (
+        "Redundant: thinking tokens after the passage that first states the answer, in correct samples that state it "
+        f"(judge: {judge})."
+    )
 
 
 def headline(report: Mapping[str, Any]) -> str:
@@ -103,14 +124,15 @@ def terminal_table(report: Mapping[str, Any]) -> Table:
         box=box.SIMPLE_HEAD,
         padding=0,  # all columns fit 80 characters
         title=f"{measurement['task']}: {report['problems']} problems x {measurement['samples']} samples",
-        caption="\n".join(line for line in (intervals, rule(report), endings(report)) if line),
+        caption="\n".join(line for line in (intervals, redundancy(report), rule(report), endings(report)) if line),
         title_style="bold",
         caption_justify="left",
     )
     table.add_column("model", overflow="fold", min_width=12)
-    for name in ("accuracy", "tokens", "saved", "acc. change", "AES", "at cap", "oracle"):
+    tokens_column = "tokens\nredundant" if has_labels(report) else "tokens"
+    for name in ("accuracy", tokens_column, "saved", "acc. change", "AES", "at cap", "oracle"):
         table.add_column(name, justify="right", no_wrap=True)
-    for entry in ([report["baseline"]] if report["baseline"] else []) + report["methods"]:
+    for entry in all_entries(report):
         table.add_row(*_cells(entry))
         if len(entry["seeds"]) > 1:
             for number, seed in enumerate(entry["seeds"], start=1):
@@ -122,10 +144,12 @@ def _cells(entry: Entry, intervals: bool = True) -> list[Text]:
     saved, change = entry["token_savings"] or {}, entry["accuracy_change"] or {}
     lines = [_half_width(entry["accuracy_ci95"]), between(saved.get("ci95")), between(change.get("ci95"), points)]
     accuracy_line, saved_line, change_line = lines if intervals else ("", "", "")
+    thinking = entry.get("overthinking")
+    redundant = tokens(thinking["redundant_tokens"]["value"]) if thinking and thinking["labelled"] else ""
     return [
         Text(entry["label"]),
         _two_lines(percent(entry["accuracy"]), accuracy_line),
-        Text(tokens(entry["tokens"])),
+        _two_lines(tokens(entry["tokens"]), redundant),
         _two_lines(percent(saved.get("value")), saved_line),
         _two_lines(points(change.get("value")), change_line),
         Text(score(entry["aes"])),

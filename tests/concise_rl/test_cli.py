@@ -16,10 +16,10 @@ def test_help_lists_every_command(capsys) -> None:
     with pytest.raises(SystemExit, match="0"):
         main(["--help"])
     shown = capsys.readouterr().out
-    assert all(command in shown for command in ("train", "eval", "report", "methods", "check"))
+    assert all(command in shown for command in ("train", "eval", "report", "judge", "methods", "check"))
 
 
-@pytest.mark.parametrize("command", ["train", "eval", "report", "methods", "check"])
+@pytest.mark.parametrize("command", ["train", "eval", "report", "judge", "methods", "check"])
 def test_every_command_has_a_help_of_its_own(command: str, capsys) -> None:
     with pytest.raises(SystemExit, match="0"):
         main([command, "--help"])

@@ -1,9 +1,24 @@
 """How a completion is read from its token ids."""
 
+import itertools
+from collections import Counter
+
 import pytest
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 from concise_rl.tiny.model import build_tokenizer
-from concise_rl.trace import Delimiters, StopReason, read_trace
+from concise_rl.trace import (
+    ChunkTokens,
+    Delimiters,
+    StopReason,
+    chunk_spans,
+    count_cues,
+    line_spans,
+    read_trace,
+    sentence_spans,
+    token_texts,
+)
 
 END, EOS, EOS_TOO = 6, 1, 2
 DELIMITERS = Delimiters(think_end=(END,), eos=frozenset({EOS, EOS_TOO}))
@@ -73,3 +88,146 @@ def test_stop_reasons_have_names_for_files_and_metrics() -> None:
     assert [reason.label for reason in StopReason] == [
         "eos", "length", "think_budget", "forced_exit", "aborted", "error", "stop_token"
     ]  # fmt: skip
+
+
+# Passages. In most tests tokens are named by their text, and their id is their place in this list.
+
+TEXTS = ["x", "y", " ", "\n", "\n\n", ".\n", "Wait", " But", "</th", "ink>", ".", "?", " So", "3", "14", "!)", " \n"]
+TOKENS = ChunkTokens(frozenset({6, 7}), frozenset({3, 4, 5}))
+THINK_END = (8, 9)
+
+
+def ids_of(*texts: str) -> list[int]:
+    return [TEXTS.index(text) for text in texts]
+
+
+def chunks(*texts: str, through_answer: bool = False) -> list[tuple[int, int]]:
+    return chunk_spans(ids_of(*texts), TOKENS, THINK_END, through_answer)
+
+
+def words_of(tokenizer: PreTrainedTokenizerFast, text: str, cut: str) -> list[str]:
+    """The texts of the passages."""
+    ids = tokenizer.encode(text, add_special_tokens=False)
+    text_of = token_texts(tokenizer)
+    spans = {"sentence": sentence_spans, "line": line_spans}[cut](ids, text_of)
+    return ["".join(map(text_of, ids[start:end])) for start, end in spans]
+
+
+def wrapped(model: Tokenizer) -> PreTrainedTokenizerFast:
+    return PreTrainedTokenizerFast(tokenizer_object=model, unk_token="<unk>", clean_up_tokenization_spaces=False)
+
+
+def characters() -> PreTrainedTokenizerFast:
+    """A token for each character."""
+    alphabet = ["<unk>", *map(chr, range(32, 127)), "\n"]
+    tokenizer = Tokenizer(models.WordLevel({letter: i for i, letter in enumerate(alphabet)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("[\\s\\S]"), "isolated")
+    tokenizer.decoder = decoders.Fuse()
+    return wrapped(tokenizer)
+
+
+def leading_spaces() -> PreTrainedTokenizerFast:
+    """As SentencePiece writes: a space belongs to the word behind it and is dropped where a text begins."""
+    pieces = ["<unk>", "\u2581a", "\u2581Wait", "\u2581is", "\u25813", ".", "14", "\u2581So", "\u2581\n"]
+    tokenizer = Tokenizer(models.WordLevel({piece: i for i, piece in enumerate(pieces)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Metaspace(), pre_tokenizers.Split(Regex("\\.|14"), "isolated")]
+    )
+    tokenizer.decoder = decoders.Metaspace()
+    return wrapped(tokenizer)
+
+
+def test_a_chunk_begins_before_each_split_word() -> None:
+    assert chunks("x", "\n", "y", "Wait", "y", "\n", "x", " But", "y") == [(0, 3), (3, 7), (7, 9)]
+
+
+def test_what_has_no_line_break_inside_is_glued_to_what_follows() -> None:
+    assert chunks("x", "Wait", "y", "\n", " But", "x", "\n", "y", "Wait", "x") == [(0, 8), (8, 10)]
+
+
+def test_the_last_chunk_stands_alone_without_a_line_break_too() -> None:
+    assert chunks("x", "\n", "y", "Wait") == [(0, 3), (3, 4)]
+
+
+def test_line_breaks_that_lead_or_trail_do_not_make_a_chunk_of_several_lines() -> None:
+    assert chunks("\n", ".\n", "x", "Wait", "y", "\n", "\n\n", " But") == [(0, 8)]
+
+
+def test_leading_and_trailing_line_breaks_together_do_as_in_the_published_code() -> None:
+    assert chunks("\n", "x", "\n", "Wait") == [(0, 3), (3, 4)]
+
+
+def test_thinking_is_cut_at_the_first_delimiter_before_it_is_split() -> None:
+    completion = ("x", "\n", "y", "Wait", "</th", "ink>", "x", "Wait", "y", "</th", "ink>")
+    assert chunks(*completion) == [(0, 3), (3, 4)]
+
+
+def test_half_a_delimiter_does_not_end_the_thinking() -> None:
+    assert chunks("x", "</th", "y", "ink>") == [(0, 4)]
+
+
+def test_the_published_convention_splits_on_into_the_answer_and_cuts_the_last_chunk_alone() -> None:
+    completion = ("x", "\n", "y", "</th", "ink>", "Wait", "\n", "y", "</th", "ink>", "x")
+    assert chunks(*completion, through_answer=True) == [(0, 5), (5, 8)]
+    assert chunks("</th", "ink>", "x", through_answer=True) == [(0, 0)]
+
+
+def test_no_thinking_has_no_chunks() -> None:
+    assert chunks() == [] and chunks("</th", "ink>", "Wait", "x") == []
+
+
+def test_chunks_follow_on_each_other_from_the_first_token_to_the_last() -> None:
+    spans = chunks("Wait", "Wait", "x", "\n", "y", "Wait", "\n", " But", "y", "\n\n", "x")
+    assert spans[0][0] == 0 and spans[-1][1] == 11
+    assert all(end == start for (_, end), (start, _) in itertools.pairwise(spans))
+
+
+def test_the_embedded_tokenizer_writes_every_split_word_with_and_without_a_space() -> None:
+    tokenizer = build_tokenizer()
+    tokens = ChunkTokens.of(tokenizer)
+    words = {"Wait", "But", "Alternatively", "Hmm", "Let", "Therefore"}
+    assert {tokenizer.decode([i]) for i in tokens.words} == words | {f" {word}" for word in words}
+    assert {tokenizer.decode([i]) for i in tokens.newlines} == {"\n", "\n\n"}
+
+
+def test_a_tokenizer_of_characters_splits_neither_at_spaces_nor_counts_full_stops_as_line_breaks() -> None:
+    tokenizer = characters()
+    tokens = ChunkTokens.of(tokenizer)
+    assert {tokenizer.decode([i]) for i in tokens.words} == set("WBAHLT")
+    assert {tokenizer.decode([i]) for i in tokens.newlines} == {"\n"}
+
+
+def test_a_tokenizer_without_the_words_is_an_error() -> None:
+    tokenizer = wrapped(Tokenizer(models.WordLevel({"<unk>": 0, "x": 1}, unk_token="<unk>")))
+    with pytest.raises(ValueError, match="Take sentences or lines"):
+        ChunkTokens.of(tokenizer)
+
+
+def test_a_sentence_ends_at_a_mark_with_white_space_behind_it_or_at_a_line_break() -> None:
+    text = "Is it 3.14? So. Go on\nby 2 !) Yes"
+    assert words_of(characters(), text, "sentence") == ["Is it 3.14? ", "So. ", "Go on\n", "by 2 !) ", "Yes"]
+
+
+def test_the_line_breaks_behind_a_sentence_belong_to_it() -> None:
+    assert words_of(build_tokenizer(), "So 7.\n\nWait, go.\n", "sentence") == ["So 7.\n\n", "Wait, go.\n"]
+
+
+def test_a_line_ends_with_its_line_breaks() -> None:
+    assert words_of(build_tokenizer(), "So 7. Wait\n\n\n\n3 + 4\n", "line") == ["So 7. Wait\n\n\n\n", "3 + 4\n"]
+
+
+def test_white_space_in_front_is_no_passage_of_its_own() -> None:
+    assert words_of(characters(), "\n\n x. y", "sentence") == ["\n\n x. ", "y"]
+
+
+def test_no_tokens_are_no_passages() -> None:
+    assert sentence_spans([], str) == [] and line_spans([], str) == []
+
+
+def test_a_tokenizer_that_drops_the_space_of_a_first_word_has_its_sentences() -> None:
+    assert words_of(leading_spaces(), "a is 3.14. So is a. Wait", "sentence") == [" a is 3.14.", " So is a.", " Wait"]
+
+
+def test_cues_are_counted_as_whole_words_in_any_case() -> None:
+    text = "Wait, WAIT. Let me check again, but not the waiter's checkbook. Hmm..."
+    assert count_cues(text) == Counter(wait=2, check=1, again=1, but=1, hmm=1)

@@ -21,29 +21,41 @@ BITING: dict[str, dict[str, Any]] = {
     "gfpo": {"keep": 2},
     "thinkprune": {"limits": (40, 20), "stage_steps": 3},
 }
+# Forms that a method has beside its default.
+FORMS: list[tuple[str, dict[str, Any]]] = [
+    ("ddca", {"estimator": "rloo"}),
+    ("ddca", {"dynamic": False}),
+    ("decs", {"redundant_reward": "paper"}),
+    ("decs", {"decoupled": False}),
+    ("lc_r1", {"pay_wrong": True}),
+]
 # What turns the length mechanism of a method off.
 WEIGHT_ZERO: dict[str, dict[str, Any]] = {
+    "conciser": {"coef": 0.0},
+    "ddca": {"beta": 0.0, "estimator": "rloo"},
+    "decs": {"beta": 0.0, "eps": 1e-4},
     "dot": {"std_multiplier": 1e6},
     "elastic": {},
     "gfpo": {"keep": 8},
     "grpo": {},
     "grpo_lambda": {"alpha": 0.0},
     "jet": {"alpha": 0.0, "delta": 0.0, "format_weight": 0.0},
+    "lc_r1": {"len_coef": 0.0, "think_end_coef": 0.0, "format_weight": 0.0},
     "length_penalty": {"alpha": 0.0},
     "s_grpo": {"decay": 1.0},
     "thinkprune": {"limits": (CAP,)},
 }
 
 PLAIN = [OBJECTIVES[name]() for name in sorted(OBJECTIVES)]
-EVERY = PLAIN + [OBJECTIVES[name](**options) for name, options in BITING.items()]
+EVERY = PLAIN + [OBJECTIVES[name](**options) for name, options in [*BITING.items(), *FORMS]]
 
 
 def name_of(objective: object) -> str | None:
-    """For the ids of cases: the method, and `biting` where it is not as it comes."""
+    """For the ids of cases: the method, and what it was given where it is not as it comes."""
     if not isinstance(objective, Objective):
         return None
     name = type(objective).__name__
-    return name if objective in PLAIN else f"{name}-biting"
+    return "-".join([name, *(f"{key}={getattr(objective, key)}" for key in sorted(objective.model_fields_set))])
 
 
 def over(
@@ -54,25 +66,36 @@ def over(
 
 
 def batch_of(correct: list[list[float]], length: list[list[int]]) -> RolloutBatch:
-    """A batch of (P, G) verdicts and lengths; what reaches the cap is unfinished."""
+    """A batch of (P, G) verdicts and lengths; what reaches the cap is unfinished.
+
+    Right rollouts are redundant in the second half of their thinking, except that lengths divisible by 5 never state
+    the answer there. For a method that crops, lengths are those after the crop.
+    """
     length_B = torch.tensor(length).flatten()
-    finished_B = length_B < CAP
+    correct_B = torch.tensor(correct, dtype=torch.float32).flatten()
+    think_B, finished_B = (length_B - 2).clamp(min=0), length_B < CAP
+    stated_B = (correct_B == 1) & (length_B % 5 != 0)
     return RolloutBatch(
-        correct=torch.tensor(correct, dtype=torch.float32).flatten(),
+        correct=correct_B,
         length=length_B,
-        think_length=(length_B - 2).clamp(min=0),
+        think_length=think_B,
         finished=finished_B,
         stop_reason=torch.where(finished_B, int(StopReason.EOS), int(StopReason.LENGTH)),
         num_generations=len(correct[0]),
         max_length=CAP,
         step=0,
+        redundant=torch.stack([torch.where(stated_B, (think_B + 1) // 2, think_B), think_B], dim=1),
+        necessary=0.5 * stated_B,
     )
 
 
 def advantages_of(objective: Objective, batch: RolloutBatch) -> Tensor:
-    """(P, G) advantages; of token-level methods their mean over the tokens."""
+    """(P, G) advantages; of token-level methods their mean over the rollout's own tokens."""
     advantages = objective.advantages(batch)
-    return batch.grouped(advantages if advantages.ndim == 1 else advantages.mean(dim=1))
+    if advantages.ndim == 1:
+        return batch.grouped(advantages)
+    is_own_BT = torch.arange(advantages.size(1)) < batch.length[:, None]
+    return batch.grouped((advantages * is_own_BT).sum(dim=1) / batch.length.clamp(min=1))
 
 
 def kept_of(objective: Objective, batch: RolloutBatch) -> Tensor:
@@ -106,11 +129,13 @@ def groups(draw: st.DrawFn, max_groups: int = 4, ties: bool = True) -> tuple[lis
 @over(EVERY)
 @settings(max_examples=40)
 @given(groups())
-def test_advantages_are_finite_and_have_one_value_for_each_rollout(objective: Objective, case) -> None:
+def test_advantages_are_finite_and_have_one_value_for_each_rollout_or_token(objective: Objective, case) -> None:
     batch = batch_of(*case)
     advantages = objective.advantages(batch)
     assert torch.isfinite(advantages).all()
-    assert advantages.shape[0] == len(batch.correct)
+    assert advantages.shape == (
+        (len(batch.correct), batch.length.max()) if objective.token_level else batch.length.shape
+    )
 
 
 # Equal lengths aside: a method that drops some of a group's members has to choose among those by their place.
@@ -173,8 +198,8 @@ def test_a_group_that_is_all_wrong_in_due_form_gets_exactly_zero(objective: Obje
     test_a_group_that_is_all_wrong_gets_exactly_zero.hypothesis.inner_test(objective, lengths)
 
 
-# A method that pays by place tells apart what verdict and length do not.
-@over(EVERY, lambda cls: not cls.ordered)
+# A method that pays by place tells apart what verdict and length do not; one that crops pays for that as well.
+@over(EVERY, lambda cls: not cls.ordered and not cls.crops)
 def test_a_group_alike_in_verdict_and_length_gets_exactly_zero(objective: Objective) -> None:
     batch = batch_of([[1] * 7, [1, 0, 1, 1, 0, 1, 1]], [[17] * 7, [17] * 7])
     assert (advantages_of(objective, batch)[0] == 0).all()
@@ -196,9 +221,9 @@ def test_the_only_correct_rollout_of_a_group_has_the_only_positive_advantage(obj
 
 @over(PLAIN, lambda cls: not cls.pays_wrong and not cls.pays_unfinished and not cls.pays_form)
 def test_an_unfinished_rollout_earns_nothing(objective: Objective) -> None:
-    batch = batch_of([[1, 1, 1, 0]], [[10, CAP, 12, 11]])
-    cut, wrong = advantages_of(objective, batch)[0, [1, 3]]
-    assert cut == wrong < 0
+    batch = batch_of([[1, 1, 1, 0]], [[11, CAP, 12, 13]])
+    _, cut, _, wrong = objective.advantages(batch).view(4, -1)
+    assert torch.equal(cut, wrong) and (wrong < 0).all()
 
 
 @over(PLAIN, lambda cls: cls.pays_form)
@@ -277,6 +302,21 @@ def test_what_a_method_logs_are_numbers(objective: Objective) -> None:
     assert all(type(value) is float and value == value for value in metrics.values())
 
 
+def leave_one_out(rewards_PG: Tensor) -> Tensor:
+    """(P, G) RLOO's advantages."""
+    judged_P1 = (~rewards_PG.isnan()).sum(dim=1, keepdim=True)
+    return group_advantages(rewards_PG, "none") * judged_P1 / (judged_P1 - 1).clamp(min=1)
+
+
+# Of methods that do not leave it to `scale_rewards`.
+OWN_NORMALISATION: dict[str, Callable[[Tensor], Tensor]] = {
+    "ddca": leave_one_out,
+    "decs": lambda rewards_PG: group_advantages(rewards_PG.double()).float(),
+    "lc_r1": lambda rewards_PG: group_advantages(rewards_PG, "none"),
+    "s_grpo": lambda rewards_PG: group_advantages(rewards_PG, "none"),
+}
+
+
 @pytest.mark.parametrize("scale", ["group", "batch", "none"])
 @pytest.mark.parametrize("name", sorted(WEIGHT_ZERO))
 @settings(max_examples=40)
@@ -284,9 +324,10 @@ def test_what_a_method_logs_are_numbers(objective: Objective) -> None:
 def test_weight_zero_is_grpo_bit_for_bit(name: str, scale: str, case) -> None:
     batch = batch_of(*case)
     objective = scaled(OBJECTIVES[name](**WEIGHT_ZERO[name]), scale)
-    fixed = not isinstance(objective, SequenceReward)  # by a method that takes rewards less their mean, and no more
-    expected = group_advantages(batch.grouped(paid(objective, batch)), "none" if fixed else scale).flatten()
-    assert torch.equal(objective.advantages(batch), expected)
+    normalise = OWN_NORMALISATION.get(name, lambda rewards_PG: group_advantages(rewards_PG, scale))
+    expected = normalise(batch.grouped(paid(objective, batch))).flatten()
+    advantages = objective.advantages(batch)
+    assert torch.equal(advantages, expected[:, None].expand_as(advantages) if objective.token_level else expected)
     assert torch.equal(objective.kept_length(batch), batch.length)
     assert objective.cap(10**6, CAP) == CAP
     assert objective.keep_shortest(batch.num_generations) is None

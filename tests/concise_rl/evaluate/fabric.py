@@ -36,6 +36,20 @@ def sample(problem: int, number: int, correct: int | None = 1, length: int = 20,
     return Sample.model_validate(values | fields)
 
 
+def labelled(
+    problem: int,
+    number: int,
+    passages: int = 4,
+    first: int | None = 0,
+    redundant: int = 0,
+    overshoot: int = 0,
+    **fields: object,
+) -> Sample:
+    """A correct sample whose thinking a judge has read."""
+    labels = {"passages": passages, "first": first, "redundant": redundant, "overshoot": overshoot}
+    return sample(problem, number, **({"labels": labels, "reflections": 2} | fields))
+
+
 def given_up(problem: int, number: int, length: int = 20) -> Sample:
     """A sample that the engine gave up."""
     return sample(problem, number, None, length, answer=None, finished=False, stop_reason="aborted")

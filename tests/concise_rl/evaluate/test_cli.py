@@ -14,6 +14,7 @@ from concise_rl.evaluate.cli import (
     split_labels,
 )
 from concise_rl.tiny.model import write_untrained
+from tests.concise_rl.evaluate.fabric import sample, write_evaluation
 
 
 def parse(*words: str) -> argparse.Namespace:
@@ -79,6 +80,34 @@ def test_the_batch_size_follows_the_engine_and_holds_whole_problems(words: list[
 def test_an_empty_think_end_is_a_model_that_does_not_think() -> None:
     args = parse("--model", "org/name", "--task", "t", "--out", "x", "--think-end", "")
     assert spec_of(args).measurement.think_end is None
+
+
+@pytest.mark.parametrize(
+    ("words", "judge"),
+    [
+        ([], "rule"),
+        (["--judge", "oracle"], "oracle"),
+        (["--judge", "none"], None),
+        (["--think-end", ""], None),
+    ],
+)
+def test_the_rule_reads_the_thinking_unless_told_otherwise(words: list[str], judge: str | None) -> None:
+    args = parse("--model", "org/name", "--task", "t", "--out", "x", *words)
+    assert spec_of(args).measurement.judge == judge
+
+
+def test_a_folder_of_samples_that_nobody_read_goes_on_without_a_judge(tmp_path: Path) -> None:
+    write_evaluation(tmp_path, None, ("m", [sample(0, 0)]), problems=1, samples=1)
+    words = ["--model", "org/name", "--task", "t", "--out", str(tmp_path)]
+    assert spec_of(parse(*words)).measurement.judge is None
+    assert spec_of(parse(*words, "--overwrite")).measurement.judge == "rule"
+
+
+@pytest.mark.parametrize("options", ["{", "[1]"])
+def test_options_that_are_no_json_object_are_refused(options: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse("--model", "org/name", "--task", "t", "--out", "x", "--judge-options", options)
+    assert f"argument --judge-options: '{options}' is no" in capsys.readouterr().err
 
 
 def test_a_value_out_of_bounds_is_named() -> None:

@@ -11,7 +11,7 @@ from rich.console import Console
 from concise_rl.evaluate.report import write_report
 from concise_rl.evaluate.samples import Sample
 from concise_rl.evaluate.text import headline, terminal_table
-from tests.concise_rl.evaluate.fabric import given_up, sample, write_evaluation
+from tests.concise_rl.evaluate.fabric import given_up, labelled, sample, write_evaluation
 
 PROBLEMS, SAMPLES = 12, 3
 
@@ -195,6 +195,59 @@ def test_every_way_to_end_is_in_the_table_and_on_the_page(tmp_path: Path) -> Non
     write_evaluation(tmp_path, None, ("grpo", samples), problems=PROBLEMS, samples=1)
     assert "How samples ended: grpo eos 75.0 %, think_budget 25.0 %." in plain(write_report(tmp_path))
     assert "eos 9, think_budget 3" in (tmp_path / "report.html").read_text()
+
+
+def read_by_a_judge(folder: Path) -> Path:
+    """An evaluation whose labels are of use: the baseline goes on for 20 tokens after the answer, grpo for 4."""
+    long, short = (
+        [
+            labelled(p, k, passages=4, first=passage, redundant=redundant + p, overshoot=redundant + p + 2, length=60)
+            for p in range(PROBLEMS)
+            for k in range(SAMPLES)
+        ]
+        for passage, redundant in ((0, 20), (3, 4))
+    )
+    write_evaluation(folder, long, ("grpo", short), problems=PROBLEMS, samples=SAMPLES, judge="rule")
+    return folder
+
+
+def test_overthinking_is_reported_for_every_label(tmp_path: Path) -> None:
+    report = write_report(read_by_a_judge(tmp_path))
+    before, after = report["baseline"]["overthinking"], report["model"]["overthinking"]
+    assert (before["redundant_tokens"]["value"], after["redundant_tokens"]["value"]) == (25.5, 9.5)
+    assert (before["necessary_prefix"]["value"], after["necessary_prefix"]["value"]) == (0.25, 1)
+    assert (after["overshoot"]["value"], after["states_answer"]["value"], after["reflections"]["value"]) == (11.5, 1, 2)
+    low, high = after["redundant_tokens"]["ci95"]
+    assert low < 9.5 < high
+    assert after["labelled"] == PROBLEMS * SAMPLES
+
+
+def test_redundant_tokens_stand_below_the_tokens_in_the_table_and_on_the_page(tmp_path: Path) -> None:
+    text = plain(write_report(read_by_a_judge(tmp_path)))
+    page = (tmp_path / "report.html").read_text()
+    assert "redundant" in text and " 25.5 " in text and " 9.5 " in text and "judge: rule" in text
+    assert all(words in page for words in ("<h2>Overthinking</h2>", "25.5", "necessary prefix", "<code>rule</code>"))
+
+
+def test_a_report_on_samples_that_nobody_read_is_silent_about_redundancy(tmp_path: Path) -> None:
+    text = plain(write_report(evaluated(tmp_path)))
+    assert "edundant" not in text
+    assert "Overthinking" not in (tmp_path / "report.html").read_text()
+
+
+def test_without_a_judge_reflections_are_still_reported(tmp_path: Path) -> None:
+    samples = [sample(p, 0, reflections=p) for p in range(PROBLEMS)]
+    write_evaluation(tmp_path, None, ("grpo", samples), problems=PROBLEMS, samples=1)
+    assert write_report(tmp_path)["model"]["overthinking"]["reflections"]["value"] == 5.5
+    page = (tmp_path / "report.html").read_text()
+    assert "reflections" in page and "redundant" not in page
+
+
+def test_the_table_with_redundant_tokens_fits_80_columns_whole(tmp_path: Path) -> None:
+    many = [labelled(p, 0, length=16000, redundant=10000, overshoot=10000 + p) for p in range(PROBLEMS)]
+    write_evaluation(tmp_path, many, ("length_penalty", many), problems=PROBLEMS, samples=1, judge="rule")
+    text = plain(write_report(tmp_path))
+    assert "…" not in text and "10,000" in text
 
 
 @pytest.mark.parametrize(

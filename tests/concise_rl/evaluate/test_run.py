@@ -221,3 +221,47 @@ def test_a_full_disk_stops_the_evaluation_and_what_was_written_counts(
         run(spec(tmp_path), out)
     run(spec(tmp_path), out)
     assert lines(out) == lines(tmp_path / "whole")
+
+
+def test_correct_samples_of_the_embedded_reasoner_are_labelled_and_a_torn_file_gets_the_same_labels_again(
+    tmp_path: Path,
+) -> None:
+    measurement = Measurement(
+        task="tiny:sums", problems=2, samples=2, max_tokens=320, verifier="reasoning_gym", batch_size=2, judge="oracle"
+    )
+    measured = EvalSpec(measurement=measurement, models=(ModelRun(label="m", model="tiny:base"),))
+    path = tmp_path / "samples" / "m.0.jsonl"
+    evaluate(measured, tmp_path)
+    samples, whole = list(read_samples(path)), path.read_bytes()
+    assert all((s.labels is not None) == (s.correct == 1) and s.reflections is not None for s in samples)
+    assert any(s.labels and s.labels.redundant for s in samples)
+    path.write_bytes(whole[:-30])
+    evaluate(measured, tmp_path)
+    assert path.read_bytes() == whole
+    thinking = write_report(tmp_path)["model"]["overthinking"]
+    assert thinking["labelled"] == sum(s.correct == 1 for s in samples)
+    assert thinking["redundant_tokens"]["value"] > 0
+
+
+def test_reflections_are_counted_in_the_thinking_alone_and_without_a_judge(tmp_path: Path) -> None:
+    run(spec(tmp_path), tmp_path / "out")
+    samples = list(read_samples(tmp_path / "out" / "samples" / "m.0.jsonl"))
+    assert all(s.labels is None and s.reflections == s.text.count("wait") > 0 for s in samples)
+
+
+def test_samples_given_up_have_no_reflections(tmp_path: Path) -> None:
+    run(spec(tmp_path, keep_shortest=1, judge="rule"), tmp_path / "out")
+    samples = list(read_samples(tmp_path / "out" / "samples" / "m.0.jsonl"))
+    assert all((s.reflections is None) == (s.stop_reason == "aborted") for s in samples)
+    assert any(s.labels for s in samples)
+    assert write_report(tmp_path / "out")["model"]["overthinking"]["labelled"] == sum(bool(s.labels) for s in samples)
+
+
+@pytest.mark.parametrize(
+    ("judge", "said"), [("oracle", "knows sums as in tiny:sums alone"), ("rul", "Unknown judge 'rul'. Did you mean")]
+)
+def test_a_judge_that_cannot_judge_is_refused_before_a_model_is_loaded(tmp_path: Path, judge: str, said: str) -> None:
+    events: list[str] = []
+    with pytest.raises(ValueError, match=said):
+        run(spec(tmp_path, judge=judge), tmp_path / "out", events)
+    assert events == []

@@ -7,7 +7,7 @@ import pytest
 
 from concise_rl.evaluate.samples import Sample, append_samples, cut_torn_line, read_samples
 from concise_rl.files import write_atomically
-from tests.concise_rl.evaluate.fabric import given_up, sample
+from tests.concise_rl.evaluate.fabric import given_up, labelled, sample
 
 
 def test_samples_come_back_as_they_were_written(tmp_path: Path) -> None:
@@ -64,6 +64,40 @@ def test_a_corrupt_line_is_named_by_file_line_and_field(tmp_path: Path, field: s
     path.write_text("\n".join(lines) + "\n")
     with pytest.raises(ValueError, match=rf"a\.jsonl, line 2: .*{field}"):
         list(read_samples(path))
+
+
+def test_labels_come_back_as_they_were_written(tmp_path: Path) -> None:
+    samples = [labelled(0, 0, first=1, redundant=5, overshoot=7), labelled(0, 1, first=None)]
+    append_samples(tmp_path / "a.jsonl", samples)
+    assert list(read_samples(tmp_path / "a.jsonl")) == samples
+
+
+def test_a_line_from_before_thinking_was_read_is_read_and_claims_nothing(tmp_path: Path) -> None:
+    old = sample(0, 0).model_dump(exclude={"reflections", "labels"})
+    (tmp_path / "a.jsonl").write_text(json.dumps(old) + "\n")
+    (found,) = read_samples(tmp_path / "a.jsonl")
+    assert (found.reflections, found.labels, found.measures) == (None, None, {})
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ({"first": 4}, "passage 4 is none of 4"),
+        ({"first": None, "redundant": 1, "overshoot": 1}, "never states the answer"),
+        ({"redundant": 3, "overshoot": 2}, "less than the 3 redundant tokens"),
+        ({"overshoot": 17}, "overshoot is 17, but think_length is 16"),
+        ({"passages": 4.0}, "passages"),
+    ],
+)
+def test_labels_that_contradict_themselves_are_refused(labels: dict[str, object], said: str) -> None:
+    sound = {"passages": 4, "first": 1, "redundant": 0, "overshoot": 0}
+    with pytest.raises(ValueError, match=said):
+        sample(0, 0, labels=sound | labels)
+
+
+def test_only_a_correct_sample_has_labels() -> None:
+    with pytest.raises(ValueError, match="labels are for correct completions"):
+        sample(0, 0, correct=0, labels={"passages": 4, "first": 1, "redundant": 0, "overshoot": 0})
 
 
 @pytest.mark.parametrize("claim", [{"correct": 0}, {"answer": "7"}, {"finished": True}])

@@ -103,6 +103,8 @@ def test_several_greedy_samples_are_refused() -> None:
     [
         ({"engine": "vlm"}, "engine"),
         ({"think_budget": 9}, "give both or neither"),
+        ({"judge": "rule", "think_end": None}, "a judge reads the thinking"),
+        ({"judge_options": {"x": 1}}, "judge_options are a judge's"),
         ({"answer_budget": 9}, "give both or neither"),
         ({"think_budget": 9, "answer_budget": 9, "think_end": None}, "needs think_end"),
         ({"think_budget": 9, "answer_budget": 9, "max_tokens": 18}, "the delimiter need 19 or more"),
@@ -121,6 +123,12 @@ def test_another_engine_is_another_measurement(tmp_path: Path) -> None:
     claim_folder(tmp_path, manifest())
     with pytest.raises(ValueError, match="engine: 'transformers' there, 'vllm' now"):
         claim_folder(tmp_path, manifest(engine="vllm"))
+
+
+def test_samples_of_a_folder_are_read_by_one_judge(tmp_path: Path) -> None:
+    claim_folder(tmp_path, manifest(judge="rule"))
+    with pytest.raises(ValueError, match="judge: 'rule' there, 'oracle' now"):
+        claim_folder(tmp_path, manifest(judge="oracle"))
 
 
 def test_the_batch_size_is_part_of_a_measurement_only_where_draws_depend_on_it(tmp_path: Path) -> None:

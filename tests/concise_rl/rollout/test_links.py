@@ -146,24 +146,24 @@ def test_rollouts_are_a_function_of_seed_and_step(tmp_path: Path) -> None:
         trainer.state.global_step = step
         torch.manual_seed(len(lengths))
         rows = [trainer.train_dataset[i // 4] for i in range(8)]
-        lengths[name] = [rollout.ids for rollout in trainer._sample_batch(rows)[0].rollouts]
+        lengths[name] = [rollout.ids for rollout in trainer._sample_batch(rows).judged.rollouts]
     assert lengths["a"] == lengths["b"] and lengths["a"] != lengths["later"] and lengths["a"] != lengths["other"]
 
 
 @pytest.mark.parametrize("use_vllm", ENGINES)
 def test_silent_groups_are_exchanged_for_groups_with_a_signal(tmp_path: Path, use_vllm: bool) -> None:
-    trainer = trainer_of(tmp_path, use_vllm=use_vllm, dynamic_sampling=True, max_steps=2)
+    trainer = trainer_of(tmp_path, use_vllm=use_vllm, curriculum="dynamic_sampling", max_steps=2)
     trainer.train()
     for step in metrics_of(tmp_path)[:2]:
-        assert step["dynamic/groups_sampled"] >= 3, "two wanted, times 1.5 to begin with"
-        assert step["dynamic/filled"] == 1 and step["groups/mixed"] == 1 and step["groups/no_signal"] == 0
+        assert step["curriculum/groups_sampled"] >= 3, "two wanted, times 1.5 to begin with"
+        assert step["curriculum/filled"] == 1 and step["groups/mixed"] == 1 and step["groups/no_signal"] == 0
 
 
 def test_dynamic_sampling_needs_whole_groups_on_each_rank(tmp_path: Path) -> None:
-    trainer = trainer_of(tmp_path, dynamic_sampling=True)
+    trainer = trainer_of(tmp_path, curriculum="dynamic_sampling")
     trainer.args.per_device_train_batch_size = 6  # of 12 on two ranks, say, with groups of 4
     with pytest.raises(ValueError, match="must be a multiple of num_generations"):
-        trainer._dynamic_sampling()
+        trainer._filling()
 
 
 def test_a_method_that_drops_rollouts_refuses_losses_that_would_count_them(tmp_path: Path) -> None:

@@ -1,0 +1,68 @@
+"""Judged rollouts as the columns of a tensor, which ranks can gather, and back as the batch that an objective reads."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from concise_rl.objective import RolloutBatch
+from concise_rl.redundancy import Labels
+from concise_rl.rollout.collect import Judged
+from concise_rl.rollout.plans import Rollout
+from concise_rl.trace import Delimiters, Span, read_trace
+
+NAN = float("nan")
+COLUMNS = 9
+
+
+def to_columns(judged: Judged, labels: Sequence[Labels] | None, filler: Sequence[bool], device: Any) -> Tensor:
+    """(B, 9) float64: verdict, length, think_length, finished, stop reason, filler, start and end of the redundant
+    tokens, necessary share. The last three are 0 without labels; a filler has no verdict."""
+    of_labels = [(*one.redundant, one.necessary) for one in labels] if labels else [(0, 0, 0)] * len(judged.rows)
+    columns = [
+        (NAN if verdict is None or fills else verdict, t.length, t.think_length, t.finished, rollout.stop_reason, fills)
+        for verdict, t, rollout, fills in zip(judged.verdicts, judged.traces, judged.rollouts, filler, strict=True)
+    ]
+    rows = [(*one, *other) for one, other in zip(columns, of_labels, strict=True)]
+    return torch.tensor(rows, dtype=torch.float64, device=device).view(-1, COLUMNS)
+
+
+def to_batch(
+    columns_BC: Tensor, num_generations: int, max_length: int, step: int, *, labelled: bool
+) -> tuple[RolloutBatch, Tensor]:
+    """Undo `to_columns`: the batch, and (B,) whether a rollout is a filler."""
+    correct_B, length_B, think_length_B, finished_B, stop_B, filler_B, *_, necessary_B = columns_BC.unbind(dim=1)
+    batch = RolloutBatch(
+        correct=correct_B.float(),
+        length=length_B.long(),
+        think_length=think_length_B.long(),
+        finished=finished_B.bool(),
+        stop_reason=stop_B.long(),
+        num_generations=num_generations,
+        max_length=max_length,
+        step=step,
+        redundant=columns_BC[:, 6:8].long() if labelled else None,
+        necessary=necessary_B if labelled else None,
+    )
+    return batch, filler_B.bool()
+
+
+def without(rollout: Rollout, span: Span) -> Rollout:
+    """A rollout that was sampled with some tokens and is trained on without them. What it was sampled with says nothing
+    of the log-probabilities behind them: they are left out."""
+    start, end = span
+    behind = len(rollout.ids) - end
+    return replace(
+        rollout,
+        ids=rollout.ids[:start] + rollout.ids[end:],
+        logprobs=rollout.logprobs and [*rollout.logprobs[:start], *([None] * behind)],
+        trained=rollout.trained and rollout.trained[:start] + rollout.trained[end:],
+    )
+
+
+def crop(judged: Judged, labels: Sequence[Labels], delimiters: Delimiters) -> Judged:
+    """Take the redundant tokens out of the rollouts. The answers stay, and with them the verdicts."""
+    rollouts = [without(rollout, one.redundant) for rollout, one in zip(judged.rollouts, labels, strict=True)]
+    return replace(judged, rollouts=rollouts, traces=[read_trace(rollout.ids, delimiters) for rollout in rollouts])

@@ -1,0 +1,108 @@
+"""Reading the thinking of correct samples: where it first states the gold answer, and what comes after."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from concise_rl.evaluate.samples import ThinkingLabels
+from concise_rl.judges import Judge, Passage
+from concise_rl.redundancy import Cut, Labeller, Labels, cutter
+from concise_rl.trace import Delimiters, Span, Trace
+
+logger = logging.getLogger(__name__)
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ThinkingReader:
+    """Finds the first chunk that states the answer, and in it the first line that does.
+
+    Attributes:
+        chunks: labels chunks.
+        lines: cuts tokens into lines.
+    """
+
+    chunks: Labeller
+    lines: Cut
+
+    @classmethod
+    def of(cls, judge: Judge, tokenizer: PreTrainedTokenizerBase, delimiters: Delimiters) -> "ThinkingReader":
+        """
+        Args:
+            judge: says what states the answer.
+            tokenizer, delimiters: of the model whose completions are read.
+
+        Raises:
+            ValueError: when the tokenizer has none of the words at which chunks begin.
+        """
+        chunks = Labeller(cutter("chunk", tokenizer, delimiters), judge, tokenizer)
+        return cls(chunks, cutter("line", tokenizer, delimiters))
+
+    def read(
+        self,
+        rows: Sequence[Row],
+        completions: Sequence[Sequence[int]],
+        traces: Sequence[Trace],
+        verdicts: Sequence[float | None],
+    ) -> list[ThinkingLabels | None]:
+        """Labels of each completion whose verdict is 1, in two calls of the judge; None for the others.
+
+        Raises:
+            ValueError, EngineError: see `Judge.states`.
+        """
+        labels = self.chunks.label(rows, completions, traces, verdicts)
+        stated = [i for i, label in enumerate(labels) if label.first is not None]
+        ends = self._line_ends([rows[i] for i in stated], [completions[i] for i in stated], [labels[i] for i in stated])
+        end_of = dict(zip(stated, ends, strict=True))
+        return [
+            _of_sample(label, end_of.get(i, label.think_length)) if verdict == 1.0 else None
+            for i, (label, verdict) in enumerate(zip(labels, verdicts, strict=True))
+        ]
+
+    def warn_if_unsure(self, title: str) -> None:
+        """Say what labels leave out."""
+        unsure, read = self.chunks.counters["unsure"], self.chunks.counters["passages"]
+        if unsure:
+            message = "%s: the judge could not tell about %d of %d passages. They count as not stating the answer."
+            logger.warning(message, title, unsure, read)
+
+    def _line_ends(
+        self, rows: Sequence[Row], completions: Sequence[Sequence[int]], labels: Sequence[Labels]
+    ) -> list[int]:
+        """End, as a token index, of the first line that states the answer in the chunk that does; the chunk's own where
+        no line does by itself."""
+        chunks = [label.spans[label.first] for label in labels if label.first is not None]
+        lines = [self._lines_in(ids, chunk) for ids, chunk in zip(completions, chunks, strict=True)]
+        passages = [
+            self._passages(row, ids[: label.think_length], spans)
+            for row, ids, label, spans in zip(rows, completions, labels, lines, strict=True)
+        ]
+        said = iter(self.chunks.judge.states([passage for of_one in passages for passage in of_one]))
+        states = [[next(said) for _ in spans] for spans in lines]
+        return [
+            next((end for (_, end), stated in zip(spans, told, strict=True) if stated), chunk[1])
+            for spans, told, chunk in zip(lines, states, chunks, strict=True)
+        ]
+
+    def _lines_in(self, ids: Sequence[int], chunk: Span) -> list[Span]:
+        return [(chunk[0] + start, chunk[0] + end) for start, end in self.lines(ids[chunk[0] : chunk[1]])]
+
+    def _passages(self, row: Row, thinking_ids: Sequence[int], spans: Sequence[Span]) -> list[Passage]:
+        """The passages at adjoining spans of tokens, in their thinking."""
+        pieces = [thinking_ids[: spans[0][0]], *(thinking_ids[a:b] for a, b in spans), thinking_ids[spans[-1][1] :]]
+        texts = [str(self.chunks.tokenizer.decode(list(ids), skip_special_tokens=True)) for ids in pieces]
+        thinking, starts = "".join(texts), [len("".join(texts[: i + 1])) for i in range(len(spans))]
+        return [
+            Passage(row, thinking, start, start + len(text)) for start, text in zip(starts, texts[1:], strict=False)
+        ]
+
+
+def _of_sample(label: Labels, line_end: int) -> ThinkingLabels:
+    start, end = label.redundant
+    return ThinkingLabels(
+        passages=len(label.spans), first=label.first, redundant=end - start, overshoot=label.think_length - line_end
+    )

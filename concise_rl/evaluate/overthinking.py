@@ -1,0 +1,35 @@
+"""What a label's samples say about overthinking: how soon the thinking has the answer, and how long it then goes on."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from concise_rl.evaluate.statistics import Estimate, Table, estimate, mean_of_known
+
+
+@dataclass(frozen=True)
+class Overthinking:
+    """Means over problems of the means over samples, with 95 % intervals; None where there is nothing to average.
+
+    Attributes:
+        reflections: cues of reflection in the thinking, over all samples.
+        states_answer: share of the correct samples whose thinking states the gold answer.
+        necessary_prefix: share of the passages of the thinking up to and with the first that states it. This and the
+            two below are over the correct samples whose thinking states it.
+        redundant_tokens: thinking tokens after that passage.
+        overshoot: thinking tokens after the line, in that passage, which first states it.
+        labelled: how many correct samples a judge has read.
+    """
+
+    reflections: Estimate
+    states_answer: Estimate
+    necessary_prefix: Estimate
+    redundant_tokens: Estimate
+    overshoot: Estimate
+    labelled: int
+
+
+def describe_thinking(drawn: Table) -> Overthinking:
+    """Summarise the samples of a label."""
+    estimates = {name: estimate(np.mean, mean_of_known(values_PK)) for name, values_PK in drawn.measures_PK.items()}
+    return Overthinking(**estimates, labelled=int((~np.isnan(drawn.measures_PK["states_answer"])).sum()))
