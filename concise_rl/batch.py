@@ -19,10 +19,10 @@ COLUMNS = 9
 
 def to_columns(judged: Judged, labels: Sequence[Labels] | None, filler: Sequence[bool], device: Any) -> Tensor:
     """(B, 9) float64: verdict, length, think_length, finished, stop reason, filler, start and end of the redundant
-    tokens, necessary share. The last three are 0 without labels; a filler has no verdict."""
+    tokens, necessary share. The last three are 0 without labels."""
     of_labels = [(*one.redundant, one.necessary) for one in labels] if labels else [(0, 0, 0)] * len(judged.rows)
     columns = [
-        (NAN if verdict is None or fills else verdict, t.length, t.think_length, t.finished, rollout.stop_reason, fills)
+        (NAN if verdict is None else verdict, t.length, t.think_length, t.finished, rollout.stop_reason, fills)
         for verdict, t, rollout, fills in zip(judged.verdicts, judged.traces, judged.rollouts, filler, strict=True)
     ]
     rows = [(*one, *other) for one, other in zip(columns, of_labels, strict=True)]

@@ -36,7 +36,7 @@ def load_rows(
 
     Args:
         source: a file (.jsonl, .json, .parquet; a file is one split), a `datasets` hub id or folder (`org/name`,
-            `org/name:config`), `reasoning_gym:TASK?option=value&...`, or `tiny:sums`.
+            `org/name:config`), `reasoning_gym:TASK?option=value&...`, `reasoning:NAME` or `tiny:sums`.
         split: `train` or `test`, or what a hub data set calls its splits. Files have none.
         num_rows: how many rows: drawn at random from a file or hub data set and kept in its order, made to measure by
             the generated sources. None takes all, or as many as a generated source makes by default.

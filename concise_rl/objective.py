@@ -5,14 +5,14 @@ Axis letters in tensor names: P prompts, G members of a group, B = P * G complet
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from concise_rl.errors import import_dotted, in_a_line, unknown
+from concise_rl.named import find_class, with_options
 from concise_rl.rollout.plans import Parallel, Plan
 from concise_rl.trace import Delimiters
 
@@ -64,6 +64,11 @@ class RolloutBatch:
     def grouped(self, values_B: Tensor) -> Tensor:
         """(B,) as (P, G)."""
         return values_B.view(-1, self.num_generations)
+
+    def rows(self, chosen_B: Tensor) -> "RolloutBatch":
+        """Some of the groups, from (B,) bool."""
+        columns = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **{name: column[chosen_B] for name, column in columns.items()})
 
 
 @dataclass(frozen=True)
@@ -205,18 +210,11 @@ def objective_class(name: str) -> type[Objective]:
     """The class called `name`: a key of `reward.OBJECTIVES`, or the dotted path of a class of the user's own.
 
     Raises:
-        ValueError: for an unknown name, naming the nearest, or when the path is not that of an `Objective`.
+        ValueError: see `find_class`.
     """
     from reward import OBJECTIVES
 
-    if "." not in name:
-        if name not in OBJECTIVES:
-            raise unknown("objective", name, OBJECTIVES)
-        return OBJECTIVES[name]
-    found = import_dotted(name, "objective")
-    if not (isinstance(found, type) and issubclass(found, Objective)):
-        raise ValueError(f"{name} is not an objective: derive the class from concise_rl.objective.Objective.")
-    return found
+    return find_class("objective", name, OBJECTIVES, Objective)
 
 
 def build_objective(name: str, options: dict[str, Any] | None = None, scale_rewards: str = "group") -> Objective:
@@ -231,13 +229,5 @@ def build_objective(name: str, options: dict[str, Any] | None = None, scale_rewa
         ValueError: for an unknown name or option (naming the nearest), or a value out of bounds.
     """
     cls = objective_class(name)
-    options = dict(options or {})
-    for option in options:
-        if option not in cls.model_fields:
-            raise unknown(f"option of objective {name!r}:", option, cls.model_fields)
-    if issubclass(cls, SequenceReward):
-        options.setdefault("scale_rewards", scale_rewards)
-    try:
-        return cls(**options)
-    except ValidationError as error:
-        raise ValueError(f"Options of objective {name!r}: {in_a_line(error)}.") from None
+    default = {"scale_rewards": scale_rewards} if issubclass(cls, SequenceReward) else {}
+    return with_options("objective", name, cls, default | (options or {}))

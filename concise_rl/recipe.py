@@ -21,7 +21,10 @@ class DataConfig:
     """Where the problems come from and how they are put to the model."""
 
     dataset: str = field(
-        metadata={"help": "A .jsonl/.json/.parquet file, a hub id, reasoning_gym:NAME?option=value, or tiny:sums."}
+        metadata={
+            "help": "A .jsonl, .json or .parquet file, a hub id, reasoning_gym:NAME?option=value, reasoning:NAME, "
+            "or tiny:sums."
+        }
     )
     dataset_split: str = field(default="train", metadata={"help": "Split of the data set."})
     num_rows: int | None = field(default=None, metadata={"help": "Use this many rows; all unless given."})

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
 
-from concise_rl.errors import import_dotted, in_a_line, unknown
+from concise_rl.named import find_class, with_options
 from concise_rl.objective import has_signal
 
 
@@ -262,22 +262,4 @@ def build_curriculum(name: str, options: dict[str, Any] | None = None) -> Curric
         ValueError: for an unknown name or option (naming the nearest), a value out of bounds, or when the path is not
             that of a `Curriculum`.
     """
-    cls = _curriculum_class(name)
-    for option in options or {}:
-        if option not in cls.model_fields:
-            raise unknown(f"option of curriculum {name!r}:", option, cls.model_fields)
-    try:
-        return cls(**(options or {}))
-    except ValidationError as error:
-        raise ValueError(f"Options of curriculum {name!r}: {in_a_line(error)}.") from None
-
-
-def _curriculum_class(name: str) -> type[Curriculum]:
-    if "." not in name:
-        if name not in CURRICULA:
-            raise unknown("curriculum", name, CURRICULA)
-        return CURRICULA[name]
-    found = import_dotted(name, "curriculum")
-    if not (isinstance(found, type) and issubclass(found, Curriculum)):
-        raise ValueError(f"{name} is not a curriculum: derive the class from concise_rl.schedule.Curriculum.")
-    return found
+    return with_options("curriculum", name, find_class("curriculum", name, CURRICULA, Curriculum), options)

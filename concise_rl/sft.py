@@ -1,13 +1,27 @@
 """Supervised fine-tuning by a recipe (`stage: sft`): what makes the embedded reasoner, and any cold start."""
 
+from typing import Any
+
+from accelerate import PartialState
 from datasets import Dataset
-from transformers import set_seed
+from transformers import TrainerCallback, TrainerState, TrainingArguments, set_seed
 from trl import SFTTrainer, get_peft_config
 
 from concise_rl.callbacks import MetricsFile, use_progress_bar
+from concise_rl.checkpoint import mark_complete
 from concise_rl.data import to_messages
 from concise_rl.recipe import Recipe
 from concise_rl.tiny import resolve_model
+
+
+class MarkCheckpoints(TrainerCallback):
+    """Marks each checkpoint when all of it is written, so that a run that is cut goes on from there."""
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, *_: Any, **__: Any) -> None:
+        """Called on every rank, when its own part is written."""
+        PartialState().wait_for_everyone()
+        if args.should_save:
+            mark_complete(str(args.output_dir), state.global_step)
 
 
 def load_demonstrations(recipe: Recipe) -> Dataset:
@@ -31,7 +45,7 @@ def train_sft(recipe: Recipe) -> None:
         args=recipe.training,
         train_dataset=demonstrations,
         peft_config=get_peft_config(recipe.model),
-        callbacks=[MetricsFile()],
+        callbacks=[MetricsFile(), MarkCheckpoints()],
     )
     use_progress_bar(trainer)
     finish_training(trainer, recipe.folder)

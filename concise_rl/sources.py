@@ -1,5 +1,6 @@
-"""Where data rows come from: files, the hub, reasoning-gym, the embedded reasoner's task. Nothing is checked here."""
+"""Where data rows come from: files, the hub, reasoning-gym, this project's own tasks. Nothing is checked here."""
 
+import dataclasses
 import json
 import random
 import re
@@ -16,6 +17,8 @@ from pydantic import TypeAdapter, ValidationError
 from concise_rl.errors import unknown
 
 FILE_ENDINGS = (".jsonl", ".json", ".parquet")
+GENERATED = ("reasoning_gym:", "reasoning:", "tiny:")
+"""What the sources begin with whose rows are made on the spot, with what reasoning-gym's scorers need."""
 
 Row = Mapping[str, Any]
 
@@ -38,6 +41,8 @@ def read_source(source: str, split: str, num_rows: int | None, seed: int) -> Col
     path = Path(source)
     if kind == "reasoning_gym":
         return _from_rows(_reasoning_gym_rows(name, split, num_rows, seed))
+    if kind == "reasoning":
+        return _from_rows(_reasoning_rows(name, split, num_rows, seed))
     if kind == "tiny":
         return _from_rows(_tiny_rows(name, split, num_rows, seed))
     if path.suffix in FILE_ENDINGS and not path.is_dir():
@@ -46,7 +51,7 @@ def read_source(source: str, split: str, num_rows: int | None, seed: int) -> Col
         return _from_table(_read_hub(source, split))
     raise ValueError(
         f"Cannot load {source!r}: give a file ending in {', '.join(FILE_ENDINGS)}, a folder or hub id "
-        "(org/name, org/name:config), reasoning_gym:TASK?option=value, or tiny:sums."
+        "(org/name, org/name:config), reasoning_gym:TASK?option=value, reasoning:NAME or tiny:sums."
     )
 
 
@@ -130,6 +135,20 @@ def _tiny_rows(name: str, split: str, num_rows: int | None, seed: int) -> list[d
     return load_problems(split, num_rows, seed)
 
 
+def _reasoning_rows(source: str, split: str, num_rows: int | None, seed: int) -> list[dict[str, Any]]:
+    from concise_rl.reasoning import HABITS, NAMES, load_problems, load_traces
+
+    name, _, query = source.partition("?")
+    if name not in NAMES:
+        raise unknown("data set", f"reasoning:{name}", [f"reasoning:{known}" for known in NAMES])
+    hints = {"tasks": str, **(get_type_hints(type(HABITS)) if name == "traces" else {})}
+    options = _options(f"reasoning:{name}", hints, query)
+    tasks = options.pop("tasks", "")
+    if name == "traces":
+        return load_traces(num_rows, seed, dataclasses.replace(HABITS, **options), tasks)
+    return load_problems(name, split, num_rows, seed, tasks)
+
+
 def _reasoning_gym_rows(task: str, split: str, num_rows: int | None, seed: int) -> list[dict[str, Any]]:
     """Rows of a reasoning-gym task; `metadata` is JSON text, which the `reasoning_gym` verifier reads."""
     from reasoning_gym.factory import DATASETS
@@ -140,7 +159,8 @@ def _reasoning_gym_rows(task: str, split: str, num_rows: int | None, seed: int) 
     if split not in ("train", "test"):
         raise ValueError(f"reasoning-gym tasks have the splits train and test, not {split!r}.")
     make, config = DATASETS[name]
-    options = _task_options(name, config, query) | ({} if num_rows is None else {"size": num_rows})
+    hints = {key: hint for key, hint in get_type_hints(config).items() if key not in ("seed", "size")}
+    options = _options(f"reasoning_gym:{name}", hints, query) | ({} if num_rows is None else {"size": num_rows})
     # Row i is drawn from seed + i: neighbouring seeds would share most rows, and the splits must share no seed.
     start = random.Random(seed).getrandbits(30) + (2**31 if split == "test" else 0)
     try:
@@ -153,19 +173,15 @@ def _reasoning_gym_rows(task: str, split: str, num_rows: int | None, seed: int) 
     ]
 
 
-def _task_options(task: str, config: type, query: str) -> dict[str, Any]:
-    """The options behind the question mark, read as the types that the task's config gives its fields."""
-    hints = get_type_hints(config)
-    valid = set(hints) - {"seed", "size"}
+def _options(source: str, hints: Mapping[str, Any], query: str) -> dict[str, Any]:
+    """The options behind the question mark, each read as its type; `hints` are the valid ones."""
     options = {}
     for key, text in parse_qsl(query, keep_blank_values=True):
         if key in ("seed", "size"):
-            raise ValueError(
-                f"reasoning_gym:{task}: {key} is no option of a source; set `seed` and `num_rows` instead."
-            )
-        if key not in valid:
-            raise unknown(f"option of reasoning_gym:{task}", key, valid)
-        options[key] = _typed(text, hints[key], f"reasoning_gym:{task}: {key}={text!r}")
+            raise ValueError(f"{source}: {key} is no option of a source; set `seed` and `num_rows` instead.")
+        if key not in hints:
+            raise unknown(f"option of {source}", key, hints)
+        options[key] = _typed(text, hints[key], f"{source}: {key}={text!r}")
     return options
 
 

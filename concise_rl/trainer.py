@@ -51,13 +51,20 @@ class Credited:
         judged: this rank's rollouts.
         batch: all ranks' rollouts.
         kept_B: (B,) tokens of each that stay in the loss.
+        real_B: (B,) which do not merely fill the batch.
         advantages: (B,) or (B, T).
     """
 
     judged: Judged
     batch: RolloutBatch
     kept_B: Tensor
+    real_B: Tensor
     advantages: Tensor
+
+    @property
+    def real(self) -> RolloutBatch:
+        """The batch without what merely fills it."""
+        return self.batch.rows(self.real_B)
 
 
 class ConciseTrainer(GRPOTrainer):
@@ -305,11 +312,11 @@ class ConciseTrainer(GRPOTrainer):
 
     def _learn(self, easy_share: float) -> dict[str, float]:
         """Tell the curriculum of the batch. Returns what to log."""
-        batch = self._now.batch
         if not (self.filling and self.mode == "train"):
             return {}
-        necessary = batch.earned if batch.necessary is None else batch.necessary[~batch.correct.isnan()]
-        return self.filling.observe(necessary.tolist(), easy_share, self.callback_handler.callbacks)
+        necessary_B = self._now.real.necessary
+        ratios = [] if necessary_B is None else necessary_B.tolist()
+        return self.filling.observe(ratios, easy_share, self.callback_handler.callbacks)
 
     def _next_batch(self) -> tuple[int, ...]:
         """What tells this batch from all others of the run, also from those of a run that it resumes."""
@@ -343,12 +350,14 @@ class ConciseTrainer(GRPOTrainer):
         if self.method.crops and labels is not None:
             judged = crop(judged, labels, self.delimiters)
         columns_BC = self.accelerator.gather(to_columns(judged, labels, filled.filler, self.accelerator.device))
-        batch, kept_B = self._settle(columns_BC)
+        batch, kept_B, real_B = self._settle(columns_BC)
         credited = self._rejudged(judged, batch, kept_B, self.accelerator.gather, self.accelerator.process_index)
-        advantages = self.method.advantages(credited)
-        if not torch.isfinite(advantages).all():
+        of_real = self.method.advantages(credited.rows(real_B))
+        if not torch.isfinite(of_real).all():
             raise RuntimeError(f"Objective {type(self.method).__name__} gave advantages that are not finite.")
-        return Credited(judged, batch, kept_B, advantages)
+        advantages = of_real.new_zeros(len(real_B), *of_real.shape[1:])
+        advantages[real_B] = of_real
+        return Credited(judged, batch, kept_B, real_B, advantages)
 
     def _label(self, judged: Judged) -> list[Labels] | None:
         if self.labeller is None:
@@ -362,19 +371,19 @@ class ConciseTrainer(GRPOTrainer):
     def _kinds(self, judged: Judged) -> list[GroupKind]:
         """What each of this rank's groups is, by raw verdicts on what the objective keeps."""
         no_filler = [False] * len(judged.rows)
-        batch, kept_B = self._settle(to_columns(judged, None, no_filler, self.accelerator.device))
+        batch, kept_B, _ = self._settle(to_columns(judged, None, no_filler, self.accelerator.device))
         batch = self._rejudged(judged, batch, kept_B, lambda values: values, 0)
         verdict_B = batch.correct if self.method.pays_unfinished else batch.earned
         return group_kinds(batch.grouped(verdict_B.masked_fill(kept_B == 0, NAN)))
 
-    def _settle(self, columns_BC: Tensor) -> tuple[RolloutBatch, Tensor]:
-        """The batch, and how many tokens of each rollout stay in the loss."""
+    def _settle(self, columns_BC: Tensor) -> tuple[RolloutBatch, Tensor, Tensor]:
+        """The batch, how many tokens of each rollout stay in the loss, and which are there for more than to fill it."""
         group_size = self.num_generations if self.mode == "train" else self.num_generations_eval
         assert group_size is not None, "TRL has set both"
         step, labelled = self.state.global_step, self.labeller is not None
         batch, filler_B = to_batch(columns_BC, group_size, self._cap, step, labelled=labelled)
         dropped_B = filler_B | (batch.stop_reason == StopReason.ABORTED)
-        return batch, self.method.kept_length(batch).masked_fill(dropped_B, 0)
+        return batch, self.method.kept_length(batch).masked_fill(dropped_B, 0), ~filler_B
 
     def _rejudged(
         self, judged: Judged, batch: RolloutBatch, kept_B: Tensor, gather: Callable[[Tensor], Tensor], rank: int
@@ -387,8 +396,7 @@ class ConciseTrainer(GRPOTrainer):
         with self._timed("verify"):
             verdicts = self.collector.judge_again(judged, kept_B[rank * rows : (rank + 1) * rows].tolist())
         correct_B = torch.tensor([NAN if v is None else v for v in verdicts], device=self.accelerator.device)
-        # What had no verdict is a filler, or could not be judged at all.
-        return replace(batch, correct=gather(correct_B).masked_fill(batch.correct.isnan(), NAN))
+        return replace(batch, correct=gather(correct_B))
 
     @contextmanager
     def _timed(self, part: str) -> Generator[None]:
@@ -406,7 +414,8 @@ class ConciseTrainer(GRPOTrainer):
     def _log_rollouts(self, more: dict[str, float]) -> None:
         """Log what the rollouts were and what the objective made of them; TRL has logged its own advantages by now."""
         metrics, now = self._metrics[self.mode], self._now
-        of_batch = rollout_metrics(now.batch, now.advantages, now.kept_B) | label_metrics(now.batch)
+        of_real = now.advantages[now.real_B], now.kept_B[now.real_B]
+        of_batch = rollout_metrics(now.real, *of_real) | label_metrics(now.real)
         seconds = {f"time/{part}": spent for part, spent in self._seconds.items()}
         sampled = sum(rollout.sampled for rollout in now.judged.rollouts) / len(now.judged.rollouts)
         for key, value in (of_batch | self._method_metrics() | more | seconds | {"rollout/sampled": sampled}).items():
@@ -419,7 +428,7 @@ class ConciseTrainer(GRPOTrainer):
         logged.extend(scalars)
 
     def _method_metrics(self) -> dict[str, float]:
-        of_objective = self.method.metrics(self._now.batch)
+        of_objective = self.method.metrics(self._now.real)
         return {f"objective/{name}": value for name, value in of_objective.items()} | {
             f"{part}/{name}": float(count)
             for part, counted in (("verifier", self.verifier), ("judge", self.labeller))

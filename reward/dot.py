@@ -57,7 +57,7 @@ class Dot(SequenceReward):
     is ever cut in groups under 11 (published: 32). Members without a verdict are neither cut nor counted.
 
     The published recipe also has KL-Cov, a KL penalty on the tokens of highest covariance, which is not here, and
-    predictive dynamic sampling, which is `dynamic_sampling` with `concise_rl.schedule.OversampleFactor`.
+    predictive dynamic sampling, which is `curriculum: dynamic_sampling`.
     """
 
     paper: ClassVar[str] = "https://hf.co/papers/2601.03969"

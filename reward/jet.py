@@ -81,6 +81,8 @@ class Jet(SequenceReward):
     lengths_over: Literal["batch", "group"] = "batch"
     """Whose longest and shortest correct rollouts a length is measured by. The published code: all of the batch, hard
     problems' beside easy ones'."""
+    train_exit_text: bool = True
+    """Whether the forced exit text is trained on, as published."""
 
     @field_validator("fractions")
     @classmethod
@@ -96,7 +98,13 @@ class Jet(SequenceReward):
             ValueError: when the group is not made of whole paths with their exits.
         """
         placement = AtFractions(self.fractions)
-        plan = SerialExits(context.delimiters, context.encode(self.exit_text), self.answer_max_tokens, placement)
+        plan = SerialExits(
+            context.delimiters,
+            context.encode(self.exit_text),
+            self.answer_max_tokens,
+            placement,
+            train_exit_text=self.train_exit_text,
+        )
         if context.num_generations % plan.num_members:
             raise ValueError(
                 f"A path and its {placement.num_exits} exits are {plan.num_members} rollouts: num_generations must be "

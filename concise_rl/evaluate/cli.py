@@ -37,7 +37,7 @@ def add_eval_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--task",
         required=True,
-        help="tiny:sums, reasoning_gym:TASK?option=value, a .jsonl or .parquet file, or a hub id",
+        help="tiny:sums, reasoning:NAME, reasoning_gym:TASK?option=value, a .jsonl or .parquet file, or a hub id",
     )
     what.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for samples and report")
     what.add_argument("--overwrite", action="store_true", help="delete the samples and the report in DIR first")

@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from concise_rl.errors import import_dotted, in_a_line, unknown
+from concise_rl.errors import import_dotted, unknown
+from concise_rl.named import with_options
 from concise_rl.verify import VerifierPool
 
 JUDGES = {
@@ -98,14 +99,7 @@ def judge_options(name: str, options: Mapping[str, Any] | None = None) -> Any:
     Raises:
         ValueError: for an unknown judge or option (naming the nearest), or a value out of bounds.
     """
-    model, options = judge_class(name).Options, dict(options or {})
-    for option in options:
-        if option not in model.model_fields:
-            raise unknown(f"option of judge {name!r}:", option, model.model_fields)
-    try:
-        return model(**options)
-    except ValidationError as error:
-        raise ValueError(f"Options of judge {name!r}: {in_a_line(error)}.") from None
+    return with_options("judge", name, judge_class(name).Options, options)
 
 
 def build_judge(name: str, options: Mapping[str, Any] | None, verifier: VerifierPool) -> Judge:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from concise_rl.errors import unknown
 
 if TYPE_CHECKING:
-    from concise_rl.tiny.traces import Habits
+    from concise_rl.reasoning.overthinking import Habits
 
 WEIGHTS = Path(__file__).parent / "weights"
 MODELS = ("tiny:base", "tiny:untrained")
@@ -24,10 +24,11 @@ TASK = {"min_terms": 3, "max_terms": 6, "min_digits": 1, "max_digits": 1}
 
 
 def resolve_model(name: str) -> str:
-    """Where `from_pretrained` finds the model called `name`; hub ids come back as they are.
+    """Where `from_pretrained` finds the model called `name`; hub ids come back as they are. A GGUF file is converted
+    to a folder in the user's cache, once.
 
     Raises:
-        ValueError: for an unknown `tiny:` name, and for a path that is not there.
+        ValueError: for an unknown `tiny:` name, for a path that is not there, and for a GGUF file that is none.
     """
     if name.startswith("tiny:"):
         return str(_resolve_tiny(name))
@@ -35,9 +36,14 @@ def resolve_model(name: str) -> str:
     path = Path(name).expanduser()
     if path.is_dir():
         return str(path)
+    if path.suffix == ".gguf" and path.is_file():
+        from concise_rl.convert import folder_of
+
+        return str(folder_of(path))
     if looks_like_path or path.parent.is_dir():
         raise ValueError(
-            f"No model at {name!r}: give a folder that holds config.json, a hub id (org/name) or tiny:base."
+            f"No model at {name!r}: give a folder that holds config.json, a .gguf file, a hub id (org/name) or "
+            "tiny:base."
         )
     return name
 
@@ -101,7 +107,8 @@ def load_traces(num_rows: int | None = None, seed: int = 0, direct: float = 0.6)
     The first `direct` share shows one pass only. Those are short, so the sums are learnt at a fraction of the tokens;
     the rest shows the habit of overthinking. Take the rows in order, and do not batch them by length.
     """
-    from concise_rl.tiny.traces import DIRECT, Habits
+    from concise_rl.reasoning.overthinking import Habits
+    from concise_rl.tiny.traces import DIRECT
 
     count = num_rows or 4096
     passes = round(direct * count)

@@ -1,4 +1,3 @@
-import math
 from dataclasses import replace
 
 import torch
@@ -33,9 +32,16 @@ def test_columns_carry_a_batch_there_and_back() -> None:
     assert not filler_B.any()
 
 
-def test_a_filler_has_no_verdict() -> None:
-    batch, filler_B = to_batch(to_columns(judged(THINKING), None, [True], "cpu"), 1, 16, 0, labelled=False)
-    assert math.isnan(batch.correct.item()) and filler_B.tolist() == [True]
+def test_a_filler_is_told_apart() -> None:
+    _, filler_B = to_batch(to_columns(judged(THINKING), None, [True], "cpu"), 1, 16, 0, labelled=False)
+    assert filler_B.tolist() == [True]
+
+
+def test_some_groups_of_a_batch_are_a_batch() -> None:
+    rollouts = judged(THINKING) + judged([1, 2], 0.0)
+    batch, _ = to_batch(to_columns(rollouts, [STATED, STATED], [False] * 2, "cpu"), 1, 16, 0, labelled=True)
+    part = batch.rows(torch.tensor([False, True]))
+    assert part.length.tolist() == [2] and part.redundant.tolist() == [[2, 4]] and part.max_length == 16
 
 
 def test_a_batch_without_labels_says_so() -> None:

@@ -239,6 +239,7 @@ def gradients_of(folder: Path, judged: Judged, filler: list[bool], scale: str) -
     return {name: before[name] - p.detach() for name, p in model.named_parameters()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", ["group", "batch"])
 def test_fillers_leave_the_gradient_as_it_is_without_them(tmp_path: Path, scale: str) -> None:
     trainer = trainer_of(tmp_path, per_device_train_batch_size=32, max_completion_length=120)

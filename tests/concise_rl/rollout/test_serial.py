@@ -414,6 +414,23 @@ def test_a_serial_group_lies_on_one_rank(tmp_path: Path) -> None:
         trainer._collector()
 
 
+def test_what_the_rollouts_of_a_serial_group_share_is_forwarded_once_unless_it_is_told_otherwise(
+    tmp_path: Path,
+) -> None:
+    for name, told, shares in (("default", {}, True), ("told", {"shared_prefix": False}, False)):
+        serial_trainer(tmp_path / name, **told).train()
+        forwarded = metrics_of(tmp_path / name)[0].get("prefix/forwarded")
+        assert forwarded is not None and forwarded < 0.6 if shares else forwarded is None
+
+
+def test_a_serial_group_may_be_cut_over_micro_batches_only_where_nothing_is_shared(tmp_path: Path) -> None:
+    cut = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 4}
+    with pytest.raises(ValueError, match=r"make per_device_train_batch_size .* or set shared_prefix: false"):
+        serial_trainer(tmp_path, **cut)
+    serial_trainer(tmp_path, **cut, shared_prefix=False).train()
+    assert metrics_of(tmp_path)[0]["stop/forced_exit"] == 0.75
+
+
 def test_an_exit_text_of_unknown_words_is_refused_at_the_start(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot write 'Enough already!</think>': choose a text in its vocabulary"):
         serial_trainer(tmp_path, SGrpo(exit_text="Enough already!</think>"))

@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from concise_rl.reasoning.overthinking import Habits
+from concise_rl.reasoning.tasks import parse_sum
 from concise_rl.rollout.engine import Request, Sampling
 from concise_rl.rollout.transformers_engine import load_engine
 from concise_rl.tiny import generate_problems, load_problems, load_traces, resolve_model
 from concise_rl.tiny.model import build_model, build_tokenizer
-from concise_rl.tiny.traces import Habits, overthinking_completion, parse, shortest_completion
+from concise_rl.tiny.traces import overthinking_completion, shortest_completion
 from concise_rl.trace import Delimiters, read_trace
 
 TOKENIZER = build_tokenizer()
@@ -26,7 +28,7 @@ SUMS = st.lists(st.integers(0, 9), min_size=3, max_size=6).flatmap(
 
 @given(SUMS)
 def test_the_terms_of_an_expression_add_up_to_it(expression: str) -> None:
-    assert sum(parse(expression)) == eval(expression)
+    assert sum(parse_sum(expression)) == eval(expression)
 
 
 @given(SUMS, st.integers(0, 1000))
@@ -40,7 +42,7 @@ def test_the_tokenizer_is_lossless_on_traces(expression: str, seed: int) -> None
 def test_the_shortest_completion_has_one_line_for_each_operation_and_the_right_answer(expression: str) -> None:
     thinking, answer = shortest_completion(expression).split("</think>\n")
     assert int(answer) == eval(expression)
-    assert thinking.count("=") == len(parse(expression)) - 1
+    assert thinking.count("=") == len(parse_sum(expression)) - 1
 
 
 @given(SUMS, st.integers(0, 1000))

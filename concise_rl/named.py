@@ -1,0 +1,48 @@
+"""What recipes name with options of its own: objectives, curricula, judges."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from concise_rl.errors import import_dotted, in_a_line, unknown
+
+T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
+
+
+def find_class(kind: str, name: str, known: Mapping[str, type[T]], base: type[T]) -> type[T]:
+    """The class called `name`: a key of `known`, or the dotted path of a class of the user's own.
+
+    Args:
+        kind: what is named, for messages.
+        name: as the recipe has it.
+        known: classes by name.
+        base: what a class of the user's own is derived from.
+
+    Raises:
+        ValueError: for an unknown name, naming the nearest, or when the path is not that of such a class.
+    """
+    if "." not in name:
+        if name not in known:
+            raise unknown(kind, name, known)
+        return known[name]
+    found = import_dotted(name, kind)
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise ValueError(f"{name} is no {kind}: derive the class from {base.__module__}.{base.__qualname__}.")
+    return found
+
+
+def with_options(kind: str, name: str, model: type[M], options: Mapping[str, Any] | None) -> M:
+    """A pydantic model from the options that a recipe gives.
+
+    Raises:
+        ValueError: for an unknown option, naming the nearest, or a value out of bounds.
+    """
+    for option in options or {}:
+        if option not in model.model_fields:
+            raise unknown(f"option of {kind} {name!r}:", option, model.model_fields)
+    try:
+        return model(**(options or {}))
+    except ValidationError as error:
+        raise ValueError(f"Options of {kind} {name!r}: {in_a_line(error)}.") from None
