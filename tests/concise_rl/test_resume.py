@@ -33,6 +33,15 @@ CASES: dict[str, tuple[int, dict[str, Any]]] = {
         {"max_steps": 5, "steps_per_generation": 2, "per_device_train_batch_size": 4},
     ),
     "between two iterations": (5, {"max_steps": 6, "num_iterations": 2}),
+    "with a curriculum that has learnt": (
+        2,
+        {
+            "max_steps": 4,
+            "objective": "decs",
+            "curriculum": "kappa",
+            "curriculum_options": {"kappa_init": 0.4, "kappa_lr": 1.0, "rounds": 10},
+        },
+    ),
     "in a generation batch of groups": (
         2,
         {"max_steps": 5, "steps_per_generation": 4, "per_device_train_batch_size": 4, "shared_prefix": True},
