@@ -45,6 +45,8 @@ _STYLE: Any = {
 _AID: Any = {"color": MUTED, "linestyle": (0, (4, 3)), "linewidth": 1.2, "zorder": 2}
 """Lines for orientation, which are no label's data."""
 _SIZE = (5.6, 3.7)
+LEGEND_WIDTH = 66
+"""Characters that fit into a row of a legend, 5 of them for each entry's mark."""
 MAX_DIFFICULTIES = 16
 """More of them make no readable axis; `report.json` has them all."""
 Method = Mapping[str, Any]
@@ -95,7 +97,8 @@ def _legend(axes: Axes, labels: Sequence[str]) -> None:
     """Above the axes, where it covers no data: `labels` in their order, then lines for orientation, row by row."""
     order = [*labels, *(label for label in axes.get_legend_handles_labels()[1] if label not in labels)]
     entries = sorted(zip(*axes.get_legend_handles_labels(), strict=True), key=lambda entry: order.index(entry[1]))
-    columns = min(4, len(entries))
+    longest = max(len(label) for _, label in entries)
+    columns = max(1, min(4, len(entries), LEGEND_WIDTH // (longest + 5)))  # a wider one would narrow the axes
     by_row = [entry for column in range(columns) for entry in entries[column::columns]]  # matplotlib fills columns
     axes.legend(
         [handle for handle, _ in by_row],
