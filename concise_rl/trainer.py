@@ -7,6 +7,7 @@ made before it, advantages replaced after it), `_tokenize_prompts`, `_generate_s
 (one forward over a tree) and `_prepare_inputs` (micro-batches of whole groups).
 """
 
+import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable, Generator, Sequence
@@ -39,7 +40,7 @@ from concise_rl.rollout.plans import Parallel, Rollout
 from concise_rl.rollout.shortest import ShortestOnly
 from concise_rl.schedule import GroupKind, build_curriculum, group_kinds
 from concise_rl.tiny import resolve_model
-from concise_rl.trace import Delimiters, StopReason
+from concise_rl.trace import Delimiters, StopReason, count_cues
 from concise_rl.verify import VerifierPool
 
 
@@ -364,6 +365,9 @@ class ConciseTrainer(GRPOTrainer):
             return None
         with self._timed("label"):
             completions = [rollout.ids for rollout in judged.rollouts]
+            thinking = [ids[: t.think_length] for ids, t in zip(completions, judged.traces, strict=True)]
+            cues = [count_cues(text).total() for text in self._tokenizer.batch_decode(thinking)]
+            self._metrics[self.mode]["reflections/mean"].append(statistics.fmean(cues))
             # Only what ended counts as right.
             earned = [v if t.finished else 0.0 for v, t in zip(judged.verdicts, judged.traces, strict=True)]
             return self.labeller.label(judged.rows, completions, judged.traces, earned)
