@@ -10,7 +10,8 @@ from concise_rl import ConciseTrainer, load_rows, to_messages
 from concise_rl.resume import EpochSampler, load_state, save_state, state_file
 from tests.concise_rl.test_trainer import config, metrics_of, trainer_of
 
-TIMED = ("time/", "runtime", "_per_second", "step_time", "verifier/")
+OF_A_PROCESS = ("time/", "runtime", "_per_second", "step_time", "verifier/", "judge/")
+"""Times, and what is counted since the process began."""
 
 
 def run(folder: Path, checkpoint: Path | None = None, **settings: Any) -> list[dict[str, Any]]:
@@ -19,7 +20,7 @@ def run(folder: Path, checkpoint: Path | None = None, **settings: Any) -> list[d
     args = config(folder, save_strategy="steps", save_steps=1, save_only_model=False, **settings)
     ConciseTrainer("tiny:base", args, rows).train(resume_from_checkpoint=checkpoint and str(checkpoint))
     return [
-        {key: value for key, value in step.items() if not any(word in key for word in TIMED)}
+        {key: value for key, value in step.items() if not any(word in key for word in OF_A_PROCESS)}
         for step in metrics_of(folder)
         if "loss" in step
     ]
