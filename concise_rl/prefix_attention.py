@@ -33,6 +33,8 @@ ALIGN = 16
 ROWS = 256
 """Queries in one rectangle. A longer branch is cut, which spares the upper right and bounds the mask."""
 FLEX_BLOCK = 128
+RANDOM = ("attention_dropout", "residual_dropout", "embedding_dropout", "router_jitter_noise", "input_jitter_noise")
+"""Settings of models that draw without a module of their own; `nn.Dropout` is looked for among the modules."""
 
 
 def _aligned(length: int) -> int:
@@ -240,7 +242,13 @@ def _objections(model: PreTrainedModel) -> list[tuple[str, bool]]:
     other_layers = set(getattr(config, "layer_types", None) or ()) - {"full_attention"}
     window = None if getattr(config, "layer_types", None) else getattr(config, "sliding_window", None)
     rope = _rope_types(config)
+    noise = [(name, getattr(config, name, 0)) for name in RANDOM]
     return [
+        *(
+            (f"{name} is {draw}, and rows that share a token would draw alike; 0 would do", draw > 0)
+            for name, draw in noise
+        ),
+        ("output_router_logits is set, whose loss reads the padding", getattr(config, "output_router_logits", False)),
         ("the model carries a state from token to token", model._is_stateful),
         (f"the model has layers of {', '.join(sorted(other_layers))}", bool(other_layers)),
         (
@@ -267,10 +275,9 @@ def _rope_types(config: Any) -> set[str]:
 
 
 def _objections_to_adapters(model: nn.Module) -> list[tuple[str, bool]]:
-    """The same for what PEFT adds, and for dropout, which would make the rows of a group drop alike."""
+    """The same for what PEFT adds, and for dropout, the model's own too."""
     adapters = getattr(model, "peft_config", {}).values()
-    modules = [name for name, module in model.named_modules() if isinstance(module, nn.Dropout) and module.p > 0]
-    of_attention = getattr(getattr(model, "config", None), "attention_dropout", 0.0)
+    dropouts = [name for name, module in model.named_modules() if isinstance(module, nn.Dropout) and module.p > 0]
     return [
         (
             "PEFT puts tokens of its own before the prompt or reads where tokens stand",
@@ -279,5 +286,5 @@ def _objections_to_adapters(model: nn.Module) -> list[tuple[str, bool]]:
                 for a in adapters
             ),
         ),
-        (f"dropout is not 0 (in {modules[0] if modules else 'the attention'})", bool(modules or of_attention)),
+        (f"rows that share a token would drop alike in {', '.join(dropouts[:1])}; dropout 0 would do", bool(dropouts)),
     ]

@@ -2,7 +2,8 @@
 
 The rows of a batch are laid into a tree of their common prefixes. Its nodes, in one sequence of batch size 1, go
 through the model once; each attends to its ancestors and itself, at the position that it has in its row. A group that
-shares its prompt pays for the prompt once; a path that is cut at several exits pays for the path once.
+shares its prompt pays for the prompt once; a path that is cut at several exits pays for the path once. In training,
+and where the trainer's own model generates, before the first token of each row.
 
 A node here is a token *and the token after it*: TRL's fused head (`trl.trainer.utils.add_fused_lm_head`, read at 1.16)
 scores one label for each hidden state, and a token that several branches follow has several. So each branch begins with
@@ -11,6 +12,7 @@ a node of its own for the token that it parts from, which costs one token a bran
 The attention that goes with the tree is in `prefix_attention.py`. Axis letters: B rows, C completion columns, N nodes.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -19,6 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from transformers import Cache
 
 from concise_rl.prefix_attention import Branches, key_nodes
 
@@ -68,28 +71,32 @@ def build_tree(input_ids: Tensor, attention_mask: Tensor, logits_to_keep: int) -
     prompts = mask[:, : ids.shape[1] - logits_to_keep].sum(axis=1).tolist()
     assert min(prompts) > 0, "a prompt has at least one token"
 
-    paths, spans, ends = _lay_out(rows)
-    nodes = len(ends)
-    input_N, position_N, label_N = (np.full(nodes, fill) for fill in (0, 0, IGNORED))
+    paths, inputs, branches = _nodes_of(rows, device)
+    label_N = np.full(inputs["input_ids"].numel(), IGNORED)
     source_BC = np.zeros((len(rows), logits_to_keep), dtype=np.int64)
     for source_C, row, path, prompt in zip(source_BC, rows, paths, prompts, strict=True):
-        input_N[path], position_N[path] = row, np.arange(len(row))
         label_N[path[prompt - 1 : -1]] = row[prompt:]
         source_C[: len(row) - prompt] = path[prompt - 1 : -1]
-    keys = np.concatenate([key_nodes(paths[row]) for row, _, _ in spans])
-
-    def tensor(values: Ints) -> Tensor:
-        return torch.from_numpy(values).to(device)
-
     return PrefixTree(
-        input_ids=tensor(input_N[None]),
-        position_ids=tensor(position_N[None]),
-        labels=tensor(label_N[None]),
-        branches=Branches([(shared, new) for _, shared, new in spans], tensor(keys), tensor(ends)),
-        source=tensor(source_BC),
+        **inputs,
+        labels=torch.from_numpy(label_N[None]).to(device),
+        branches=branches,
+        source=torch.from_numpy(source_BC).to(device),
         scored=attention_mask[:, -logits_to_keep:].bool(),
         tokens=sum(map(len, rows)),
     )
+
+
+def _nodes_of(rows: list[Ints], device: torch.device) -> tuple[list[Ints], dict[str, Tensor], Branches]:
+    """The nodes of each row; (1, N) `input_ids` and `position_ids`; what attention needs."""
+    paths, spans, ends = _lay_out(rows)
+    input_N, position_N = np.zeros((2, len(ends)), dtype=np.int64)
+    for row, path in zip(rows, paths, strict=True):
+        input_N[path], position_N[path] = row, np.arange(len(row))
+    keys = np.concatenate([key_nodes(paths[row]) for row, _, _ in spans])
+    tensors = [torch.from_numpy(values).to(device) for values in (input_N[None], position_N[None], keys, ends)]
+    branches = Branches([(shared, new) for _, shared, new in spans], *tensors[2:])
+    return paths, {"input_ids": tensors[0], "position_ids": tensors[1]}, branches
 
 
 def _lay_out(rows: list[Ints]) -> tuple[list[Ints], list[tuple[int, int, int]], Ints]:
@@ -145,6 +152,26 @@ def shared_forward(model: nn.Module, tree: PrefixTree) -> tuple[Tensor, Tensor |
     )
     entropy = None if outputs.entropy is None else tree.scatter(outputs.entropy)
     return tree.scatter(outputs.log_probs), entropy
+
+
+@torch.no_grad()
+def prefill(model: Any, prompts: Sequence[Sequence[int]], cache: Cache) -> None:
+    """Fill an empty cache with what it has to hold before a token is generated: all but the last token of each prompt,
+    padded on the left, from one forward over the tree of the prompts.
+
+    Args:
+        model: one that `use_tree_attention` has set up.
+        prompts: of at least two tokens each.
+        cache: of a layer of keys and values for each layer of the model; changed.
+    """
+    rows = [np.array(prompt[:-1]) for prompt in prompts]
+    paths, inputs, branches = _nodes_of(rows, model.device)
+    model(**inputs, **branches.arguments(), past_key_values=cache, use_cache=True, logits_to_keep=1)
+    width = max(map(len, paths))
+    node_BT = torch.from_numpy(np.stack([np.pad(path, (width - len(path), 0)) for path in paths])).to(model.device)
+    layers: list[Any] = cache.layers
+    for layer in layers:
+        layer.keys, layer.values = (kept[0][:, node_BT].transpose(0, 1) for kept in (layer.keys, layer.values))
 
 
 def fold_groups(batch: dict[str, Any], group_size: int) -> dict[str, Any]:

@@ -19,6 +19,8 @@ from transformers import (
 )
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
+from concise_rl.prefix_attention import OVER_TREE
+from concise_rl.prefix_tree import prefill
 from concise_rl.rollout.engine import Completion, Progress, Request, Sampling, stop_reason
 from concise_rl.rollout.noise import OwnNoise, processors
 from concise_rl.rollout.shortest import ShortestOnly
@@ -109,6 +111,8 @@ class TransformersEngine:
         ids_BT, mask_BT = inputs["input_ids"], inputs["attention_mask"]
         model: Any = self.model  # its stubs take `generate` for a tensor
         cache = DynamicCache(config=self.model.config)
+        if self.model.config._attn_implementation in OVER_TREE.values() and min(map(len, prompts)) > 1:
+            prefill(self.model, prompts, cache)  # a serial group's exits share their path
         noise = OwnNoise([_seed(batch.requests[row]) for row in batch.going], self.model.device)
         while batch.going:
             width, before = ids_BT.size(1), len(batch.going)

@@ -15,19 +15,25 @@ from torch import Tensor, nn
 from transformers import (
     AutoModelForCausalLM,
     BloomConfig,
+    DeepseekV3Config,
+    DynamicCache,
     FalconConfig,
+    Gemma2Config,
+    GPTNeoXConfig,
     LlamaConfig,
     MambaConfig,
     MistralConfig,
     MixtralConfig,
+    Phi3Config,
     Qwen3Config,
+    Starcoder2Config,
 )
 from trl.trainer.utils import add_fused_lm_head
 
 from concise_rl import prefix_attention
 from concise_rl.objective import Objective
 from concise_rl.prefix_attention import FLEX_BLOCK, _block_mask, sdpa_over_tree, use_tree_attention
-from concise_rl.prefix_tree import build_tree, fold_groups, shared_forward, unfold_groups
+from concise_rl.prefix_tree import build_tree, fold_groups, prefill, shared_forward, unfold_groups
 from concise_rl.tiny import resolve_model
 from concise_rl.trainer import ConciseTrainer
 from reward import Grpo, SGrpo
@@ -97,6 +103,9 @@ CASES: dict[str, Callable[[random.Random], Rows]] = {
     "rows that begin others": cut_short,
     "rows with nothing in common": lambda draw: [row for _ in range(3) for row in parallel(draw, members=1)],
     "prompts of one token": lambda draw: parallel(draw, prompt=1),
+    "truncated completions masked": lambda draw: [
+        (prompt, completion[: i % 2 * 30]) for i, (prompt, completion) in enumerate(parallel(draw, least=9))
+    ],
 }
 
 
@@ -128,11 +137,15 @@ def shared(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
     return shared_forward(model, build_tree(*batch))
 
 
+def weights_like(log_probs: Tensor) -> Tensor:
+    """A weight for each token."""
+    return torch.randn(log_probs.shape, generator=torch.Generator().manual_seed(1))
+
+
 def gradients(model: nn.Module, log_probs: Tensor) -> dict[str, Tensor]:
     """Of a loss in which each token has a weight of its own."""
-    weights = torch.randn(log_probs.shape, generator=torch.Generator().manual_seed(1))
     model.zero_grad()
-    (log_probs * weights).sum().backward()
+    (log_probs * weights_like(log_probs)).sum().backward()
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.requires_grad}
 
 
@@ -153,6 +166,28 @@ def assert_alike(model: Any, batch: Batch, tolerance: float = 1e-5) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_log_probs_entropies_and_gradients_are_those_of_the_padded_rows(kind: str, case: str) -> None:
     assert_alike(model_of(CONFIGS[kind]), batch_of(case))
+
+
+ARCHITECTURES: dict[str, tuple[Any, dict[str, Any]]] = {
+    "queries, keys and values in one matrix": (Phi3Config, {"pad_token_id": 0}),
+    "values of another size than keys": (
+        DeepseekV3Config,
+        {"num_key_value_heads": 4, "n_routed_experts": 4, "n_group": 1, "topk_group": 1, "moe_intermediate_size": 32}
+        | {"kv_lora_rank": 16, "q_lora_rank": 16, "qk_nope_head_dim": 16, "qk_rope_head_dim": 8, "v_head_dim": 12},
+    ),
+    "experts": (MixtralConfig, {"num_local_experts": 4}),
+    "scores on a scale of their own, logits capped": (
+        Gemma2Config,
+        {"head_dim": 12, "layer_types": ["full_attention"] * 3, "attn_logit_softcapping": None},
+    ),
+    "positions on a part of each head": (GPTNeoXConfig, {"rotary_pct": 0.5}),
+}
+
+
+@pytest.mark.parametrize("kind", ARCHITECTURES)
+def test_other_architectures_are_as_exact(kind: str) -> None:
+    config, settings = ARCHITECTURES[kind]
+    assert_alike(model_of(config, **settings), batch_of("groups with prompts of different lengths"), 2e-5)
 
 
 def test_a_branch_longer_than_one_rectangle_is_cut_into_several(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -306,6 +341,27 @@ def test_generation_and_the_saved_configuration_stay_what_they_were(tmp_path: Pa
     assert (tmp_path / "before" / "config.json").read_text() == (tmp_path / "after" / "config.json").read_text()
 
 
+@pytest.mark.parametrize(
+    "case", ["a serial group", "groups with prompts of different lengths", "rows that begin others"]
+)
+def test_generation_goes_on_from_prompts_that_were_forwarded_as_a_tree(case: str) -> None:
+    prompts = [prompt + completion for prompt, completion in CASES[case](random.Random(case))]
+    width = max(map(len, prompts))
+    ids, mask = (
+        torch.tensor([[fill] * (width - len(p)) + (p if fill else [1] * len(p)) for p in prompts]) for fill in (5, 0)
+    )
+    model = model_of(Qwen3Config).eval()
+    use_tree_attention(model)
+    settings = {"max_new_tokens": 6, "do_sample": False, "pad_token_id": 5, "attention_mask": mask}
+    settings |= {"return_dict_in_generate": True, "output_logits": True}
+    plainly, over_tree = DynamicCache(config=model.config), DynamicCache(config=model.config)
+    prefill(model, prompts, over_tree)
+    assert over_tree.get_seq_length() == width - 1
+    found, expected = (model.generate(ids, past_key_values=cache, **settings) for cache in (over_tree, plainly))
+    torch.testing.assert_close(torch.stack(found.logits), torch.stack(expected.logits), atol=1e-4, rtol=0)
+    assert torch.equal(found.sequences, expected.sequences)
+
+
 REFUSED = {
     "attn_implementation is eager": lambda: model_of(attention="eager"),
     "sliding window of 16 tokens": lambda: model_of(MistralConfig, sliding_window=16),
@@ -322,8 +378,11 @@ REFUSED = {
     "carries a state": lambda: AutoModelForCausalLM.from_config(
         MambaConfig(vocab_size=9, hidden_size=16, num_hidden_layers=1)
     ),
-    "dropout is not 0 .in the attention": lambda: model_of(attention_dropout=0.1),
-    "dropout is not 0 .in .*lora_dropout": lambda: get_peft_model(
+    "attention_dropout is 0.1": lambda: model_of(attention_dropout=0.1),
+    "residual_dropout is 0.1": lambda: model_of(Starcoder2Config, residual_dropout=0.1),
+    "router_jitter_noise is 0.1": lambda: model_of(MixtralConfig, num_local_experts=2, router_jitter_noise=0.1),
+    "output_router_logits is set": lambda: model_of(MixtralConfig, num_local_experts=2, output_router_logits=True),
+    "rows that share a token would drop alike in .*lora_dropout": lambda: get_peft_model(
         model_of(), LoraConfig(lora_dropout=0.1, target_modules=["q_proj"])
     ),
     "PEFT puts tokens of its own": lambda: get_peft_model(
@@ -421,6 +480,13 @@ def test_a_mixture_of_experts_with_a_balancing_loss_is_refused(tmp_path: Path) -
     model.config._name_or_path = trainer_of(tmp_path / "tiny").model.name_or_path
     with pytest.raises(ValueError, match="Set router_aux_loss_coef: 0, or shared_prefix: false"):
         trainer_of(tmp_path, model=model, shared_prefix=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wrapper", ["ddp", "fsdp", "fsdp2"])
+def test_two_ranks_with_trees_of_different_sizes_have_the_gradients_of_their_padded_rows(wrapper: str) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
+    assert "2 ranks agree" in launch([*command, ROOT / "tests/concise_rl/sharded_tree_run.py", wrapper])
 
 
 @pytest.mark.slow

@@ -417,10 +417,14 @@ def test_a_serial_group_lies_on_one_rank(tmp_path: Path) -> None:
 def test_what_the_rollouts_of_a_serial_group_share_is_forwarded_once_unless_it_is_told_otherwise(
     tmp_path: Path,
 ) -> None:
+    sampled = []
     for name, told, shares in (("default", {}, True), ("told", {"shared_prefix": False}, False)):
-        serial_trainer(tmp_path / name, **told).train()
+        trainer = serial_trainer(tmp_path / name, **told)
+        trainer.train()
         forwarded = metrics_of(tmp_path / name)[0].get("prefix/forwarded")
         assert forwarded is not None and forwarded < 0.6 if shares else forwarded is None
+        sampled.append([rollout.ids for rollout in trainer._now.judged.rollouts])
+    assert sampled[0] == sampled[1]
 
 
 def test_a_serial_group_may_be_cut_over_micro_batches_only_where_nothing_is_shared(tmp_path: Path) -> None:
