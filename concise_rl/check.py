@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
 from rich.console import Console
 from transformers import AutoTokenizer
 
@@ -28,18 +29,25 @@ def check_objective(config: ConciseConfig) -> list[str]:
     objective = build_objective(config.objective, config.options, config.scale_rewards)
     check_compatible(objective, config)
     find_verifier(config.verifier)
+    more = []
     if config.curriculum:
-        build_curriculum(config.curriculum, mapping(config.curriculum_options))
+        curriculum = build_curriculum(config.curriculum, mapping(config.curriculum_options))
+        more.append(f"curriculum {config.curriculum} ({_listed(curriculum)})")
     if config.judge:
         judge_options(config.judge, mapping(config.judge_options))
-    options = ", ".join(f"{key}={value}" for key, value in objective.model_dump().items())
+        more.append(f"judge      {config.judge}")
     assert config.generation_batch_size and config.num_generations, "TRL has derived them"
     prompts = config.generation_batch_size // config.num_generations
     return [
-        f"objective  {config.objective} ({options})",
+        f"objective  {config.objective} ({_listed(objective)})",
         f"rollouts   {prompts} prompts x {config.num_generations}, at most {config.max_completion_length} tokens each",
         f"verifier   {config.verifier}",
+        *more,
     ]
+
+
+def _listed(options: BaseModel) -> str:
+    return ", ".join(f"{key}={value}" for key, value in options.model_dump().items())
 
 
 def check_model(recipe: Recipe) -> list[str]:
