@@ -135,6 +135,9 @@ def main(argv: list[str] | None = None) -> None:
         at = args.index("--config")
         recipe = parse_recipe(args[at + 1], args[:at] + args[at + 2 :])
         run(recipe)
+        state = PartialState()
+        state.wait_for_everyone()  # a rank that leaves early may abort one that still closes its connections
+        state.destroy_process_group()
     except (ValueError, EngineError) as error:
         sys.exit(f"error: {error}")
 

@@ -65,6 +65,8 @@ def main(folder: str) -> None:
     rank = accelerator.process_index
     got = {name: run(accelerator, curriculum, given[rank]) for name, (curriculum, given) in CASES.items()}
     Path(folder, f"{rank}.json").write_text(json.dumps(got))
+    accelerator.wait_for_everyone()
+    accelerator.end_training()  # gloo's threads, else, may outlive what they use: an abort now and then
 
 
 if __name__ == "__main__":

@@ -74,6 +74,8 @@ def main(folder: str, method: str, shared_prefix: str) -> None:
     if trainer.accelerator.is_main_process:
         torch.save(model.state_dict(), f"{folder}/weights.pt")
         print("world size", trainer.accelerator.num_processes)
+    trainer.accelerator.wait_for_everyone()
+    trainer.accelerator.end_training()
 
 
 if __name__ == "__main__":
