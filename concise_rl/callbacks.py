@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ProgressCallback
 
+from concise_rl.files import write_atomically
+
 logger = logging.getLogger(__name__)
 
 
@@ -36,8 +38,24 @@ def use_progress_bar(trainer: Trainer) -> None:
         trainer.add_callback(ProgressBar())
 
 
+def metrics_file(args: TrainingArguments) -> Path:
+    """Where the metrics of a run are."""
+    return Path(args.output_dir or ".") / "metrics.jsonl"
+
+
 class MetricsFile(TrainerCallback):
-    """Every logged step as a line of `metrics.jsonl` in the output folder, whatever else it is reported to."""
+    """Every logged step as a line of `metrics.jsonl` in the output folder, whatever else it is reported to.
+
+    A resumed run replaces the lines of the steps that it makes again.
+    """
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Drop what came after the checkpoint, a line that the end of the process tore among it."""
+        path = metrics_file(args)
+        if state.is_world_process_zero and state.global_step and path.is_file():
+            whole = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("}\n")]
+            kept = [line for line in whole if json.loads(line)["step"] <= state.global_step]
+            write_atomically(path, "".join(kept))
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any
@@ -46,7 +64,7 @@ class MetricsFile(TrainerCallback):
         if not state.is_world_process_zero:
             return
         try:
-            with open(Path(args.output_dir or ".") / "metrics.jsonl", "a") as file:
+            with open(metrics_file(args), "a") as file:
                 file.write(json.dumps({"step": state.global_step, **(logs or {})}) + "\n")
         except OSError as error:
             logger.warning("Could not write metrics of step %d: %s", state.global_step, error)

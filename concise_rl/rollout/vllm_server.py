@@ -10,7 +10,8 @@ import operator
 import re
 import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,7 @@ class VllmServer:
             ValueError: when a prompt and its completion might not fit in `max_model_len`; nothing is sent then.
         """
         self._check_lengths([len(request.prompt_ids) + request.max_tokens for request in requests])
-        return asyncio.run(self._generate(requests, sampling, progress)) if requests else []
+        return _to_the_end(self._generate(requests, sampling, progress)) if requests else []
 
     async def _generate(
         self, requests: Sequence[Request], sampling: Sampling, progress: Progress | None
@@ -357,6 +358,16 @@ class _Http:
         if found is None:
             raise self.wrong(f"left {'.'.join(map(str, path))} out of an answer")
         return found
+
+
+def _to_the_end(work: Coroutine[Any, Any, list[Completion]]) -> list[Completion]:
+    """Run it, in a thread of its own where this one has an event loop already, as a notebook's has."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(lambda: asyncio.run(work)).result()
 
 
 def _most_connections() -> int:

@@ -1,5 +1,6 @@
 """The engine over a vLLM server: how each failure is told, and that the real one samples what transformers does."""
 
+import asyncio
 import importlib.util
 import random
 import subprocess
@@ -16,7 +17,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel
 
 from concise_rl.checkpoint import last_complete
 from concise_rl.errors import EngineError
-from concise_rl.rollout.engine import Request, Sampling, derive_seed
+from concise_rl.rollout.engine import Completion, Request, Sampling, derive_seed
 from concise_rl.rollout.shortest import ShortestOnly
 from concise_rl.rollout.transformers_engine import TransformersEngine, load_engine
 from concise_rl.rollout.vllm_server import VllmServer
@@ -74,6 +75,15 @@ def test_progress_counts_every_completion_once() -> None:
     with FakeServer() as fake:
         connect(fake).generate(REQUESTS, PLAIN, ended.append)
     assert ended == [1] * len(REQUESTS)
+
+
+def test_a_notebook_whose_event_loop_runs_already_gets_its_completions() -> None:
+    async def cell(fake: FakeServer) -> list[Completion]:
+        return connect(fake).generate(REQUESTS, PLAIN)
+
+    with FakeServer() as fake:
+        completions = asyncio.run(cell(fake))
+    assert [c.ids for c in completions] == [answer_to(list(r.prompt_ids), 8) for r in REQUESTS]
 
 
 def test_a_rule_changes_nothing() -> None:
