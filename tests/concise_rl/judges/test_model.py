@@ -156,7 +156,7 @@ def test_a_server_of_another_model_is_an_error() -> None:
 def test_closing_leaves_the_server_alone() -> None:
     with FakeJudge(truthful) as fake:
         judge_at(fake.url).close()
-        assert VllmServer(fake.url, [1], start_timeout=1.0).max_model_len == 1024
+        assert VllmServer(fake.url, [1], start_timeout=10.0).max_model_len == 1024
 
 
 def test_a_loaded_model_judges_each_passage_and_what_it_babbles_is_counted() -> None:

@@ -183,9 +183,12 @@ def test_no_passages_are_no_work() -> None:
     "text", ["=", "a = ", ". ", r"\boxed{", "*", "is ", "( ", "3 is 4 ", "\\\\ ", "so, ", "3 = 4\n", " \t"], ids=repr
 )
 def test_monotonous_text_is_read_in_time_linear_in_its_length(text: str) -> None:
-    def seconds(length: int) -> float:
-        began = time.process_time()
+    def once(length: int) -> float:
+        began = time.thread_time()
         stated_answers((text * length)[:length])
-        return time.process_time() - began
+        return time.thread_time() - began
 
-    assert seconds(40_000) < 20 * seconds(4_000) + 0.2
+    def seconds(length: int) -> float:
+        return min(once(length) for _ in range(5))  # what else the machine does only ever adds
+
+    assert seconds(40_000) < 30 * seconds(4_000) + 0.05

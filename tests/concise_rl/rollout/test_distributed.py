@@ -85,7 +85,7 @@ def test_weights_that_are_torn_end_both_ranks(tmp_path: Path, weights: Path) -> 
 def test_one_process_is_its_own_main_process() -> None:
     requests = [Request([10 + i], 4) for i in range(3)]
     with FakeServer() as fake:
-        engine = OnMainRank.start(lambda: VllmServer(fake.url, [EOS], start_timeout=1.0), Accelerator())
+        engine = OnMainRank.start(lambda: VllmServer(fake.url, [EOS], start_timeout=10.0), Accelerator())
         assert [c.ids for c in engine.generate(requests, Sampling())] == [answer_to([10 + i], 4) for i in range(3)]
         with pytest.raises(ValueError, match="--max-model-len"):
             engine.generate([Request([3], 1000)], Sampling())

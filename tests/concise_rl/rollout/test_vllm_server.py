@@ -34,7 +34,7 @@ SHAPE = {"vocab_size": 156, "hidden_size": 128, "num_hidden_layers": 4}
 
 
 def connect(fake: FakeServer, rollout_timeout: float = 60.0) -> VllmServer:
-    return VllmServer(fake.url, [EOS], start_timeout=1.0, rollout_timeout=rollout_timeout)
+    return VllmServer(fake.url, [EOS], start_timeout=10.0, rollout_timeout=rollout_timeout)
 
 
 # What is asked for, and what comes back.
