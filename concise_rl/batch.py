@@ -14,16 +14,17 @@ from concise_rl.rollout.plans import Rollout
 from concise_rl.trace import Delimiters, Span, read_trace
 
 NAN = float("nan")
-COLUMNS = 9
+COLUMNS = 10
 
 
 def to_columns(judged: Judged, labels: Sequence[Labels] | None, filler: Sequence[bool], device: Any) -> Tensor:
-    """(B, 9) float64: verdict, length, think_length, finished, stop reason, filler, start and end of the redundant
-    tokens, necessary share. The last three are 0 without labels."""
+    """(B, 10) float64: verdict, length, think_length, closed, finished, stop reason, filler, start and end of the
+    redundant tokens, necessary share. The last three are 0 without labels."""
     of_labels = [(*one.redundant, one.necessary) for one in labels] if labels else [(0, 0, 0)] * len(judged.rows)
+    of_traces = [(t.length, t.think_length, t.answer_ids is not None, t.finished) for t in judged.traces]
     columns = [
-        (NAN if verdict is None else verdict, t.length, t.think_length, t.finished, rollout.stop_reason, fills)
-        for verdict, t, rollout, fills in zip(judged.verdicts, judged.traces, judged.rollouts, filler, strict=True)
+        (NAN if verdict is None else verdict, *of_trace, rollout.stop_reason, fills)
+        for verdict, of_trace, rollout, fills in zip(judged.verdicts, of_traces, judged.rollouts, filler, strict=True)
     ]
     rows = [(*one, *other) for one, other in zip(columns, of_labels, strict=True)]
     return torch.tensor(rows, dtype=torch.float64, device=device).view(-1, COLUMNS)
@@ -33,17 +34,18 @@ def to_batch(
     columns_BC: Tensor, num_generations: int, max_length: int, step: int, *, labelled: bool
 ) -> tuple[RolloutBatch, Tensor]:
     """Undo `to_columns`: the batch, and (B,) whether a rollout is a filler."""
-    correct_B, length_B, think_length_B, finished_B, stop_B, filler_B, *_, necessary_B = columns_BC.unbind(dim=1)
+    correct_B, length_B, think_length_B, closed_B, finished_B, stop_B, filler_B, *_, necessary_B = columns_BC.unbind(1)
     batch = RolloutBatch(
         correct=correct_B.float(),
         length=length_B.long(),
         think_length=think_length_B.long(),
+        closed=closed_B.bool(),
         finished=finished_B.bool(),
         stop_reason=stop_B.long(),
         num_generations=num_generations,
         max_length=max_length,
         step=step,
-        redundant=columns_BC[:, 6:8].long() if labelled else None,
+        redundant=columns_BC[:, 7:9].long() if labelled else None,
         necessary=necessary_B if labelled else None,
     )
     return batch, filler_B.bool()
@@ -53,6 +55,8 @@ def without(rollout: Rollout, span: Span) -> Rollout:
     """A rollout that was sampled with some tokens and is trained on without them. What it was sampled with says nothing
     of the log-probabilities behind them: they are left out."""
     start, end = span
+    if start == end:
+        return rollout
     behind = len(rollout.ids) - end
     return replace(
         rollout,

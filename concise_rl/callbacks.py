@@ -19,6 +19,7 @@ class ProgressBar(ProgressCallback):
 
     SHOWN: ClassVar[dict[str, str]] = {
         "accuracy": "correct/mean",
+        "sampled": "curriculum/sampled_correct",
         "tokens": "length/mean",
         "loss": "loss",
     }
@@ -94,16 +95,20 @@ class Watchdog(TrainerCallback):
         if not math.isfinite(logs.get("grad_norm", 0.0)):
             raise RuntimeError(f"The gradient norm is {logs['grad_norm']} at step {state.global_step}.")
         if state.is_world_process_zero:
-            cap = getattr(args, "max_completion_length", None)
-            self._check_truncation(logs.get("stop/length", 0.0), state.global_step, cap)
+            cap = f"max_completion_length={getattr(args, 'max_completion_length', None)}"
+            # A curriculum chooses what the batch holds: what was sampled tells more.
+            cut = logs.get("curriculum/sampled_cut", logs.get("rollout/cut", 0.0))
+            self._check_truncation("rollouts", cut, state.global_step, cap)
+            exits_cut = logs.get("rollout/exits_cut", 0.0)
+            self._check_truncation("exits' answers", exits_cut, state.global_step, "the method's answer_max_tokens")
             self._check_signal(logs.get("groups/no_signal", 0.0), state.global_step)
 
-    def _check_truncation(self, share: float, step: int, cap: int | None) -> None:
+    def _check_truncation(self, what: str, share: float, step: int, cap: str) -> None:
         if share > self.truncation_warning:
             logger.warning(
-                "Step %d: %.0f %% of the rollouts were cut at max_completion_length=%s and count as wrong. "
+                "Step %d: %.0f %% of the %s were cut at %s and count as wrong. "
                 "Raise it, unless the cap is meant to be the compressor.",
-                *(step, 100 * share, cap),
+                *(step, 100 * share, what, cap),
             )
 
     def _check_signal(self, share: float, step: int) -> None:
@@ -112,6 +117,6 @@ class Watchdog(TrainerCallback):
             logger.warning(
                 "Step %d: no group has had a signal for %d logged steps, so nothing is learnt. Are the problems too "
                 "hard or too easy, the answers not parsed, the completions cut? metrics.jsonl has groups/all_wrong, "
-                "groups/all_correct and stop/length.",
+                "groups/all_correct and rollout/cut.",
                 *(step, self.silent_steps),
             )

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -39,6 +40,32 @@ def run_check(args: argparse.Namespace) -> None:
     check_recipe(args.recipe, args.overrides)
 
 
+def arrange(argv: list[str]) -> list[str]:
+    """The words of `train` and `check` as their parser takes them: the recipe first, whether or not after --config, and
+    --help, wherever it stands, alone. All that follows the recipe is settings."""
+    if not argv or argv[0] not in ("train", "check"):
+        return argv
+    command, *words = argv
+    if {"-h", "--help"} & {*words}:
+        return [command, "--help"]
+    words = [part for word in words for part in (word.split("=", 1) if word.startswith("--config=") else [word])]
+    if "--config" not in words[:-1]:
+        return [command, *words]
+    at = words.index("--config")
+    return [command, words[at + 1], *words[:at], *words[at + 2 :]]
+
+
+class HelpWithKeys(argparse.Action):
+    """Help that ends with the keys of a recipe, which cost an import of TRL."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option_string: Any = None) -> None:
+        """Print and end."""
+        from concise_rl.recipe import keys_help
+
+        print(f"{parser.format_help()}\n{keys_help()}")
+        parser.exit()
+
+
 def run_methods(args: argparse.Namespace) -> None:
     """Print the table of methods, or one method with its options."""
     from concise_rl.methods import print_methods
@@ -47,6 +74,7 @@ def run_methods(args: argparse.Namespace) -> None:
 
 
 def _add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-h", "--help", action=HelpWithKeys, nargs=0, help="show this, and the keys of a recipe")
     parser.add_argument("recipe", metavar="RECIPE", help="YAML file of settings")
     parser.add_argument(
         "overrides",
@@ -74,7 +102,8 @@ def build_parser() -> argparse.ArgumentParser:
         ("serve", "serve a model with vLLM, for training and evaluation", add_serve_arguments, run_serve),
     ]
     for name, text, add_arguments, command in table:
-        sub = commands.add_parser(name, help=text, description=text)
+        has_help = add_arguments is _add_recipe_arguments
+        sub = commands.add_parser(name, help=text, description=text, add_help=not has_help)
         add_arguments(sub)
         sub.set_defaults(command=command)
     return parser
@@ -86,9 +115,11 @@ def _add_methods_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """Entry point. What is wrong with the input is said in a line, not a traceback."""
-    args = build_parser().parse_args(argv)
+    args = build_parser().parse_args(arrange(sys.argv[1:] if argv is None else argv))
     logging.basicConfig(format="%(levelname)s: %(message)s")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if os.getcwd() not in sys.path:  # for classes of the user's own, which a recipe names by their dotted path
+        sys.path.insert(0, os.getcwd())
     try:
         args.command(args)
     except ValidationError as error:

@@ -102,7 +102,20 @@ class ConciseConfig(GRPOConfig):
     )
 
     def __post_init__(self) -> None:
+        counts = (
+            "per_device_train_batch_size",
+            "gradient_accumulation_steps",
+            "num_generations",
+            "max_completion_length",
+        )
+        for name in counts:  # before TRL divides by them
+            count = getattr(self, name)
+            if count is not None and count < 1:
+                raise ValueError(f"{name} is at least 1, not {count}.")
         super().__post_init__()
+        for name in ("objective_options", "judge_options", "curriculum_options"):
+            if not isinstance(getattr(self, name), dict | None):
+                raise ValueError(f"{name} is a mapping of options, not {getattr(self, name)!r}.")
         for name in ("verifier_timeout", "rollout_timeout"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} is a positive number of seconds, not {getattr(self, name)}.")

@@ -129,16 +129,23 @@ def _listing(what: str, lines: Sequence[str]) -> str:
     return "\n  ".join([f"{what}:", *lines[:MAX_LISTED], *more])
 
 
-def keep_verifiable(rows: datasets.Dataset, pool: VerifierPool) -> tuple[datasets.Dataset, int]:
+def keep_verifiable(
+    rows: datasets.Dataset, pool: VerifierPool, tolerated: float = MAX_UNVERIFIABLE
+) -> tuple[datasets.Dataset, int]:
     """Drop the rows whose own answer is empty or not accepted by the verifier: no completion could be correct on them.
 
     The pool's counters start again from zero afterwards: they are for completions.
+
+    Args:
+        rows: with text prompts.
+        pool: the verifier.
+        tolerated: share of the rows that may go.
 
     Returns:
         The rows that are left, and how many were dropped.
 
     Raises:
-        ValueError: when more than 1 % of the rows would go; it lists some.
+        ValueError: when more of the rows would go; it lists some.
     """
     items = [(pool.gold_response(row), row) for row in rows]
     chunks = [items[i : i + 256] for i in range(0, len(items), 256)]
@@ -150,16 +157,29 @@ def keep_verifiable(rows: datasets.Dataset, pool: VerifierPool) -> tuple[dataset
         return rows, 0
     examples = [f"row {i}: {rows[i]['answer'][:100]!r}" for i in bad]
     what = f"The verifier {pool.name!r} does not accept the own answers of {len(bad)} of {len(rows)} rows"
-    if len(bad) > MAX_UNVERIFIABLE * len(rows):
+    if len(bad) > tolerated * len(rows):
         raise ValueError(_listing(what, examples) + "\nIs it the right verifier, and the right answer column?")
     logger.warning(_listing(f"{what}, which are dropped", examples))
     return rows.select(sorted(set(range(len(rows))) - set(bad))), len(bad)
 
 
+def user_turn(prompt_template: str | None) -> str:
+    """The template of the user's turn, which is the prompt alone unless one is given.
+
+    Raises:
+        ValueError: when the template has no `{prompt}`.
+    """
+    template = "{prompt}" if prompt_template is None else prompt_template
+    if "{prompt}" not in template:
+        raise ValueError(f"The prompt template {template!r} has no {{prompt}}: every row would ask the same.")
+    return template
+
+
 def to_messages(
     rows: datasets.Dataset, prompt_template: str | None = None, system_prompt: str | None = None
 ) -> datasets.Dataset:
-    """Turn the text prompts into conversations, as TRL and chat templates take them; the text stays in `problem`.
+    """Turn the text prompts into conversations, as TRL and chat templates take them; the text stays in `problem`, and
+    takes the place of a column that is called so.
 
     Args:
         rows: with text prompts.
@@ -169,12 +189,11 @@ def to_messages(
     Raises:
         ValueError: when the template has no `{prompt}`.
     """
-    template = "{prompt}" if prompt_template is None else prompt_template
-    if "{prompt}" not in template:
-        raise ValueError(f"The prompt template {template!r} has no {{prompt}}: every row would ask the same.")
+    template = user_turn(prompt_template)
     opening = [] if system_prompt is None else [{"role": "system", "content": system_prompt}]
     # Not str.format: templates and prompts hold braces of their own (\boxed{}).
     conversations = [
         [*opening, {"role": "user", "content": template.replace("{prompt}", text)}] for text in rows["prompt"]
     ]
-    return rows.rename_column("prompt", "problem").add_column("prompt", conversations)
+    text = rows.remove_columns([name for name in rows.column_names if name == "problem"])  # a data set's own
+    return text.rename_column("prompt", "problem").add_column("prompt", conversations)

@@ -24,17 +24,20 @@ def _problem(details: Any) -> str:
     return f"{field}: {said}" if field else said
 
 
-def unknown(kind: str, name: str, valid: Iterable[str]) -> ValueError:
+def unknown(kind: str, name: str, valid: Iterable[str], first: Iterable[str] = ()) -> ValueError:
     """The error for a misspelt name: it gives the nearest valid one where there is one, and else the valid ones.
 
     Args:
         kind: what was named, as the message begins: `verifier`, `option of chain_sum`.
         name: as it was given.
         valid: every name that would have been right.
+        first: those of them to list before the others, all of them.
     """
-    valid = sorted(valid)
+    first = list(first)
+    valid = [*first, *sorted(set(valid) - set(first))]
     near = difflib.get_close_matches(name, valid, n=1)
-    listed = ", ".join(valid[:20]) + (f" and {len(valid) - 20} more" if len(valid) > 20 else "")
+    shown = max(20, len(first))
+    listed = ", ".join(valid[:shown]) + (f" and {len(valid) - shown} more" if len(valid) > shown else "")
     hint = f"Did you mean {near[0]!r}?" if near else f"Valid: {listed or 'none'}."
     return ValueError(f"Unknown {kind} {name!r}. {hint}")
 
@@ -43,11 +46,19 @@ def import_dotted(path: str, kind: str) -> Any:
     """The object at a dotted path `package.module.Name`.
 
     Raises:
-        ValueError: when the module has no such name.
-        ModuleNotFoundError: when there is no such module.
+        ValueError: when there is no such module, or it has no such name.
+        ImportError: when the module is there and itself imports what is not.
     """
     module_name, _, attribute = path.rpartition(".")
-    module = importlib.import_module(module_name)
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise
+        raise ValueError(
+            f"There is no module {error.name!r} for the {kind} {path}: it is looked for in the working directory and "
+            "on PYTHONPATH."
+        ) from None
     if not hasattr(module, attribute):
         raise unknown(f"{kind} in module {module_name}:", attribute, (n for n in vars(module) if not n.startswith("_")))
     return getattr(module, attribute)

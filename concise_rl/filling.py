@@ -17,6 +17,7 @@ from transformers import TrainerCallback
 from concise_rl.rollout.collect import Judged, Row
 from concise_rl.rollout.engine import derive_seed
 from concise_rl.schedule import Curriculum, CurriculumMemory, GroupKind, OversampleFactor
+from concise_rl.trace import StopReason
 
 Sample = Callable[[list[Row], int], Judged]
 """Rollouts of rows that stand in whole groups; the number is the round."""
@@ -108,6 +109,7 @@ class Decision:
             "curriculum/groups_usable": float(self.usable),
             "curriculum/filled": sum(self.real_R) / (self.wanted * len(self.easy_R)),
             "curriculum/easy_share": self.easy_share,
+            "curriculum/all_wrong": self.of_kind(GroupKind.ALL_WRONG) / self.sampled,
             "curriculum/easy_trained": sum(self.easy_R) / max(sum(self.real_R), 1),
         }
 
@@ -229,7 +231,7 @@ class Filling:
             judged.take(self._rows_of(choose(of_judged, real, decision.easy_R[rank], wanted))),
             [row >= real * self.num_generations for row in range(len(rows))],
             decision.easy_share,
-            decision.metrics() | {"curriculum/factor": factor.factor},
+            decision.metrics() | self._of_sampled(judged) | {"curriculum/factor": factor.factor},
         )
 
     def observe(
@@ -255,6 +257,23 @@ class Filling:
         rng = np.random.default_rng(derive_seed(self.seed, self.accelerator.process_index, *parts))
         chosen = rng.choice(len(self.dataset), size=num_groups, replace=num_groups > len(self.dataset))
         return [self.dataset[int(i)] for i in chosen for _ in range(self.num_generations)]
+
+    def _of_sampled(self, judged: Judged) -> dict[str, float]:
+        """Accuracy and cut rollouts of all that was sampled on all ranks: those of the batch depend on the choice."""
+        pairs = zip(judged.verdicts, judged.traces, strict=True)
+        earned = [verdict if trace.finished else 0.0 for verdict, trace in pairs]
+        known = [verdict for verdict in earned if verdict is not None]
+        plain = [
+            not trace.finished
+            for trace, rollout in zip(judged.traces, judged.rollouts, strict=True)
+            if rollout.stop_reason not in (StopReason.ABORTED, StopReason.FORCED_EXIT)
+        ]
+        mine = torch.tensor([[sum(known), len(known), sum(plain), len(plain)]], device=self.accelerator.device)
+        right, of_judged, cut, of_plain = self.accelerator.gather(mine).sum(dim=0).tolist()
+        return {
+            "curriculum/sampled_correct": right / of_judged if of_judged else math.nan,
+            "curriculum/sampled_cut": cut / of_plain if of_plain else math.nan,
+        }
 
     def _rows_of(self, groups: Sequence[int]) -> list[int]:
         return [group * self.num_generations + member for group in groups for member in range(self.num_generations)]

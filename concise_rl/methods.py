@@ -1,13 +1,19 @@
-"""The table of methods that `concise-rl methods` prints: read from the classes themselves."""
+"""What `concise-rl methods` prints, of all methods or of one: read from the classes themselves."""
 
 import inspect
 from typing import Any, get_args, get_origin
 
 from pydantic.fields import FieldInfo
+from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from concise_rl.objective import Objective, objective_class
+
+HINTS = """What one needs, and its options: concise-rl methods NAME
+Papers: https://hf.co/papers/NUMBER
+Your own: objective: my_package.my_module.MyObjective"""
 
 
 def bounds(field: FieldInfo) -> str:
@@ -37,34 +43,29 @@ def summary(cls: type[Objective]) -> str:
 
 
 def methods_table(objectives: dict[str, type[Objective]]) -> Table:
-    """All methods, a row each."""
-    table = Table(title="Methods", show_lines=True)
-    table.add_column("name", no_wrap=True)
-    table.add_column("what it is", ratio=3)
-    table.add_column("credit depends on")
-    table.add_column("needs")
-    table.add_column("options (default)", ratio=2)
+    """All methods, a row each. Nothing is cut, however narrow the terminal."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in ("name", "what it is", "paper"):
+        table.add_column(column, overflow="fold", ratio=1 if column == "what it is" else None)
     for name, cls in objectives.items():
-        options = "\n".join(f"{option} ({field.default})" for option, field in cls.model_fields.items())
-        table.add_row(name, f"{summary(cls)}\n{cls.paper}", cls.scope, cls.needs, options)
+        table.add_row(*map(Text, (name, summary(cls), cls.paper.rpartition("/")[2])))
     return table
 
 
-def options_table(name: str, cls: type[Objective]) -> Table:
-    """One method's options."""
-    table = Table(title=f"Options of {name}", show_lines=True)
-    table.add_column("option", no_wrap=True)
-    for column in ("type", "default", "bounds"):
-        table.add_column(column)
-    table.add_column("what it does", ratio=1)
+def options_table(cls: type[Objective]) -> Table:
+    """One method's options: the type, bounds and default of each above what it does."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("option", overflow="fold")
+    table.add_column("what it does", overflow="fold", ratio=1)
     for option, field in cls.model_fields.items():
+        facts = [type_name(field.annotation), bounds(field), f"default {field.default!r}"]
         text = " ".join((field.description or "").split())
-        table.add_row(option, type_name(field.annotation), str(field.default), bounds(field), text)
+        table.add_row(Text(option), Text.assemble((", ".join(filter(None, facts)), "bold"), "\n", text))
     return table
 
 
 def print_methods(name: str | None = None) -> None:
-    """Print the table of all methods, or one method in full.
+    """Print a line about each method, or one method in full.
 
     Raises:
         ValueError: for an unknown name, naming the nearest.
@@ -74,10 +75,11 @@ def print_methods(name: str | None = None) -> None:
     console = Console()
     if name is None:
         console.print(methods_table(OBJECTIVES))
-        console.print("One in full: concise-rl methods NAME. Your own: objective: my_package.my_module.MyObjective")
+        console.print(HINTS, highlight=False)
         return
     cls = objective_class(name)
     paragraphs = [" ".join(p.split()) for p in (inspect.getdoc(cls) or "").split("\n\n")]
-    console.print("\n\n".join(paragraphs), markup=False, highlight=False)
-    console.print(f"\nPaper: {cls.paper}")
-    console.print(options_table(name, cls))
+    facts = [f"Paper: {cls.paper}", f"Credit depends on: the {cls.scope}", f"Needs: {cls.needs}"]
+    console.print("\n\n".join([*paragraphs, "\n".join(facts)]), markup=False, highlight=False)
+    if cls.model_fields:
+        console.print(options_table(cls))

@@ -16,11 +16,12 @@ LOGGED_REASONS = (
 
 
 def rollout_metrics(batch: RolloutBatch, advantages: Tensor, kept_B: Tensor) -> dict[str, float]:
-    """What every method logs: signal, pass rates of groups, lengths and stop reasons (shares, one for each reason)."""
+    """What every method logs: signal, pass rates of groups, lengths, stop reasons, and what a cap cut off (shares)."""
     aborted_B = batch.stop_reason == StopReason.ABORTED
     correct_PG = batch.grouped(batch.earned.masked_fill(aborted_B, NAN))  # nobody knows what they would have earned
     judged_PG = ~correct_PG.isnan()
     largest_B = advantages.abs() if advantages.ndim == 1 else advantages.abs().amax(dim=1)
+    cut_B, exit_B = ~batch.finished & ~aborted_B, batch.stop_reason == StopReason.FORCED_EXIT
     right_B = batch.earned == 1
     mean_right = batch.length[right_B].float().mean().item() if right_B.any() else NAN
     return {
@@ -35,6 +36,8 @@ def rollout_metrics(batch: RolloutBatch, advantages: Tensor, kept_B: Tensor) -> 
         "rollout/trained": (kept_B.sum() / batch.length.sum()).item(),
         # What an aborted rollout would have taken nobody knows: the cap bounds it.
         "rollout/spared_at_most": ((batch.max_length - batch.length) * aborted_B).float().mean().item(),
+        "rollout/cut": cut_B[~exit_B].float().mean().item(),
+        **({"rollout/exits_cut": cut_B[exit_B].float().mean().item()} if exit_B.any() else {}),
         **{f"stop/{reason.label}": (batch.stop_reason == reason).float().mean().item() for reason in LOGGED_REASONS},
     }
 

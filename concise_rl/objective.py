@@ -28,6 +28,7 @@ class RolloutBatch:
             Never shaped. For a method that `rejudges`, the verdict on the tokens that it kept.
         length: (B,) int; tokens of the completion, EOS included.
         think_length: (B,) int; tokens before the closing think delimiter.
+        closed: (B,) bool; has an answer part: its thinking was closed, and once.
         finished: (B,) bool; ended by an EOS, not by a cap.
         stop_reason: (B,) int; `StopReason`.
         num_generations: G.
@@ -43,6 +44,7 @@ class RolloutBatch:
     correct: Tensor
     length: Tensor
     think_length: Tensor
+    closed: Tensor
     finished: Tensor
     stop_reason: Tensor
     num_generations: int
@@ -52,7 +54,8 @@ class RolloutBatch:
     necessary: Tensor | None = None
 
     def __post_init__(self) -> None:
-        shapes = {t.shape for t in (self.correct, self.length, self.think_length, self.finished, self.stop_reason)}
+        columns = (self.correct, self.length, self.think_length, self.closed, self.finished, self.stop_reason)
+        shapes = {column.shape for column in columns}
         assert len(shapes) == 1, f"the columns of a batch are aligned, got {shapes}"
         assert len(self.correct) % self.num_generations == 0, "a batch is made of whole groups"
 

@@ -9,11 +9,12 @@ from typing import Any, Literal
 
 import yaml
 from datasets import Dataset
-from trl import ModelConfig, SFTConfig, TrlParser, get_quantization_config
+from trl import GRPOConfig, ModelConfig, SFTConfig, TrlParser, get_quantization_config
 
-from concise_rl.config import ConciseConfig
-from concise_rl.data import load_rows
+from concise_rl.config import ConciseConfig, mapping
+from concise_rl.data import load_rows, user_turn
 from concise_rl.errors import unknown
+from concise_rl.typed import typed
 
 
 @dataclass
@@ -38,6 +39,9 @@ class DataConfig:
         default=False,
         metadata={"help": "Start afresh in an output_dir that holds another run's files. They are deleted."},
     )
+
+    def __post_init__(self) -> None:
+        user_turn(self.prompt_template)
 
     def load(self, seed: int = 0) -> Dataset:
         """The rows, see `load_rows`."""
@@ -80,22 +84,57 @@ class Recipe:
 
 
 STAGES: dict[str, type] = {"rl": ConciseConfig, "sft": SFTConfig}
+REFUSED = {
+    "resume_from_checkpoint": "a run goes on from the last complete checkpoint in its output_dir by itself, when the "
+    "same command is given again. Leave it out",
+    "eval_strategy": "a recipe has no data to evaluate on. Leave it out, and run `concise-rl eval` on the trained "
+    "model, or hand ConciseTrainer(eval_dataset=...) some in Python",
+}
+"""Keys that TRL's configurations have and a recipe cannot use."""
+
+
+def own_keys() -> list[dataclasses.Field]:
+    """The keys that are this project's: those of the data, and what `ConciseConfig` adds to TRL's."""
+    trl = {f.name for f in dataclasses.fields(GRPOConfig)}
+    return [*dataclasses.fields(DataConfig), *(f for f in dataclasses.fields(ConciseConfig) if f.name not in trl)]
+
+
+def keys_help() -> str:
+    """This project's keys with their defaults and meaning, and where the others are described."""
+    lines = ["keys of a recipe, on the command line as --key value:"]
+    for f in own_keys():
+        default = "required" if f.default is dataclasses.MISSING else yaml.safe_dump(f.default).split("\n")[0]
+        lines += [f"  {f.name} ({default})", f"      {f.metadata['help']}"]
+    more = "Every field of trl's GRPOConfig (SFTConfig for stage: sft) and ModelConfig is a key, too."
+    return "\n".join([*lines, "  stage (rl)", "      rl, or sft for supervised fine-tuning.", "", more])
+
+
+def _read_yaml(text: str, where: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+        place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise ValueError(f"{where}{place}: not YAML ({problem or error}).") from None
 
 
 def read_recipe(path: str | Path) -> dict[str, Any]:
     """The YAML of a recipe.
 
     Raises:
-        ValueError: when there is no such file, or it is not a mapping; names the nearest recipe beside it.
+        ValueError: when there is no such file (naming the nearest recipe beside it), it is not YAML (with the place),
+            or not a mapping.
     """
     path = Path(path)
     if not path.is_file():
         nearest = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.yaml")], n=1, cutoff=0.0)
         raise ValueError(f"No recipe at {path}." + (f" Did you mean {path.parent / nearest[0]}?" if nearest else ""))
-    content = yaml.safe_load(path.read_text())
+    if path.suffix in (".jsonl", ".parquet"):
+        raise ValueError(f"{path} is not a recipe but data: name it as the `dataset` of one.")
+    content = _read_yaml(path.read_text(errors="replace"), str(path))
     if not isinstance(content, dict):
         raise ValueError(f"{path} is not a recipe: it must be a YAML mapping of settings.")
-    return content
+    return {str(key): value for key, value in content.items()}
 
 
 def parse_overrides(args: list[str]) -> dict[str, Any]:
@@ -108,20 +147,22 @@ def parse_overrides(args: list[str]) -> dict[str, Any]:
         if not key.startswith("--"):
             raise ValueError(f"Expected --key value, found {key!r}.")
         has_value = words and not words[0].startswith("--")
-        _put(overrides, key[2:].split("."), _read_value(words.pop(0)) if has_value else True)
+        _put(overrides, key[2:].split("."), _read_value(words.pop(0), key) if has_value else True)
     return overrides
 
 
-def _read_value(word: str) -> Any:
+def _read_value(word: str, key: str) -> Any:
     """A word as YAML, except that yes, no, on and off stay words: `--save_strategy no` means just that."""
-    value = yaml.safe_load(word)
+    value = _read_yaml(word, f"{key} {word}")
     return word if isinstance(value, bool) and word.lower() not in ("true", "false") else value
 
 
-def _put(mapping: dict[str, Any], keys: list[str], value: Any) -> None:
+def _put(overrides: dict[str, Any], keys: list[str], value: Any) -> None:
     for key in keys[:-1]:
-        mapping = mapping.setdefault(key, {})
-    mapping[keys[-1]] = value
+        overrides = overrides.setdefault(key, {})
+        if not isinstance(overrides, dict):
+            raise ValueError(f"--{'.'.join(keys)}: {key} was given before, as {overrides!r}, which holds no options.")
+    overrides[keys[-1]] = value
 
 
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -141,27 +182,57 @@ def parse_recipe(path: str | Path, args: list[str] | None = None) -> Recipe:
         args: command-line arguments, see `parse_overrides`.
 
     Raises:
-        ValueError: for a missing file, an unknown key (naming the nearest), a missing `dataset`, or a value that the
-            configuration refuses.
+        ValueError: for a missing file, an unknown key (naming the nearest), a missing `dataset`, a value that is not of
+            its key's type, or that the configuration refuses.
     """
-    settings = _merge(read_recipe(path), parse_overrides(args or []))
-    stage = settings.get("stage", "rl")
+    overrides = parse_overrides(args or [])
+    given, dropped = _without_options_of_others(read_recipe(path), overrides)
+    settings = _merge(given, overrides)
+    stage = str(settings.get("stage", "rl"))
     if stage not in STAGES:
         raise unknown("stage", stage, STAGES)
     classes: Any = (DataConfig, STAGES[stage], ModelConfig)
     values = {key: value for key, value in settings.items() if key != "stage"}
+    _check_keys(values, overrides, path, classes)
+    parsed: Any = TrlParser(classes).parse_dict(typed(values, classes))
+    data, training, model = parsed
+    training.model_init_kwargs = {**_model_init_kwargs(model), **mapping(training.model_init_kwargs)}
+    if dropped and training.process_index == 0:
+        print(f"Left out of {path}, since the command line names another: {', '.join(dropped)}.")
+    return Recipe("sft" if stage == "sft" else "rl", data, training, model, settings)
+
+
+def _without_options_of_others(given: dict[str, Any], overrides: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """A recipe without the options of an objective, judge or curriculum that the command line exchanges, and which."""
+    exchanged = [
+        key for key in ("objective", "judge", "curriculum") if overrides.get(key, given.get(key)) != given.get(key)
+    ]
+    dropped = [f"{key}_options" for key in exchanged if given.get(f"{key}_options")]
+    return {key: value for key, value in given.items() if key not in dropped}, dropped
+
+
+def _check_keys(values: dict[str, Any], overrides: dict[str, Any], path: str | Path, classes: Any) -> None:
+    """
+    Raises:
+        ValueError: for a key that there is not, that a recipe cannot use, or that is missing.
+    """
     known = {f.name for cls in classes for f in dataclasses.fields(cls) if f.init}
     for key in values:
         if key not in known:
-            raise unknown(f"key in {path}:", key, known)
+            raise _unknown_key(key, "on the command line" if key in overrides else f"in {path}", known)
+    for key, why in REFUSED.items():
+        if values.get(key) not in (None, False, "no"):
+            raise ValueError(f"{key}: {why}.")
     for required in ("dataset", "model_name_or_path", "output_dir"):
         if not values.get(required):
             raise ValueError(f"{path} does not say which {required} to use: add `{required}: ...`.")
-    # TRL's parser converts what YAML leaves as text (learning_rate: 1e-6) to the types of the fields.
-    parsed: Any = TrlParser(classes).parse_dict(_as_typed(values, classes))
-    data, training, model = parsed
-    training.model_init_kwargs = {**_model_init_kwargs(model), **(training.model_init_kwargs or {})}
-    return Recipe(stage, data, training, model, settings)
+
+
+def _unknown_key(key: str, where: str, known: set[str]) -> ValueError:
+    """What to say of a key that there is not: this project's own come first, of more than 200."""
+    if key.startswith("reward"):
+        return ValueError(f"Unknown key {where}: {key!r}. Rewards come from `verifier` and `objective`.")
+    return unknown(f"key {where}:", key, known, [f.name for f in own_keys() if f.name in known])
 
 
 def _model_init_kwargs(model: ModelConfig) -> dict[str, Any]:
@@ -173,9 +244,3 @@ def _model_init_kwargs(model: ModelConfig) -> dict[str, Any]:
         "quantization_config": get_quantization_config(model),
     }
     return {key: value for key, value in settings.items() if value is not None}
-
-
-def _as_typed(values: dict[str, Any], classes: Any) -> dict[str, Any]:
-    """YAML 1.1 reads 1e-6 as text; give float fields floats."""
-    floats = {f.name for cls in classes for f in dataclasses.fields(cls) if f.type in (float, "float", float | None)}
-    return {k: float(v) if k in floats and isinstance(v, str) else v for k, v in values.items()}

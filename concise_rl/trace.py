@@ -54,12 +54,26 @@ class StopReason(IntEnum):
         return self.name.lower()
 
 
+def encode_words(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[int, ...]:
+    """Text as the tokens that a plan forces.
+
+    Raises:
+        ValueError: for words that the tokenizer does not have.
+    """
+    ids = tuple(tokenizer.encode(text, add_special_tokens=False))
+    if tokenizer.unk_token_id in ids:
+        raise ValueError(f"The tokenizer cannot write {text!r}: choose a text in its vocabulary.")
+    return ids
+
+
 @dataclass(frozen=True)
 class Delimiters:
     """The token sequences that bound thinking, and the tokens that end a completion.
 
     Attributes:
-        think_end: ids of the closing delimiter; empty where the model does not think, so that all of it is answer.
+        think_end: ids of the closing delimiter; empty where the model does not think, so that all of it is answer. One
+            of several tokens is found only where it is written in these: its ends may merge with what is around it, and
+            the rollout then counts as never closed. A delimiter that is one token has no such cases.
         eos: every id that ends a completion.
     """
 
@@ -73,14 +87,26 @@ class Delimiters:
         """Encode the recipe's closing delimiter.
 
         Raises:
-            ValueError: when the tokenizer cannot write `think_end` (it encodes to nothing or to the unknown token).
+            ValueError: when the tokenizer cannot write `think_end` (it encodes to nothing or to the unknown token), or
+                writes it otherwise in front of a line break, so that it would not be found again.
         """
-        ids = tuple(tokenizer.encode(think_end, add_special_tokens=False)) if think_end else ()
+
+        def encode(text: str) -> tuple[int, ...]:
+            return tuple(tokenizer.encode(text, add_special_tokens=False))
+
+        ids = encode(think_end) if think_end else ()
         if think_end and (not ids or tokenizer.unk_token_id in ids):
             raise ValueError(
                 f"The tokenizer cannot encode the think delimiter {think_end!r}. Set `think_end` to the text that "
                 "closes this model's thinking, or to null for a model that does not think."
             )
+        for behind in ("\n", "\n\n"):
+            if think_end and not _occurrences(encode(think_end + behind), ids):
+                raise ValueError(
+                    f"The tokenizer merges the end of the think delimiter {think_end!r} with a line break behind it, "
+                    "so that completions would be read as never closed. Add it to the tokenizer as a token, or set "
+                    "`think_end` to a delimiter that is one."
+                )
         return cls(ids, frozenset(eos_token_ids))
 
 

@@ -4,15 +4,18 @@ import json
 import logging
 import shutil
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from datasets import Dataset
-from transformers import set_seed
+from transformers import TrainerCallback, TrainerState, TrainingArguments, set_seed
 from trl import get_peft_config
 
+import concise_rl
+import reward
 from concise_rl.checkpoint import MARKER, last_complete
 from concise_rl.config import ConciseConfig
 from concise_rl.data import keep_verifiable, to_messages
@@ -23,20 +26,51 @@ from concise_rl.tiny import resolve_model
 from concise_rl.verify import VerifierPool
 
 SETTINGS_FILE = "recipe.json"
-# What may differ between two starts of the same run.
-NOT_IDENTITY = {"output_dir", "overwrite", "report_to", "logging_steps", "disable_tqdm", "save_total_limit"}
+# What may differ between two starts of the same run: nothing that is learnt depends on it.
+NOT_IDENTITY = {
+    "output_dir",
+    "overwrite",
+    "report_to",
+    "run_name",
+    "disable_tqdm",
+    "save_steps",
+    "save_strategy",
+    "save_total_limit",
+    "push_to_hub",
+    "log_completions",
+    "num_completions_to_print",
+    "verifier_workers",
+    "dataloader_num_workers",
+    "gradient_checkpointing",
+    "gradient_checkpointing_kwargs",
+    "vllm_gpu_memory_utilization",
+    "rollout_timeout",
+    "truncation_warning",
+    "no_signal_patience",
+    "sync_warning",
+}
+NOT_IDENTITY_PREFIXES = ("hub_", "logging_")
+# Learning rates that do not depend on how many steps there will be.
+STEADY_SCHEDULES = ("constant", "constant_with_warmup")
+OURS = tuple(Path(module.__file__ or "").parent for module in (concise_rl, reward))
+
+
+def is_bookkeeping(key: str) -> bool:
+    """Whether a setting may differ between two starts of the same run."""
+    return key in NOT_IDENTITY or key.startswith(NOT_IDENTITY_PREFIXES)
 
 
 def identity(recipe: Recipe) -> dict[str, Any]:
     """The settings that make a run what it is."""
-    return {key: value for key, value in recipe.settings.items() if key not in NOT_IDENTITY}
+    return {key: value for key, value in recipe.settings.items() if not is_bookkeeping(key)}
 
 
 def check_folder(recipe: Recipe) -> None:
     """See whether the output folder is free, or this run's own. Changes nothing.
 
     Raises:
-        ValueError: when it holds files of another run (naming the settings that differ) or of no run at all.
+        ValueError: when it holds files of another run (naming the settings that differ) or of no run at all. A larger
+            `max_steps` is no other run, see `why_not_longer`.
     """
     folder = Path(recipe.folder)
     if not folder.is_dir() or not any(folder.iterdir()):
@@ -44,12 +78,44 @@ def check_folder(recipe: Recipe) -> None:
     if not (folder / SETTINGS_FILE).is_file():
         raise ValueError(f"{folder} is not empty and not a run's folder: give another output_dir.")
     before, now = json.loads((folder / SETTINGS_FILE).read_text()), identity(recipe)
+    before = {key: value for key, value in before.items() if not is_bookkeeping(key)}  # of older versions
     differing = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
-    if differing and not recipe.data.overwrite:
+    if not differing or recipe.data.overwrite:
+        return
+    longer = differing == ["max_steps"] and is_longer(before.get("max_steps"), now.get("max_steps"))
+    obstacle = why_not_longer(recipe) if longer else ""
+    if not longer or obstacle:
         listed = "; ".join(f"{key}: {before.get(key)!r} there, {now.get(key)!r} now" for key in differing)
         raise ValueError(
-            f"{folder} holds another run ({listed}). Give another output_dir, or --overwrite true to delete it."
+            f"{folder} holds another run ({listed}). {obstacle}"
+            "Give another output_dir, or --overwrite true to delete it."
         )
+
+
+def is_longer(before: Any, now: Any) -> bool:
+    """Whether `max_steps` has become larger."""
+    return isinstance(before, int) and isinstance(now, int) and 0 < before < now
+
+
+def why_not_longer(recipe: Recipe) -> str:
+    """Why the run in the output folder cannot go on to a larger `max_steps`, as a sentence; empty if it can."""
+    training, folder = recipe.training, Path(recipe.folder)
+    if training.lr_scheduler_type not in STEADY_SCHEDULES or 0 < training.warmup_steps < 1:
+        return (
+            "It could only go on for more steps if its learning rate did not depend on their number (lr_scheduler_type "
+            f"{' or '.join(STEADY_SCHEDULES)}, warmup_steps not a share). "
+        )
+    if (folder / MARKER).is_file() and not last_complete(folder):
+        return "It is complete and has left no checkpoint to go on from. "
+    return ""
+
+
+def is_trained(recipe: Recipe) -> bool:
+    """Whether the output folder, which is this run's, holds all the steps asked for."""
+    folder = Path(recipe.folder)
+    if recipe.data.overwrite or not (folder / MARKER).is_file():
+        return False
+    return json.loads((folder / SETTINGS_FILE).read_text()).get("max_steps") == recipe.settings.get("max_steps")
 
 
 def claim_folder(recipe: Recipe) -> None:
@@ -63,6 +129,7 @@ def claim_folder(recipe: Recipe) -> None:
         check_folder(recipe)
         if recipe.data.overwrite and folder.is_dir():
             shutil.rmtree(folder)
+        (folder / MARKER).unlink(missing_ok=True)  # of a run that goes on for more steps
         write_atomically(folder / SETTINGS_FILE, json.dumps(identity(recipe), indent=2) + "\n")
     state.wait_for_everyone()
 
@@ -94,7 +161,16 @@ def train_rl(recipe: Recipe) -> None:
         trainer = ConciseTrainer(
             model=model, args=config, train_dataset=problems, peft_config=get_peft_config(recipe.model), verifier=pool
         )
+        trainer.dataset_name = recipe.data.dataset
         finish_training(trainer, recipe.folder)
+
+
+class OwnIntervals(TrainerCallback):
+    """A resumed run logs and saves as often as it is told now. transformers goes on as the checkpoint was told."""
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, *_: Any, **__: Any) -> None:
+        """Called when the checkpoint is loaded."""
+        state.compute_steps(args, state.max_steps)
 
 
 def finish_training(trainer: Any, output_dir: str) -> None:
@@ -102,7 +178,15 @@ def finish_training(trainer: Any, output_dir: str) -> None:
     checkpoint = last_complete(output_dir)
     if checkpoint:
         print(f"Resuming from {checkpoint}")
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    trainer.add_callback(OwnIntervals())
+    try:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    except ValueError as error:
+        # One from this project speaks for itself. Another's may be a bug.
+        raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
+        if not any(raised_in.is_relative_to(folder) for folder in OURS):
+            traceback.print_exc()
+        raise
     trainer.model.config.use_cache = True  # training turned it off, and the released model would generate slowly
     trainer.save_model(output_dir)
     trainer.save_state()
@@ -119,7 +203,9 @@ def run(recipe: Recipe) -> None:
     if state.is_main_process:
         check_folder(recipe)
     state.wait_for_everyone()
-    if (Path(recipe.folder) / MARKER).is_file() and not recipe.data.overwrite:
+    trained = is_trained(recipe)
+    state.wait_for_everyone()  # the first rank goes on to write there
+    if trained:
         print(f"{recipe.folder} is trained already.")
         return
     {"rl": train_rl, "sft": train_sft}[recipe.stage](recipe)

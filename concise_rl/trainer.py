@@ -7,6 +7,7 @@ made before it, advantages replaced after it), `_tokenize_prompts`, `_generate_s
 (one forward over a tree) and `_prepare_inputs` (micro-batches of whole groups).
 """
 
+import functools
 import statistics
 import time
 from collections import defaultdict
@@ -23,24 +24,26 @@ from trl import GRPOTrainer
 
 from concise_rl.batch import crop, to_batch, to_columns
 from concise_rl.callbacks import MetricsFile, Watchdog, use_progress_bar
-from concise_rl.checkpoint import mark_complete
+from concise_rl.card import write_card
+from concise_rl.checkpoint import WholeCheckpoints
 from concise_rl.compatibility import check_compatible, passages_wanted, shares_prefixes
 from concise_rl.config import ConciseConfig, mapping
 from concise_rl.filling import Filled, Filling
+from concise_rl.judges import DEFAULT_JUDGE
 from concise_rl.metrics import NAN, label_metrics, rollout_metrics
-from concise_rl.objective import Objective, PlanContext, RolloutBatch, build_objective
+from concise_rl.objective import Objective, PlanContext, RolloutBatch, SequenceReward, build_objective
 from concise_rl.prefix_attention import share_prefixes
 from concise_rl.prefix_tree import build_tree, fold_groups, shared_forward, unfold_groups
 from concise_rl.redundancy import Labeller, Labels, build_labeller
 from concise_rl.resume import EpochSampler, TellEpoch, load_state, save_state
 from concise_rl.rollout.collect import Collector, Judged
 from concise_rl.rollout.engine import Sampling, derive_seed
-from concise_rl.rollout.links import Colocated, Remote, link_to_engine
+from concise_rl.rollout.links import Colocated, Remote, link_to_engine, refuse_plan
 from concise_rl.rollout.plans import Parallel, Rollout
 from concise_rl.rollout.shortest import ShortestOnly
 from concise_rl.schedule import GroupKind, build_curriculum, group_kinds
 from concise_rl.tiny import resolve_model
-from concise_rl.trace import Delimiters, StopReason, count_cues
+from concise_rl.trace import Delimiters, StopReason, count_cues, encode_words
 from concise_rl.verify import VerifierPool
 
 
@@ -68,7 +71,7 @@ class Credited:
         return self.batch.rows(self.real_B)
 
 
-class ConciseTrainer(GRPOTrainer):
+class ConciseTrainer(WholeCheckpoints, GRPOTrainer):
     """GRPO in which an objective decides what each rollout, or each of its tokens, is worth.
 
     The verifier is the only reward function; its verdicts are never shaped. Rollouts are gathered over all ranks, the
@@ -76,9 +79,12 @@ class ConciseTrainer(GRPOTrainer):
     checkpoints do the rest.
     """
 
+    _tag_names = ["concise-rl", "trl"]  # noqa: RUF012 (as in the base class)
     args: ConciseConfig
     num_generations: int
     train_dataset: Dataset
+    dataset_name: str | None = None
+    """What the model card calls the data set, as a recipe's `dataset` does."""
 
     def __init__(
         self,
@@ -113,8 +119,7 @@ class ConciseTrainer(GRPOTrainer):
         self.method = objective or build_objective(args.objective, args.options, args.scale_rewards)
         args.shared_prefix = shares_prefixes(self.method, args)
         check_compatible(self.method, args)
-        if args.max_completion_length is None:
-            raise ValueError("max_completion_length is not set: without a cap a rollout need not end.")
+        assert args.max_completion_length is not None, "checked"
         self.max_length = args.max_completion_length
         self.verifier = verifier or VerifierPool(
             args.verifier, args.verifier_workers, args.verifier_timeout, args.verifier_memory_mb
@@ -162,20 +167,11 @@ class ConciseTrainer(GRPOTrainer):
             self.min_p or 0.0,
             logprobs=self.use_vllm and self.vllm_importance_sampling_correction,
         )
-        plan = self.method.plan(PlanContext(self.delimiters, self.num_generations, self._encode))
+        encode = functools.partial(encode_words, self._tokenizer)
+        plan = self.method.plan(PlanContext(self.delimiters, self.num_generations, encode))
         plan.check_cap(self.max_length)
+        refuse_plan(self.link, plan)
         return Collector(self.link, plan, sampling, self.delimiters, self._tokenizer, self.verifier)
-
-    def _encode(self, text: str) -> tuple[int, ...]:
-        """Text as the tokens that a plan forces.
-
-        Raises:
-            ValueError: for words that the tokenizer does not have.
-        """
-        ids = tuple(self._tokenizer.encode(text, add_special_tokens=False))
-        if self._tokenizer.unk_token_id in ids:
-            raise ValueError(f"The tokenizer cannot write {text!r}: choose a text in its vocabulary.")
-        return ids
 
     def _demand_whole_groups(self, reason: str) -> None:
         """
@@ -207,7 +203,7 @@ class ConciseTrainer(GRPOTrainer):
         if passage is None:
             return None
         options, tools = mapping(self.args.judge_options), (self.delimiters, self._tokenizer, self.verifier)
-        return build_labeller(passage, self.args.judge or "rule", options, *tools)
+        return build_labeller(passage, self.args.judge or DEFAULT_JUDGE, options, *tools)
 
     def correct(self, prompts: list, completions: list, completion_ids: list, **columns: Any) -> list[float | None]:
         """The verdicts on this rank's rollouts, in the form of a TRL reward function. What was given up counts as 0
@@ -433,6 +429,8 @@ class ConciseTrainer(GRPOTrainer):
 
     def _method_metrics(self) -> dict[str, float]:
         of_objective = self.method.metrics(self._now.real)
+        if isinstance(self.method, SequenceReward):
+            of_objective["reward"] = self.method.rewards(self._now.real).nanmean().item()
         return {f"objective/{name}": value for name, value in of_objective.items()} | {
             f"{part}/{name}": float(count)
             for part, counted in (("verifier", self.verifier), ("judge", self.labeller))
@@ -459,16 +457,21 @@ class ConciseTrainer(GRPOTrainer):
         super()._save_rng_state(output_dir)
         save_state(self, output_dir)
 
+    def create_model_card(
+        self, model_name: str | None = None, dataset_name: str | None = None, tags: str | list[str] | None = None
+    ) -> None:
+        if self.is_world_process_zero():
+            write_card(self, self.args.folder, model_name, dataset_name or self.dataset_name, tags)
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        super()._save(output_dir, state_dict)
+        # After PEFT, which writes a card of its own that names the base model by its folder.
+        write_card(self, output_dir or self.args.folder, dataset_name=self.dataset_name)
+
     def _load_rng_state(self, checkpoint: str | None) -> None:
         super()._load_rng_state(checkpoint)
         if checkpoint is not None:
             load_state(self, checkpoint)
-
-    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        super()._save_checkpoint(model, trial)
-        self.accelerator.wait_for_everyone()  # every rank has written its part
-        if self.args.should_save:
-            mark_complete(self.args.folder, self.state.global_step)
 
 
 def fit_width(advantages_BT: Tensor, width: int) -> Tensor:

@@ -29,6 +29,8 @@ Item = tuple[str, Mapping[str, Any]]
 
 START_LIMIT_S = 120.0
 """How long a worker may take to import its verifier. This does not count against an item."""
+SIGNATURE = "def verify(response: str, row: dict) -> bool | float | None"
+"""How a verifier is called, as messages say it."""
 MIN_BROKEN = 8
 """A verifier that raises on each of a batch of at least this many items is broken."""
 
@@ -132,8 +134,8 @@ class VerifierPool:
             In the order of `items`: 1.0 correct, 0.0 wrong, None where there is no verdict (see `counters`).
 
         Raises:
-            ValueError: when the verifier cannot be loaded.
-            RuntimeError: when it raises on every item of a batch of eight or more.
+            ValueError: when the verifier cannot be loaded, or raises on every item of a batch of eight or more.
+            RuntimeError: when a worker does not start.
         """
         batch = _Batch(items)
         try:
@@ -143,7 +145,10 @@ class VerifierPool:
             self.close()
             raise
         if len(batch.errors) == len(items) >= MIN_BROKEN:
-            raise RuntimeError(f"The verifier {self.name!r} raised on all of {len(items)} items: {batch.errors[0]}")
+            raise ValueError(
+                f"The verifier {self.name!r} raised on all of {len(items)} items: {batch.errors[0]}. It is called as "
+                f"`{SIGNATURE}`, with the text after the thinking and the data row."
+            )
         return batch.verdicts
 
     def _step(self, batch: _Batch) -> None:
@@ -198,7 +203,7 @@ class VerifierPool:
         item, worker.item, worker.deadline = worker.item, None, math.inf
         if item is None:
             if "error" in reply:
-                raise ValueError(f"The verifier {self.name!r} cannot be loaded: {reply['error']}")
+                raise ValueError(f"The verifier {self.name!r} cannot be loaded as `{SIGNATURE}`: {reply['error']}")
             worker.ready = True
         elif "error" in reply:
             batch.errors.append(reply["error"])

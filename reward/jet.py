@@ -114,8 +114,7 @@ class Jet(SequenceReward):
 
     def rewards(self, batch: RolloutBatch) -> Tensor:
         """(B,) correctness, form and length; NaN where the verifier could not judge."""
-        # Closed: there is more than the thinking and the EOS.
-        formatted_B = batch.finished & (batch.length > batch.think_length + 1)
+        formatted_B = batch.finished & batch.closed
         rows = (-1, batch.num_generations) if self.lengths_over == "group" else (1, -1)
         correct, formatted, length = (t.view(rows) for t in (batch.earned, formatted_B.to(batch.earned), batch.length))
         return jet_rewards(correct, formatted, length, self.format_weight, self.alpha, self.delta).flatten()

@@ -94,8 +94,7 @@ class LcR1(Objective):
 
     def rewards(self, batch: RolloutBatch) -> Tensor:
         """(B,) correctness, form and length; NaN where the verifier could not judge."""
-        # Closed: there is more than the thinking and the EOS.
-        formatted_B = batch.finished & (batch.length > batch.think_length + 1)
+        formatted_B = batch.finished & batch.closed
         last_B = (batch.length - batch.finished.to(batch.length)).clamp(min=0)
         columns = (batch.grouped(t) for t in (batch.earned, formatted_B.to(batch.earned), last_B))
         return lc_r1_rewards(*columns, self.format_weight, self.len_coef, self.pay_wrong).flatten()

@@ -95,6 +95,7 @@ def rollouts_of(correct: Sequence[float], length: Sequence[int], max_length: int
         correct=torch.tensor(correct, dtype=torch.float64),
         length=length_B.clamp(max=cap),
         think_length=torch.zeros_like(length_B),
+        closed=finished_B,
         finished=finished_B,
         stop_reason=torch.where(finished_B, int(StopReason.EOS), int(StopReason.LENGTH)),
         num_generations=len(correct),

@@ -39,6 +39,13 @@ def test_the_example_in_python_trains(tmp_path: Path, monkeypatch) -> None:
     assert (tmp_path / "runs/mine/metrics.jsonl").is_file()
 
 
+def test_the_example_of_a_method_is_one() -> None:
+    example = re.search(r"```python\n(from typing import ClassVar.*?)```", README, flags=re.DOTALL)
+    assert example
+    exec(example[1], names := {})
+    assert names["ShortFirst"](alpha=0.5).model_dump() == {"alpha": 0.5, "scale_rewards": "group"}
+
+
 @pytest.mark.parametrize("placeholder", ["TBD", "RESULTS_TABLE", "BENCH_TABLE", "to be measured"])
 def test_no_number_is_left_to_be_filled_in(placeholder: str) -> None:
     recipes = "".join(path.read_text() for path in (ROOT / "recipes").rglob("*.yaml"))

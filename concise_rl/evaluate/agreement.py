@@ -175,8 +175,13 @@ def read_correct(paths: Sequence[Path], verifier: str | None = None, model: str 
             raise ValueError(
                 f"{first_path} and {path} close their thinking differently: compare judges on one of them."
             )
-    model = model or _model_of(first_path, first)
-    tokenizer: Any = load_tokenizer(model)
+        if not verifier and manifest.measurement.verifier != first.measurement.verifier:
+            raise ValueError(f"{first_path} and {path} were judged by different verifiers: choose one with --verifier.")
+    models = [model] if model else list(dict.fromkeys(_model_of(path, manifest) for path, manifest in files))
+    model, tokenizer = models[0], load_tokenizer(models[0])
+    for other in models[1:]:
+        if load_tokenizer(other).get_vocab() != tokenizer.get_vocab():
+            raise ValueError(f"{model} and {other} have different tokenizers: compare judges on the samples of one.")
     delimiters = Delimiters.of(tokenizer, eos_ids_of(resolve_model(model), tokenizer), first.measurement.think_end)
     pairs = [pair for path, manifest in files for pair in _correct(path, manifest)]
     if not pairs:

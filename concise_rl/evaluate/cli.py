@@ -15,6 +15,7 @@ from concise_rl.evaluate.spec import (
     read_manifest,
     whole_groups,
 )
+from concise_rl.judges import DEFAULT_JUDGE
 
 CONTINUOUS_BATCH = 4096
 """Completions of a batch, where the engine refills itself."""
@@ -182,7 +183,7 @@ def judge_of(args: argparse.Namespace) -> dict[str, Any]:
     if (args.out / MANIFEST).is_file() and not args.overwrite:
         found = read_manifest(args.out).measurement
         return {"judge": found.judge, "judge_options": args.judge_options or found.judge_options}
-    return {"judge": "rule" if args.think_end else None, "judge_options": args.judge_options}
+    return {"judge": DEFAULT_JUDGE if args.think_end else None, "judge_options": args.judge_options}
 
 
 def default_max_tokens(args: argparse.Namespace) -> int:
@@ -269,7 +270,7 @@ def add_judge_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--judge",
-        default="rule",
+        default=DEFAULT_JUDGE,
         help="the judge in question: rule, model, oracle or a class's dotted path (%(default)s)",
     )
     parser.add_argument("--judge-options", type=json_options, metavar="JSON", help="its options (default: none)")

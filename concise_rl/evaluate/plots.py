@@ -147,7 +147,7 @@ def accuracy_against_tokens(methods: Sequence[tuple[int, Method]], oracle_tokens
             [s["tokens"] for s in seeds], [s["accuracy"] for s in seeds], marker, color=color(index), ms=4, alpha=0.4
         )
     _limit_accuracy(axes, [method for _, method in methods])
-    axes.set_xlim(0, 1.08 * max([method["tokens"] for _, method in methods] + [oracle_tokens or 0]))
+    axes.set_xlim(0, 1.08 * max(*_ends("tokens", [method for _, method in methods]), oracle_tokens or 0))
     if oracle_tokens:
         axes.axvline(
             oracle_tokens, color=MUTED, linestyle=(0, (4, 3)), linewidth=1.2, label=f"oracle, {oracle_tokens:.1f}"
@@ -158,9 +158,15 @@ def accuracy_against_tokens(methods: Sequence[tuple[int, Method]], oracle_tokens
     return figure
 
 
+def _ends(key: str, methods: Sequence[Method]) -> list[float]:
+    """The ends of all intervals of `tokens` or `accuracy`, and the values: all that has to be in sight."""
+    values = [entry[key] for m in methods for entry in (m, *m["seeds"]) if entry[key] is not None]
+    return values + [end for m in methods for end in m[f"{key}_ci95"] or ()]
+
+
 def _limit_accuracy(axes: Axes, methods: Sequence[Method]) -> None:
     """At least ten points of accuracy in sight: a smaller range makes noise look like an effect."""
-    ends = [end for m in methods for end in (m["accuracy_ci95"] or [m["accuracy"]])]
+    ends = _ends("accuracy", methods)
     middle, half = (min(ends) + max(ends)) / 2, max(0.05, 0.65 * (max(ends) - min(ends)))
     axes.set_ylim(max(-0.02, middle - half), min(1.02, middle + half))
 

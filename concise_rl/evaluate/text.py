@@ -113,7 +113,7 @@ def _accuracy_clause(change: Entry) -> str:
         return f"its accuracy is {size} higher"
     if interval[1] < 0:
         return f"its accuracy is {size} lower"
-    return f"its accuracy differs by {points(value)} points, within the noise of this measurement"
+    return f"its accuracy is unchanged within the noise ({points(interval[0])} to {points(interval[1])} points)"
 
 
 def terminal_table(report: Mapping[str, Any]) -> Table:

@@ -21,6 +21,7 @@ JUDGES = {
     "oracle": "concise_rl.judges.oracle.OracleJudge",
 }
 """By name: the verifier on the answers that a passage states; a language model; the truth, for sums alone."""
+DEFAULT_JUDGE = "rule"
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import Field, field_validator
 from transformers import AutoTokenizer
+from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
 from concise_rl.judges import JudgeOptions, Passage
 from concise_rl.rollout.engine import Engine, Request, Sampling
@@ -128,7 +129,16 @@ def problem_of(row: Mapping[str, Any]) -> str:
 
 
 def _loaded(options: ModelJudge.Options) -> tuple[Engine, Any, int]:
-    """The model in this process, its tokenizer, and how many tokens it can take."""
+    """The model in this process, its tokenizer, and how many tokens it can take.
+
+    Raises:
+        ValueError: under ZeRO-3, which would take the judge's weights apart, too.
+    """
+    if is_deepspeed_zero3_enabled():
+        raise ValueError(
+            "A judge cannot be loaded beside a model that DeepSpeed ZeRO-3 shards. Serve it, on a GPU of its own: "
+            f"`vllm serve {options.model}`, and set the judge's option `server` to where it answers."
+        )
     engine = load_engine(options.model, batch_size=options.batch_size)
     return engine, engine.tokenizer, engine.model.config.get_text_config().max_position_embeddings
 

@@ -38,7 +38,8 @@ class RuleJudge:
         """What can be set."""
 
         max_words: int = Field(8, ge=1)
-        """An answer has at most this many words. Longer ones are prose."""
+        """An answer has at most this many words, and twice those of the gold answer if that is more. Longer ones are
+        prose."""
         max_characters: int = Field(120, ge=1)
         """An answer has at most this many characters, and four times those of the gold answer if that is more."""
 
@@ -68,9 +69,11 @@ class RuleJudge:
         """Nothing is held."""
 
     def _answers(self, passage: Passage) -> list[str]:
-        limit = max(self.options.max_characters, 4 * len(str(passage.row["answer"])))
+        gold = str(passage.row["answer"])
+        characters = max(self.options.max_characters, 4 * len(gold))
+        words = max(self.options.max_words, 2 * len(gold.split()))
         found = stated_answers(passage.text, passage.thinking[passage.end : passage.end + _LOOKAHEAD])
-        return [answer for answer in found if len(answer) <= limit and len(answer.split()) <= self.options.max_words]
+        return [answer for answer in found if len(answer) <= characters and len(answer.split()) <= words]
 
     def _judge(self, items: Sequence[Item]) -> list[float | None]:
         """One batch. What the verifier counts stays what it was, the verdicts on whole completions."""

@@ -42,11 +42,19 @@ class Request:
         prompt_ids: tokens before the completion.
         max_tokens: cap on completion tokens.
         seed: of this request's draws; None draws from the global generator.
+        reserve: tokens that later requests will need behind the completion: an engine that has no room for them says so
+            now.
     """
 
     prompt_ids: Sequence[int]
     max_tokens: int
     seed: int | None = None
+    reserve: int = 0
+
+    @property
+    def most_tokens(self) -> int:
+        """The most that an engine has to take for it in the end."""
+        return len(self.prompt_ids) + self.max_tokens + self.reserve
 
 
 @dataclass(frozen=True)

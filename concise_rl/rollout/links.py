@@ -14,6 +14,7 @@ from trl.models import unwrap_model_for_generation
 from concise_rl.errors import EngineError
 from concise_rl.rollout.distributed import OnMainRank
 from concise_rl.rollout.engine import Completion, Engine, Progress, Request, Sampling, stop_reason
+from concise_rl.rollout.plans import Parallel, Plan
 from concise_rl.rollout.shortest import ShortestOnly
 from concise_rl.rollout.transformers_engine import TransformersEngine
 from concise_rl.rollout.vllm_engine import VllmEngine
@@ -90,13 +91,19 @@ class OfTrl(OwnModel):
         """
         trainer = self.trainer
         if sampling.stop_ids or any(r.max_tokens != trainer.args.max_completion_length for r in requests):
-            raise ValueError(
-                "This method caps parts of a rollout by themselves, which transformers' generate cannot do for a "
-                "sharded model or with the generation settings of this recipe: set use_vllm: true."
-            )
-        prompts = [list(request.prompt_ids) for request in requests]
+            raise self.cannot_cap()
+        # Every rank of a sharded model has to make the call: one that wants nothing asks for something to drop.
+        prompts = [list(request.prompt_ids) for request in requests] or [[trainer.eos_token_ids[0]]]
         ids, _ = trainer._generate_single_turn(prompts, None, {}, trainer.num_generations)
-        return [Completion(row, stop_reason(row, trainer.eos_token_ids, ())) for row in ids]
+        return [Completion(row, stop_reason(row, trainer.eos_token_ids, ())) for row in ids[: len(requests)]]
+
+    def cannot_cap(self) -> ValueError:
+        """What to say of a method that caps a rollout, or parts of it, by itself."""
+        settings = ", ".join(_settings_of_generate(self.trainer.args))
+        way_out = f"remove {settings}" if settings else "set use_vllm: true for a sharded model"
+        return ValueError(
+            f"This method caps parts of a rollout by themselves, which TRL's generation cannot: {way_out}."
+        )
 
 
 class Parameters(VLLMGeneration):
@@ -277,10 +284,24 @@ def link_to_engine(trainer: Any, use_vllm: bool) -> Link:
 
 def _generates_plainly(trainer: Any) -> bool:
     """Whether the embedded engine can do what the configuration asks for."""
-    args = trainer.args
     sharded = trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled
-    asks_more = args.generation_kwargs or args.cache_implementation or args.use_transformers_continuous_batching
-    return not (sharded or asks_more or args.repetition_penalty != 1.0)
+    return not (sharded or _settings_of_generate(trainer.args))
+
+
+def _settings_of_generate(args: Any) -> list[str]:
+    """Names of the settings in use that only transformers' `generate` knows."""
+    names = ["generation_kwargs", "cache_implementation", "use_transformers_continuous_batching"]
+    penalty = ["repetition_penalty"] if args.repetition_penalty != 1.0 else []
+    return [name for name in names if getattr(args, name)] + penalty
+
+
+def refuse_plan(link: Link, plan: Plan) -> None:
+    """
+    Raises:
+        ValueError: for a plan of several parts where TRL's own generation samples.
+    """
+    if isinstance(link, OfTrl) and not isinstance(plan, Parallel):
+        raise link.cannot_cap()
 
 
 def refuse_unsupported(args: Any) -> None:

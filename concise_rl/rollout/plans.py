@@ -143,6 +143,7 @@ class ThinkingBudget:
                     [*requests[i].prompt_ids, *thoughts[i].ids],
                     self.think_tokens - thoughts[i].sampled,
                     _next_seed(requests[i], 2 + turn) if turn else requests[i].seed,
+                    reserve=self.max_tokens - self.think_tokens,
                 )
                 for i in going
             ]

@@ -1,7 +1,9 @@
 """Serial groups: one sampled path, cut at several places of its thinking, each cut forced to answer."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Protocol
 
 import numpy as np
@@ -64,7 +66,8 @@ class AtFractions:
 
     def positions(self, thinking: int, seed: int | None) -> list[int]:
         """See `Placement.positions`. Nothing is drawn."""
-        return [max(min(1, thinking), int(fraction * thinking)) for fraction in self.fractions]
+        exact = [Fraction(str(fraction)) for fraction in self.fractions]  # 0.7 * 90 is below 63 in floating point
+        return [max(min(1, thinking), math.floor(fraction * thinking)) for fraction in exact]
 
 
 @dataclass(frozen=True)
@@ -171,7 +174,7 @@ class SerialExits:
 
     def _path_request(self, request: Request) -> Request:
         self.check_cap(request.max_tokens)
-        return replace(request, max_tokens=request.max_tokens - self.tail)
+        return replace(request, max_tokens=request.max_tokens - self.tail, reserve=self.tail)
 
     def _exit_request(self, request: Request, path: Completion, cut: int) -> Request:
         seed = None if request.seed is None else derive_seed(request.seed, 1)  # the seed itself is a path's

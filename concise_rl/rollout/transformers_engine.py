@@ -17,6 +17,7 @@ from transformers import (
     GenerationConfig,
     PreTrainedModel,
 )
+from transformers.cache_utils import DynamicLayer
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from concise_rl.prefix_attention import OVER_TREE
@@ -101,6 +102,12 @@ class TransformersEngine:
             completions += self._generate_batch(batch, progress)
         return completions
 
+    def _takes_trees(self, cache: DynamicCache) -> bool:
+        """Whether the model does, and the cache only keeps what it is given. One with a window, even a window that no
+        row reaches, counts and drops tokens besides."""
+        attends = self.model.config._attn_implementation in OVER_TREE.values()
+        return attends and all(type(layer) is DynamicLayer for layer in cache.layers)
+
     @torch.no_grad()
     def _generate_batch(self, batch: "_Batch", progress: Progress | None) -> list[Completion]:
         """Generate in segments until every row has ended, reached its cap, or been given up."""
@@ -111,7 +118,7 @@ class TransformersEngine:
         ids_BT, mask_BT = inputs["input_ids"], inputs["attention_mask"]
         model: Any = self.model  # its stubs take `generate` for a tensor
         cache = DynamicCache(config=self.model.config)
-        if self.model.config._attn_implementation in OVER_TREE.values() and min(map(len, prompts)) > 1:
+        if self._takes_trees(cache) and min(map(len, prompts)) > 1:
             prefill(self.model, prompts, cache)  # a serial group's exits share their path
         noise = OwnNoise([_seed(batch.requests[row]) for row in batch.going], self.model.device)
         while batch.going:

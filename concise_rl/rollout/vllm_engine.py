@@ -96,7 +96,7 @@ class VllmEngine:
         return [one.completion(self.eos_token_ids, sampling) for one in found]
 
     def _check_lengths(self, requests: Sequence[Request]) -> None:
-        longest = max((len(request.prompt_ids) + request.max_tokens for request in requests), default=0)
+        longest = max((request.most_tokens for request in requests), default=0)
         if longest > self.max_model_length:
             raise ValueError(
                 f"A prompt and its completion may take {longest} tokens, and vLLM was started for "

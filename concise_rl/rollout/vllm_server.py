@@ -84,7 +84,7 @@ class VllmServer:
         Raises:
             ValueError: when a prompt and its completion might not fit in `max_model_len`; nothing is sent then.
         """
-        self._check_lengths([len(request.prompt_ids) + request.max_tokens for request in requests])
+        self._check_lengths([request.most_tokens for request in requests])
         return _to_the_end(self._generate(requests, sampling, progress)) if requests else []
 
     async def _generate(

@@ -6,6 +6,7 @@ eat memory: the pool bounds all of these. Those with libraries of their own have
 only what it needs.
 """
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -47,8 +48,14 @@ def find_verifier(name: str) -> Verifier:
 
 
 def load_verifier(path: str) -> Verify:
-    """Import the function at a dotted path."""
+    """Import the function at a dotted path.
+
+    Raises:
+        ValueError, ModuleNotFoundError: see `import_dotted`; or when it is no function.
+        TypeError: when it cannot be called with a response and a row.
+    """
     verify = import_dotted(path, "verifier")
     if not callable(verify):
         raise ValueError(f"{path} is a {type(verify).__name__}, not a function of (response, row)")
+    inspect.signature(verify).bind("", {})
     return verify

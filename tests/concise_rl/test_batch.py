@@ -26,10 +26,18 @@ def test_columns_carry_a_batch_there_and_back() -> None:
     columns_BC = to_columns(rollouts, [STATED, nothing], [False, False], "cpu")
     batch, filler_B = to_batch(columns_BC, 2, 16, 3, labelled=True)
     assert batch.correct.tolist() == [1, 0] and batch.finished.tolist() == [True, False]
+    assert batch.closed.tolist() == [True, False]
     assert batch.length.tolist() == [7, 2] and batch.think_length.tolist() == [4, 2]
     assert batch.redundant.tolist() == [[2, 4], [2, 2]] and batch.necessary.tolist() == [0.5, 0]
     assert (batch.num_generations, batch.max_length, batch.step) == (2, 16, 3)
     assert not filler_B.any()
+
+
+def test_thinking_that_is_closed_twice_has_no_answer_part() -> None:
+    batch, _ = to_batch(
+        to_columns(judged([1, CLOSE, 2, CLOSE, 9, EOS]), None, [False], "cpu"), 1, 16, 0, labelled=False
+    )
+    assert batch.closed.tolist() == [False]
 
 
 def test_a_filler_is_told_apart() -> None:
@@ -50,7 +58,7 @@ def test_a_batch_without_labels_says_so() -> None:
 
 
 def test_a_rank_without_rollouts_has_no_rows() -> None:
-    assert to_columns(judged(THINKING).take([]), [], [], "cpu").shape == (0, 9)
+    assert to_columns(judged(THINKING).take([]), [], [], "cpu").shape == (0, 10)
 
 
 def test_what_is_taken_out_leaves_the_answer_and_no_log_probability_behind_it() -> None:
@@ -67,7 +75,7 @@ def test_a_cropped_rollout_is_read_anew_and_keeps_its_verdict() -> None:
 
 def test_a_rollout_without_redundant_tokens_stays_as_it_is() -> None:
     (rollout,) = judged(THINKING).rollouts
-    assert without(rollout, (7, 7)) == rollout
+    assert without(rollout, (4, 4)) == rollout
 
 
 def test_forced_tokens_stay_untrained_when_others_are_taken_out() -> None:

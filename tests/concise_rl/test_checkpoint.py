@@ -3,7 +3,10 @@
 import logging
 from pathlib import Path
 
+import pytest
+
 from concise_rl.checkpoint import last_complete, mark_complete
+from tests.concise_rl.test_trainer import trainer_of
 
 
 def checkpoint(run: Path, step: int, complete: bool) -> Path:
@@ -33,3 +36,21 @@ def test_without_a_complete_checkpoint_there_is_none(tmp_path: Path) -> None:
     checkpoint(tmp_path, 5, complete=False)
     (tmp_path / "checkpoint-best").mkdir()
     assert last_complete(tmp_path) is None
+
+
+def test_the_old_checkpoint_is_deleted_only_when_the_new_one_is_whole(tmp_path: Path, monkeypatch) -> None:
+    def torn_at_the_second(folder: str, step: int) -> None:
+        if step == 2:
+            raise KeyboardInterrupt
+        mark_complete(folder, step)
+
+    monkeypatch.setattr("concise_rl.checkpoint.mark_complete", torn_at_the_second)
+    trainer = trainer_of(tmp_path, save_strategy="steps", save_steps=1, save_total_limit=1)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train()
+    assert last_complete(tmp_path) == tmp_path / "checkpoint-1"
+
+
+def test_as_many_checkpoints_are_kept_as_wanted(tmp_path: Path) -> None:
+    trainer_of(tmp_path, save_strategy="steps", save_steps=1, save_total_limit=1).train()
+    assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-2"]

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from concise_rl.cli import build_parser, main
-from reward import OBJECTIVES
+from concise_rl.cli import arrange, build_parser, main
 
 TINY = str(Path(__file__).parents[2] / "recipes/tiny/grpo_lambda.yaml")
 
@@ -31,20 +30,6 @@ def test_help_does_not_wait_for_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_the_table_of_methods_names_every_method_and_its_paper(capsys, monkeypatch) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
-    main(["methods"])
-    shown = capsys.readouterr().out
-    assert all(name in shown and cls.paper in shown for name, cls in OBJECTIVES.items())
-
-
-def test_one_method_is_shown_with_the_bounds_and_meaning_of_its_options(capsys, monkeypatch) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
-    main(["methods", "grpo_lambda"])
-    shown = capsys.readouterr().out
-    assert "0 <= x <= 1" in shown and "The paper's lambda" in shown and "top_fraction | threshold" in shown
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -59,6 +44,39 @@ def test_a_wrong_input_is_one_line_that_says_what_to_do(arguments: list[str], me
     with pytest.raises(SystemExit, match=r"^error: ") as stopped:
         main(arguments)
     assert message in str(stopped.value)
+
+
+@pytest.mark.parametrize("command", ["train", "check"])
+@pytest.mark.parametrize("words", [["--help"], [TINY, "--help"], ["--config", TINY, "-h"]])
+def test_help_with_recipes_names_the_keys_wherever_it_is_asked_for(command: str, words: list[str], capsys) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main([command, *words])
+    assert "objective_options (null)" in (out := capsys.readouterr().out) and f"usage: concise-rl {command}" in out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--config", "a.yaml", "--seed", "3"], ["--config=a.yaml", "--seed", "3"], ["--seed", "3", "--config", "a.yaml"]],
+)
+def test_a_recipe_may_be_named_as_for_accelerate(words: list[str]) -> None:
+    arguments = build_parser().parse_args(arrange(["train", *words]))
+    assert (arguments.recipe, arguments.overrides) == ("a.yaml", ["--seed", "3"])
+
+
+def test_a_method_in_the_working_directory_is_found(tmp_path: Path, monkeypatch, capsys) -> None:
+    (tmp_path / "of_my_own.py").write_text("from reward.grpo import Grpo\n\n\nclass Mine(Grpo):\n    pass\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
+    main(["check", TINY, "--objective", "of_my_own.Mine", "--num_rows", "8"])
+    assert "objective  of_my_own.Mine" in capsys.readouterr().out
+
+
+def test_what_a_module_of_the_users_own_fails_to_import_is_not_blamed_on_its_name(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "broken_of_my_own.py").write_text("import no_such_package\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
+    with pytest.raises(ModuleNotFoundError, match="No module named 'no_such_package'"):
+        main(["check", TINY, "--objective", "broken_of_my_own.Mine", "--num_rows", "8"])
 
 
 def test_overrides_may_follow_the_recipe() -> None:

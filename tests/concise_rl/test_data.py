@@ -258,3 +258,9 @@ def test_without_a_template_the_prompt_is_the_users_turn() -> None:
 def test_a_template_without_a_place_for_the_prompt_is_refused() -> None:
     with pytest.raises(ValueError, match="every row would ask the same"):
         to_messages(Dataset.from_list([ROW]), "Solve {promt}")
+
+
+def test_a_column_called_problem_gives_way_to_the_text_of_the_prompt(tmp_path: Path) -> None:
+    source = write_lines(tmp_path / "rows.jsonl", {"problem": "1 + 1?", "answer": "2"})
+    row = to_messages(load_rows(source, prompt_column="problem"))[0]
+    assert (row["problem"], row["prompt"]) == ("1 + 1?", [{"role": "user", "content": "1 + 1?"}])

@@ -111,6 +111,13 @@ def test_it_goes_on_until_every_group_can_be_used() -> None:
     assert len(run.rounds) > 1 and filled.metrics["curriculum/filled"] == 1 and not any(filled.filler)
 
 
+def test_accuracy_and_cut_rollouts_of_all_that_was_sampled_are_told() -> None:
+    run = Run(lambda prompt: MIXED if prompt.startswith("given") else WRONG, initial=2.0)
+    metrics = run.step().metrics
+    assert (metrics["curriculum/sampled_correct"], metrics["curriculum/sampled_cut"]) == (1, 0), "Asked: right, ended"
+    assert metrics["curriculum/all_wrong"] == 0.5
+
+
 @pytest.mark.parametrize("rounds", [1, 3])
 def test_what_is_missing_after_the_rounds_is_filled_up_and_marked(rounds: int) -> None:
     run = Run(lambda prompt: MIXED if prompt == "given 2" else WRONG, DynamicSampling(rounds=rounds))

@@ -14,6 +14,7 @@ from peft import LoraConfig, PromptTuningConfig, get_peft_model
 from torch import Tensor, nn
 from transformers import (
     AutoModelForCausalLM,
+    AutoTokenizer,
     BloomConfig,
     DeepseekV3Config,
     DynamicCache,
@@ -34,6 +35,8 @@ from concise_rl import prefix_attention
 from concise_rl.objective import Objective
 from concise_rl.prefix_attention import FLEX_BLOCK, _block_mask, sdpa_over_tree, use_tree_attention
 from concise_rl.prefix_tree import build_tree, fold_groups, prefill, shared_forward, unfold_groups
+from concise_rl.rollout.engine import Request, Sampling
+from concise_rl.rollout.transformers_engine import TransformersEngine
 from concise_rl.tiny import resolve_model
 from concise_rl.trainer import ConciseTrainer
 from reward import Grpo, SGrpo
@@ -360,6 +363,20 @@ def test_generation_goes_on_from_prompts_that_were_forwarded_as_a_tree(case: str
     found, expected = (model.generate(ids, past_key_values=cache, **settings) for cache in (over_tree, plainly))
     torch.testing.assert_close(torch.stack(found.logits), torch.stack(expected.logits), atol=1e-4, rtol=0)
     assert torch.equal(found.sequences, expected.sequences)
+
+
+@pytest.mark.parametrize("window", [100, 4096])
+def test_a_model_whose_cache_has_a_window_generates_as_without_trees(window: int) -> None:
+    prompts = [prompt + completion for prompt, completion in CASES["a serial group"](random.Random(0))]
+    requests, greedy = [Request(prompt, 6) for prompt in prompts], Sampling(temperature=0.0)
+    tokenizer = AutoTokenizer.from_pretrained(resolve_model("tiny:base"))
+    found = []
+    for over_trees in (False, True):
+        model = model_of(MistralConfig, sliding_window=window, max_position_embeddings=window).eval()
+        if over_trees:
+            use_tree_attention(model)
+        found.append(TransformersEngine(model, tokenizer, [1], len(requests)).generate(requests, greedy))
+    assert [one.ids for one in found[0]] == [one.ids for one in found[1]]
 
 
 REFUSED = {

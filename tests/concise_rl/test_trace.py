@@ -84,6 +84,18 @@ def test_a_delimiter_that_cannot_be_encoded_is_an_error() -> None:
         Delimiters.of(build_tokenizer(), [1], "◁/think▷")
 
 
+def test_a_delimiter_whose_end_merges_with_a_line_break_is_refused() -> None:
+    characters = {character: i for i, character in enumerate("</think>\n")}
+    for merges in ([], [(">", "\n")]):
+        model = models.BPE(characters | {">\n": 20}, merges)
+        tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(model))
+        if not merges:
+            assert len(Delimiters.of(tokenizer, [1], "</think>").think_end) == len("</think>")
+            continue
+        with pytest.raises(ValueError, match="Add it to the tokenizer as a token"):
+            Delimiters.of(tokenizer, [1], "</think>")
+
+
 def test_stop_reasons_have_names_for_files_and_metrics() -> None:
     assert [reason.label for reason in StopReason] == [
         "eos", "length", "think_budget", "forced_exit", "aborted", "error", "stop_token"

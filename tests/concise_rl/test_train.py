@@ -2,13 +2,14 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from transformers import AutoModelForCausalLM
 
 from concise_rl.checkpoint import MARKER
 from concise_rl.recipe import parse_recipe, read_recipe
-from concise_rl.train import claim_folder, main
+from concise_rl.train import check_folder, claim_folder, finish_training, main
 
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))
@@ -60,6 +61,16 @@ def test_every_recipe_trains_a_step_of_the_embedded_model_on_its_problems(recipe
     assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) >= 1
 
 
+def last_step(run: Path) -> dict[str, float]:
+    steps = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [step for step in steps if "loss" in step][-1]
+
+
+def assert_alike(resumed: dict[str, float], unbroken: dict[str, float]) -> None:
+    for name in ("step", "loss", "grad_norm", "length/mean", "rewards/correct/mean", "learning_rate"):
+        assert resumed[name] == unbroken[name], name
+
+
 def test_a_run_that_is_complete_is_left_alone(tmp_path: Path, capsys) -> None:
     main(small(TINY, tmp_path / "run"))
     before = (tmp_path / "run" / "model.safetensors").stat().st_mtime_ns
@@ -72,21 +83,81 @@ def test_an_interrupted_run_goes_on_from_its_last_complete_checkpoint(tmp_path: 
     run = tmp_path / "run"
     settings = {"max_steps": 3, "save_strategy": "steps", "save_steps": 1}
     main(small(TINY, run, **settings))
+    unbroken = last_step(run)
     (run / MARKER).unlink()
     (run / "checkpoint-3" / MARKER).unlink()
     main(small(TINY, run, **settings))
     assert f"Resuming from {run / 'checkpoint-2'}" in capsys.readouterr().out
     assert (run / MARKER).is_file()
-    steps = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    unbroken, resumed = [step for step in steps if step["step"] == 3 and "loss" in step]
-    for name in ("loss", "grad_norm", "length/mean", "rewards/correct/mean", "learning_rate"):
-        assert resumed[name] == unbroken[name], name
+    assert_alike(last_step(run), unbroken)
 
 
 def test_a_folder_of_another_run_is_refused_and_the_difference_named(tmp_path: Path) -> None:
     claim_folder(parse_recipe(TINY, ["--output_dir", str(tmp_path / "run"), "--seed", "1"]))
     with pytest.raises(ValueError, match=r"holds another run \(seed: 1 there, 2 now\)"):
         claim_folder(parse_recipe(TINY, ["--output_dir", str(tmp_path / "run"), "--seed", "2"]))
+
+
+def test_what_nothing_learnt_depends_on_may_change(tmp_path: Path) -> None:
+    settings = ["--output_dir", str(tmp_path / "run")]
+    claim_folder(parse_recipe(TINY, settings))
+    changed = {"save_steps": 7, "hub_model_id": "me/mine", "logging_first_step": True, "verifier_workers": 1}
+    check_folder(parse_recipe(TINY, [*settings, *(w for k, v in changed.items() for w in (f"--{k}", str(v)))]))
+
+
+def test_more_steps_are_refused_where_the_learning_rate_depends_on_them(tmp_path: Path) -> None:
+    settings = ["--output_dir", str(tmp_path / "run"), "--lr_scheduler_type", "linear"]
+    claim_folder(parse_recipe(TINY, [*settings, "--max_steps", "2"]))
+    with pytest.raises(ValueError, match=r"max_steps: 2 there, 3 now.*if its learning rate did not depend"):
+        check_folder(parse_recipe(TINY, [*settings, "--max_steps", "3"]))
+
+
+def test_steps_in_place_of_epochs_are_another_run(tmp_path: Path) -> None:
+    (tmp_path / "epochs.yaml").write_text(Path(TINY).read_text().replace("max_steps: 80", "num_train_epochs: 1"))
+    claim_folder(parse_recipe(tmp_path / "epochs.yaml", ["--output_dir", str(tmp_path / "run")]))
+    again = ["--output_dir", str(tmp_path / "run"), "--max_steps", "3"]
+    with pytest.raises(ValueError, match="max_steps: None there, 3 now"):
+        check_folder(parse_recipe(tmp_path / "epochs.yaml", again))
+
+
+def test_fewer_steps_are_another_run(tmp_path: Path) -> None:
+    settings = ["--output_dir", str(tmp_path / "run")]
+    claim_folder(parse_recipe(TINY, [*settings, "--max_steps", "3"]))
+    with pytest.raises(ValueError, match="max_steps: 3 there, 2 now"):
+        check_folder(parse_recipe(TINY, [*settings, "--max_steps", "2"]))
+
+
+def test_more_steps_need_a_checkpoint_of_a_complete_run(tmp_path: Path) -> None:
+    settings = ["--output_dir", str(tmp_path / "run")]
+    claim_folder(parse_recipe(TINY, [*settings, "--max_steps", "2"]))
+    (tmp_path / "run" / MARKER).write_text("")
+    with pytest.raises(ValueError, match="left no checkpoint to go on from"):
+        check_folder(parse_recipe(TINY, [*settings, "--max_steps", "3"]))
+
+
+def test_a_complete_run_goes_on_for_more_steps_as_if_it_had_not_stopped(tmp_path: Path, capsys) -> None:
+    run = tmp_path / "run"
+    main(small(TINY, run, max_steps=1, save_strategy="steps", save_steps=5))
+    main(small(TINY, run, max_steps=3, save_strategy="steps", save_steps=1))
+    assert f"Resuming from {run / 'checkpoint-1'}" in capsys.readouterr().out
+    assert (run / MARKER).is_file()
+    assert (run / "checkpoint-2").is_dir(), "it saves as often as it is told now"
+    main(small(TINY, tmp_path / "unbroken", max_steps=3))
+    assert_alike(last_step(run), last_step(tmp_path / "unbroken"))
+
+
+@pytest.mark.parametrize(("raised_by", "shown"), [(json.loads, True), (check_folder, False)])
+def test_an_error_of_other_code_in_training_comes_with_its_traceback(raised_by, shown, tmp_path: Path, capsys) -> None:
+    class Broken(SimpleNamespace):
+        def add_callback(self, _: object) -> None: ...
+
+        def train(self, **_: object) -> None:
+            raised_by(SimpleNamespace(folder=tmp_path) if raised_by is check_folder else "{")
+
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(ValueError):
+        finish_training(Broken(), str(tmp_path))
+    assert ("Traceback" in capsys.readouterr().err) == shown
 
 
 def test_a_folder_with_other_files_is_refused_and_they_stay(tmp_path: Path) -> None:

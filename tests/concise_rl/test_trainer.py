@@ -13,9 +13,10 @@ from trl import GRPOTrainer
 
 from concise_rl import ConciseConfig, ConciseTrainer, load_rows, to_messages
 from concise_rl.objective import Objective, RolloutBatch
+from concise_rl.rollout.engine import Sampling
 from concise_rl.rollout.links import OfTrl, OwnModel
 from concise_rl.trainer import fit_width
-from reward import Grpo
+from reward import Grpo, LengthPenalty, SGrpo
 
 
 def config(tmp_path: Path, **settings: Any) -> ConciseConfig:
@@ -146,6 +147,12 @@ def test_a_cap_that_cuts_most_rollouts_is_warned_about(tmp_path: Path, caplog) -
     assert "were cut at max_completion_length=8" in caplog.text
 
 
+def test_answers_of_exits_that_their_cap_cuts_are_warned_about(tmp_path: Path, caplog) -> None:
+    with caplog.at_level(logging.WARNING):
+        trainer_of(tmp_path, SGrpo(answer_max_tokens=1, exit_text="\n</think>\n"), max_steps=1).train()
+    assert "100 % of the exits' answers were cut at the method's answer_max_tokens" in caplog.text
+
+
 def test_no_signal_for_many_steps_is_warned_about(tmp_path: Path, caplog) -> None:
     with caplog.at_level(logging.WARNING):
         trainer_of(tmp_path, max_completion_length=4, no_signal_patience=2).train()
@@ -167,6 +174,12 @@ def test_what_a_person_wants_to_know_is_logged_each_step(tmp_path: Path) -> None
     assert logged["stop/eos"] + logged["stop/length"] == 1
 
 
+def test_what_a_method_pays_is_logged_beside_the_verdicts(tmp_path: Path) -> None:
+    trainer_of(tmp_path, LengthPenalty(alpha=0.4), max_steps=1).train()
+    logged = metrics_of(tmp_path)[0]
+    assert 0 < logged["objective/reward"] < logged["correct/mean"] == logged["reward"]
+
+
 def test_the_logged_advantages_are_those_of_the_objective(tmp_path: Path) -> None:
     trainer = trainer_of(tmp_path, Negative(), max_steps=1)
     trainer.train()
@@ -178,6 +191,7 @@ def test_what_the_embedded_engine_cannot_do_is_left_to_the_generation_of_trl(tmp
     trainer = trainer_of(tmp_path, max_steps=1, **setting)
     trainer.train()
     assert isinstance(trainer.link, OfTrl)
+    assert trainer.link.generate([], Sampling()) == [], "a rank that wants nothing goes along"
     assert isinstance(trainer_of(tmp_path).link, OwnModel)
 
 

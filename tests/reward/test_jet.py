@@ -35,8 +35,7 @@ def test_correct_rollouts_of_one_length_earn_delta_each() -> None:
 
 def test_form_is_paid_for_an_answer_that_ended_right_or_wrong() -> None:
     batch = batch_of([[0, 0, 0, 1]], [[10, CAP, 12, 30]])
-    never_closed = torch.tensor([False, False, True, False])
-    batch = replace(batch, think_length=torch.where(never_closed, batch.length - 1, batch.think_length))
+    batch = replace(batch, closed=torch.tensor([True, True, False, True]))
     assert rewards_of(batch) == pytest.approx([0.1, 0, 0, 1.05])
     assert rewards_of(batch, format_weight=0.0) == pytest.approx([0, 0, 0, 1.05])
 

@@ -38,7 +38,7 @@ def test_the_published_form_pays_and_charges_wrong_rollouts_for_their_length_whe
 
 def test_form_is_paid_for_thinking_that_was_closed_in_a_rollout_that_ended() -> None:
     batch = cropped([0, 0, 0], [20, CAP, 20], [0, 0, 0])
-    batch = replace(batch, think_length=torch.tensor([12, 12, 19]))
+    batch = replace(batch, closed=torch.tensor([True, True, False]))
     assert LcR1().rewards(batch).tolist() == [1, 0, 0]
 
 

@@ -79,6 +79,7 @@ def batch_of(correct: list[list[float]], length: list[list[int]]) -> RolloutBatc
         correct=correct_B,
         length=length_B,
         think_length=think_B,
+        closed=length_B > think_B + 1,
         finished=finished_B,
         stop_reason=torch.where(finished_B, int(StopReason.EOS), int(StopReason.LENGTH)),
         num_generations=len(correct[0]),

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -6,8 +7,8 @@ import pytest
 from concise_rl.cli import main
 from concise_rl.evaluate.agreement import JudgeSpec, compare_judges
 from concise_rl.evaluate.samples import Sample, append_samples
-from concise_rl.evaluate.spec import Manifest, Measurement, ModelRun, claim_folder
-from concise_rl.tiny import load_problems
+from concise_rl.evaluate.spec import MANIFEST, Manifest, Measurement, ModelRun, claim_folder
+from concise_rl.tiny import load_problems, resolve_model
 from tests.concise_rl.evaluate.fabric import TOKENIZER, sample
 
 RULE, ORACLE = JudgeSpec("rule"), JudgeSpec("oracle")
@@ -82,6 +83,18 @@ def test_files_are_read_together_and_each_kind_of_passage_has_its_line(tmp_path:
     assert [one.traces for one in found] == [2, 2, 2]
     assert [one.f1 for one in found] == [1, 1, 1]
     assert found[0].passages < found[2].passages
+
+
+def test_files_of_models_with_different_tokenizers_are_refused(tmp_path: Path) -> None:
+    first, second = (written(tmp_path / name, [thought(0, worked_out(0))]) for name in "ab")
+    other = tmp_path / "other"
+    shutil.copytree(resolve_model("tiny:base"), other)
+    text = (other / "tokenizer.json").read_text()
+    (other / "tokenizer.json").write_text(text.replace('"Wait"', '"Whoa"'))
+    manifest = tmp_path / "b" / MANIFEST
+    manifest.write_text(manifest.read_text().replace("tiny:base", str(other)))
+    with pytest.raises(ValueError, match="have different tokenizers"):
+        compare_judges([first, second], RULE, ORACLE)
 
 
 def test_samples_of_other_problems_than_the_task_has_are_refused(tmp_path: Path) -> None:

@@ -48,6 +48,12 @@ def loaded(model: str = "tiny:untrained", **options: Any) -> ModelJudge:
     return judge
 
 
+def test_a_model_beside_one_that_zero_3_shards_is_refused_for_a_server(monkeypatch) -> None:
+    monkeypatch.setattr("concise_rl.judges.model.is_deepspeed_zero3_enabled", lambda: True)
+    with pytest.raises(ValueError, match="set the judge's option `server`"):
+        loaded()
+
+
 def test_a_server_that_is_right_says_which_passages_state_the_answer() -> None:
     with FakeJudge(truthful) as fake:
         judge = judge_at(fake.url)

@@ -169,10 +169,18 @@ def test_a_verifier_that_raises_on_all_that_is_no_answer_is_not_taken_for_a_brok
 def test_answers_that_are_prose_are_left_out() -> None:
     with CountingPool("exact", workers=1) as pool:
         long = "one two three four"
-        assert states(pool, passage(f"It is {long}.", long), max_words=4) == [True]
-        assert states(pool, passage(f"It is {long}.", long), max_words=3) == [False]
+        states(pool, passage(f"It is {long}.", "7"), max_words=4)
+        assert long in pool.asked
+        states(pool, passage(f"It is {long}. So 7.", "7"), max_words=3)
+        assert long not in pool.asked
         assert states(pool, passage(f"It is {'9' * 121}.", "7")) == [False]
         assert states(pool, passage(f"It is {'9' * 121}.", "9" * 121)) == [True]
+
+
+@pytest.mark.parametrize("gold", ["x^3 + 3 x^2 y + 3 x y^2 + y^3", "1, 2, 3, 4, 5, 6, 7, 8, 9"])
+def test_a_gold_answer_of_many_words_is_found(gold: str) -> None:
+    with CountingPool("exact", workers=1) as pool:
+        assert states(pool, passage(rf"So the answer is \boxed{{{gold}}}.", gold)) == [True]
 
 
 def test_no_passages_are_no_work() -> None:

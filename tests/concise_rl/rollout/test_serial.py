@@ -123,6 +123,11 @@ def test_fractions_are_of_the_thinking_rounded_down_but_after_its_first_token(th
     assert placement.positions(thinking, None) == [thinking] * 4
 
 
+@given(st.integers(1, 20_000), st.integers(0, 100))
+def test_fractions_are_rounded_down_as_the_numbers_that_were_written(thinking: int, percent: int) -> None:
+    assert AtFractions((percent / 100,)).positions(thinking, None) == [max(1, percent * thinking // 100)]
+
+
 # What comes out
 
 
@@ -136,6 +141,13 @@ def test_a_group_is_its_exits_by_position_and_then_the_path() -> None:
     for rollout, cut in zip(exits, cuts, strict=True):
         assert rollout.ids == [*path[:cut], *EXIT_IDS, 1000 + cut, EOS]
         assert rollout.stop_reason is StopReason.FORCED_EXIT and rollout.sampled == 2
+
+
+def test_a_path_is_asked_for_with_room_for_its_latest_exit() -> None:
+    _, engine = rollouts_of([10, 11, 12, END, 13, EOS])
+    (path,), exits = engine.calls
+    assert path.most_tokens == 1 + CAP
+    assert all(request.most_tokens <= path.most_tokens for request in exits)
 
 
 def test_only_the_path_and_the_answers_are_sampled() -> None:
@@ -441,5 +453,5 @@ def test_an_exit_text_of_unknown_words_is_refused_at_the_start(tmp_path: Path) -
 
 
 def test_generation_that_cannot_cap_an_answer_by_itself_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="set use_vllm: true"):
-        serial_trainer(tmp_path, repetition_penalty=1.1).train()
+    with pytest.raises(ValueError, match="remove repetition_penalty"):
+        serial_trainer(tmp_path, repetition_penalty=1.1)

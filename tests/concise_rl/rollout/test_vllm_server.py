@@ -112,6 +112,13 @@ def test_a_request_that_does_not_fit_is_refused_before_anything_is_sent() -> Non
         assert "/v1/completions" not in fake.paths
 
 
+def test_a_request_whose_continuation_will_not_fit_is_refused_before_anything_is_sent() -> None:
+    with FakeServer() as fake:
+        with pytest.raises(ValueError, match=f"--max-model-len {MODEL_LENGTH + 6}"):
+            connect(fake).generate([Request([5], MODEL_LENGTH - 1, reserve=6)], PLAIN)
+        assert "/v1/completions" not in fake.paths
+
+
 # How it fails.
 
 
