@@ -59,7 +59,7 @@ def check_objective(config: ConciseConfig) -> list[str]:
 
 
 def _listed(options: BaseModel) -> str:
-    return ", ".join(f"{key}={value}" for key, value in options.model_dump().items())
+    return ", ".join(f"{key}={value!r}" for key, value in options.model_dump().items())
 
 
 def check_model(recipe: Recipe) -> list[str]:
