@@ -101,7 +101,7 @@ class Delimiters:
                 "closes this model's thinking, or to null for a model that does not think."
             )
         for behind in ("\n", "\n\n"):
-            if think_end and not _occurrences(encode(think_end + behind), ids):
+            if think_end and not think_end[-1].isspace() and not _occurrences(encode(think_end + behind), ids):
                 raise ValueError(
                     f"The tokenizer merges the end of the think delimiter {think_end!r} with a line break behind it, "
                     "so that completions would be read as never closed. Add it to the tokenizer as a token, or set "

@@ -29,10 +29,8 @@ def train(folder: Path) -> dict[int, list[float]]:
 
 def test_an_interrupted_run_goes_on_from_its_last_complete_checkpoint(tmp_path: Path, capsys) -> None:
     run = tmp_path / "run"
-    train(run)
+    unbroken = train(run)
     (run / MARKER).unlink()
     (run / "checkpoint-3" / MARKER).unlink()
-    losses = train(run)
+    assert train(run) == unbroken, "one line a step: the third is made again, and replaced"
     assert f"Resuming from {run / 'checkpoint-2'}" in capsys.readouterr().out
-    assert [len(losses[step]) for step in (1, 2, 3)] == [1, 1, 1]
-    assert losses[3][0] == losses[3][1]
