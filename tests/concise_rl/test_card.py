@@ -8,10 +8,11 @@ import pytest
 from huggingface_hub import ModelCard
 from peft import LoraConfig
 
-from concise_rl import ConciseConfig, ConciseTrainer, Objective, load_rows, to_messages
+from concise_rl import ConciseTrainer, Objective, load_rows, to_messages
 from concise_rl.card import card_text, hub_data
 from concise_rl.tiny import WEIGHTS
 from reward import Dot, Grpo
+from tests.concise_rl.test_trainer import config
 
 PROBLEMS = load_rows("tiny:sums", num_rows=16)
 
@@ -20,23 +21,10 @@ def carded(
     folder: Path, method: Objective | None = None, peft: Any = None, rows: Any = None, **more: Any
 ) -> ConciseTrainer:
     """A trainer of one step of 8 rollouts on a CPU."""
-    settings: dict[str, Any] = {
-        "output_dir": str(folder),
-        "verifier": "exact",  # its worker starts fast
-        "verifier_workers": 1,
-        "max_steps": 1,
-        "per_device_train_batch_size": 8,
-        "num_generations": 4,
-        "max_completion_length": 160,
-        "learning_rate": 1e-4,
-        "bf16": False,
-        "use_cpu": True,
-        "save_steps": 1,
-        "disable_tqdm": True,
-        "report_to": "none",
-    }
-    config = ConciseConfig(**{**settings, **more})
-    return ConciseTrainer("tiny:base", config, rows or to_messages(PROBLEMS), objective=method, peft_config=peft)
+    # The verifier whose worker starts fast.
+    own = {"verifier": "exact", "verifier_workers": 1, "max_steps": 1, "save_strategy": "steps", "save_steps": 1}
+    args, problems = config(folder, **{**own, **more}), rows or to_messages(PROBLEMS)
+    return ConciseTrainer("tiny:base", args, problems, objective=method, peft_config=peft)
 
 
 @pytest.fixture(scope="module")
