@@ -268,7 +268,9 @@ class Filling:
             for trace, rollout in zip(judged.traces, judged.rollouts, strict=True)
             if rollout.stop_reason not in (StopReason.ABORTED, StopReason.FORCED_EXIT)
         ]
-        mine = torch.tensor([[sum(known), len(known), sum(plain), len(plain)]], device=self.accelerator.device)
+        # Of one type on all ranks: the sum of no verdicts would be whole.
+        counts = [[sum(known), len(known), sum(plain), len(plain)]]
+        mine = torch.tensor(counts, dtype=torch.float64, device=self.accelerator.device)
         right, of_judged, cut, of_plain = self.accelerator.gather(mine).sum(dim=0).tolist()
         return {
             "curriculum/sampled_correct": right / of_judged if of_judged else math.nan,

@@ -15,10 +15,11 @@ from concise_rl.schedule import Curriculum, DynamicSampling, GroupKind, Kappa, O
 from concise_rl.trace import StopReason, Trace
 
 GROUP = 2
-MIXED, RIGHT, WRONG, _ = GroupKind
+MIXED, RIGHT, WRONG, UNJUDGED = GroupKind
 CASES: dict[str, tuple[Curriculum, list[list[GroupKind]]]] = {
     "kappa": (Kappa(kappa_init=0.3, rounds=2), [[MIXED] * 4, [RIGHT, RIGHT, RIGHT, MIXED]]),
     "one rank": (DynamicSampling(rounds=1), [[WRONG] * 4, [WRONG, MIXED, RIGHT, WRONG]]),
+    "no verdict": (DynamicSampling(rounds=1), [[MIXED] * 4, [UNJUDGED] * 4]),
     "nothing": (DynamicSampling(rounds=1), [[WRONG] * 4, [RIGHT, RIGHT, RIGHT, WRONG]]),
 }
 """Curriculum, and the groups that each rank is given. What is drawn besides is wrong."""
@@ -26,7 +27,8 @@ CASES: dict[str, tuple[Curriculum, list[list[GroupKind]]]] = {
 
 def judged(rows: list[Row]) -> Judged:
     rollout, trace = Rollout([1], StopReason.EOS, 1), Trace(1, 0, (1,), True)
-    return Judged(list(rows), [[1]] * len(rows), [rollout] * len(rows), [trace] * len(rows), [1.0] * len(rows))
+    verdicts = [None if row["kind"] == UNJUDGED else 1.0 for row in rows]
+    return Judged(list(rows), [[1]] * len(rows), [rollout] * len(rows), [trace] * len(rows), verdicts)
 
 
 def run(accelerator: Accelerator, curriculum: Curriculum, given: list[GroupKind]) -> dict[str, Any]:

@@ -287,6 +287,11 @@ def test_two_ranks_that_sampled_different_groups_decide_alike_and_train_on_as_ma
 
 
 @pytest.mark.slow
+def test_accuracy_is_of_the_rollouts_with_a_verdict_though_a_rank_has_none(of_ranks: list[dict]) -> None:
+    assert [of_rank["no verdict"]["metrics"]["curriculum/sampled_correct"] for of_rank in of_ranks] == [1, 1]
+
+
+@pytest.mark.slow
 def test_all_ranks_fail_together_where_none_has_a_group(of_ranks: list[dict]) -> None:
     first, second = (of_rank["nothing"] for of_rank in of_ranks)
     assert first["error"] == second["error"] and "none of the 8 groups" in first["error"]
