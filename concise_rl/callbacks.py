@@ -13,6 +13,9 @@ from concise_rl.files import write_atomically
 
 logger = logging.getLogger(__name__)
 
+LEAST_RATIO = 0.8
+"""Mean importance weight, and that of long rollouts over short ones, below which to warn. Both are 1 without noise."""
+
 
 class ProgressBar(ProgressCallback):
     """The training bar with accuracy, tokens and loss beside it, in place of a line of sixty numbers for each step."""
@@ -102,6 +105,7 @@ class Watchdog(TrainerCallback):
             exits_cut = logs.get("rollout/exits_cut", 0.0)
             self._check_truncation("exits' answers", exits_cut, state.global_step, "the method's answer_max_tokens")
             self._check_signal(logs.get("groups/no_signal", 0.0), state.global_step)
+            self._check_ratio(logs, state.global_step)
 
     def _check_truncation(self, what: str, share: float, step: int, cap: str) -> None:
         if share > self.truncation_warning:
@@ -119,4 +123,15 @@ class Watchdog(TrainerCallback):
                 "hard or too easy, the answers not parsed, the completions cut? metrics.jsonl has groups/all_wrong, "
                 "groups/all_correct and rollout/cut.",
                 *(step, self.silent_steps),
+            )
+
+    def _check_ratio(self, logs: dict[str, Any], step: int) -> None:
+        keys = ("ratio/applied", "ratio/long_over_short")
+        lost = [key for key in keys if logs.get(key) is not None and logs[key] < LEAST_RATIO]
+        if lost:
+            logger.warning(
+                "Step %d: %s: the importance weights take gradient away, mostly from long rollouts. Set "
+                "vllm_importance_sampling_mode: token_truncate, or find out why engine and trainer disagree "
+                "(sampling/sampling_logp_difference/mean).",
+                *(step, ", ".join(f"{key} is {logs[key]:.2f}" for key in lost)),
             )

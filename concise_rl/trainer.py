@@ -3,12 +3,11 @@
 Private parts of TRL in use, in this file and in `rollout/links.py`: `_generate_and_score_completions` (rollouts are
 made before it, advantages replaced after it), `_tokenize_prompts`, `_generate_single_turn`, `_last_loaded_step`,
 `VLLMGeneration._iter_named_params`, `_save_checkpoint` (a marker is written last), `_get_train_sampler`,
-`_save_rng_state` and `_load_rng_state` (see `resume.py`), and with `shared_prefix` `_get_per_token_logps_and_entropies`
-(one forward over a tree) and `_prepare_inputs` (micro-batches of whole groups).
+`_save_rng_state` and `_load_rng_state` (see `resume.py`), `_get_per_token_logps_and_entropies` (no padding, see
+`forwards.py`), with `shared_prefix` `_prepare_inputs` (micro-batches of whole groups), and `_metrics`.
 """
 
 import functools
-import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable, Generator, Sequence
@@ -17,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object
 from datasets import Dataset
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
@@ -28,12 +28,22 @@ from concise_rl.card import write_card
 from concise_rl.checkpoint import WholeCheckpoints
 from concise_rl.compatibility import check_compatible, passages_wanted, shares_prefixes
 from concise_rl.config import ConciseConfig, mapping
+from concise_rl.eval_batches import EvalBatches
 from concise_rl.filling import Filled, Filling
+from concise_rl.forwards import Forwards
 from concise_rl.judges import DEFAULT_JUDGE
-from concise_rl.metrics import NAN, label_metrics, rollout_metrics
+from concise_rl.metrics import (
+    NAN,
+    Counted,
+    label_metrics,
+    ratio_columns,
+    ratio_metrics,
+    rollout_metrics,
+    step_metrics,
+)
 from concise_rl.objective import Objective, PlanContext, RolloutBatch, SequenceReward, build_objective
 from concise_rl.prefix_attention import share_prefixes
-from concise_rl.prefix_tree import build_tree, fold_groups, shared_forward, unfold_groups
+from concise_rl.prefix_tree import fold_groups
 from concise_rl.redundancy import Labeller, Labels, build_labeller
 from concise_rl.resume import EpochSampler, TellEpoch, load_state, save_state
 from concise_rl.rollout.collect import Collector, Judged
@@ -54,6 +64,7 @@ class Credited:
     Attributes:
         judged: this rank's rollouts.
         batch: all ranks' rollouts.
+        paid: the same, with the verdicts that are paid for: those on what a method keeps, where it judges again.
         kept_B: (B,) tokens of each that stay in the loss.
         real_B: (B,) which do not merely fill the batch.
         advantages: (B,) or (B, T).
@@ -61,6 +72,7 @@ class Credited:
 
     judged: Judged
     batch: RolloutBatch
+    paid: RolloutBatch
     kept_B: Tensor
     real_B: Tensor
     advantages: Tensor
@@ -70,8 +82,13 @@ class Credited:
         """The batch without what merely fills it."""
         return self.batch.rows(self.real_B)
 
+    @property
+    def paid_real(self) -> RolloutBatch:
+        """What is paid for, without what merely fills the batch."""
+        return self.paid.rows(self.real_B)
 
-class ConciseTrainer(WholeCheckpoints, GRPOTrainer):
+
+class ConciseTrainer(WholeCheckpoints, EvalBatches, Forwards, GRPOTrainer):
     """GRPO in which an objective decides what each rollout, or each of its tokens, is worth.
 
     The verifier is the only reward function; its verdicts are never shaped. Rollouts are gathered over all ranks, the
@@ -151,6 +168,7 @@ class ConciseTrainer(WholeCheckpoints, GRPOTrainer):
         self.labeller = self._labeller()
         self._batches: tuple[tuple[int, int], int] = ((-1, 0), 0)
         self._seconds: defaultdict[str, float] = defaultdict(float)
+        self._cues: int | None = None
 
     def _collector(self) -> Collector:
         """What makes the rollouts.
@@ -230,47 +248,14 @@ class ConciseTrainer(WholeCheckpoints, GRPOTrainer):
         self._sync_engine(inputs)
         filled = self._sample_batch(inputs)
         self._now = self._credit(filled)
-        output = super()._generate_and_score_completions(filled.judged.rows)
-        self._log_rollouts(filled.metrics | self._learn(filled.easy_share))
+        # The prompt alone: TRL hands all columns on, under names of its own.
+        output = super()._generate_and_score_completions([{"prompt": row["prompt"]} for row in filled.judged.rows])
+        self._log_rollouts(filled.metrics | self._learn(filled.easy_share) | self._ratio_metrics(output))
         local = self._local(self._now.advantages)
         output["advantages"] = local if local.ndim == 1 else fit_width(local, output["completion_ids"].size(1))
         # TRL now shuffles the rows and cuts them into micro-batches; folded, these rows are groups.
         folded = self.args.shared_prefix and self.mode == "train"
         return fold_groups(output, self.num_generations) if folded else output
-
-    def _prepare_inputs(self, inputs: Any) -> dict[str, Any]:
-        prepared = super()._prepare_inputs(inputs)
-        return unfold_groups(prepared) if self.args.shared_prefix and self.mode == "train" else prepared
-
-    def _get_per_token_logps_and_entropies(
-        self,
-        model: nn.Module,
-        input_ids: Tensor,
-        attention_mask: Tensor,
-        logits_to_keep: int,
-        batch_size: int | None = None,
-        compute_entropy: bool = False,
-        *args: Any,
-        **kwargs: Any,
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        rows = (input_ids, attention_mask)
-        if not self.args.shared_prefix:
-            return super()._get_per_token_logps_and_entropies(
-                model, *rows, logits_to_keep, batch_size, compute_entropy, *args, **kwargs
-            )
-        # As many forwards as TRL makes, on every rank: ZeRO-3 and FSDP gather the weights in each.
-        parts = [
-            self._shared_forward(model, *part, logits_to_keep)
-            for part in zip(*(each.split(batch_size or len(input_ids)) for each in rows), strict=True)
-        ]
-        entropies = torch.cat([entropy for _, entropy in parts]) if compute_entropy else None
-        return torch.cat([logps for logps, _ in parts]), entropies, None
-
-    def _shared_forward(self, model: nn.Module, ids: Tensor, mask: Tensor, keep: int) -> tuple[Tensor, Any]:
-        tree = build_tree(ids, mask, keep)
-        self._metrics[self.mode]["prefix/forwarded"].append(tree.input_ids.numel() / tree.tokens)
-        with self.accelerator.autocast():
-            return shared_forward(model, tree)
 
     def _local(self, values_B: Tensor) -> Tensor:
         """This rank's share of something that all ranks have."""
@@ -297,7 +282,8 @@ class ConciseTrainer(WholeCheckpoints, GRPOTrainer):
         """This rank's rollouts."""
         step = self._next_batch()
         if not (self.filling and self.mode == "train"):
-            return Filled(self._sample(inputs, step), [False] * len(inputs), NAN, {})
+            filler = self._eval_fillers(len(inputs)) if self.mode == "eval" else [False] * len(inputs)
+            return Filled(self._sample(inputs, step), filler, NAN, {})
         rank = self.accelerator.process_index  # ranks may draw different numbers of rows
         return self.filling.collect(
             inputs,
@@ -347,14 +333,14 @@ class ConciseTrainer(WholeCheckpoints, GRPOTrainer):
         if self.method.crops and labels is not None:
             judged = crop(judged, labels, self.delimiters)
         columns_BC = self.accelerator.gather(to_columns(judged, labels, filled.filler, self.accelerator.device))
-        batch, kept_B, real_B = self._settle(columns_BC)
-        credited = self._rejudged(judged, batch, kept_B, self.accelerator.gather, self.accelerator.process_index)
-        of_real = self.method.advantages(credited.rows(real_B))
+        batch, kept_B, real_B = self._settle(columns_BC, labelled=labels is not None)
+        paid = self._rejudged(judged, batch, kept_B, self.accelerator.gather, self.accelerator.process_index)
+        of_real = self.method.advantages(paid.rows(real_B))
         if not torch.isfinite(of_real).all():
             raise RuntimeError(f"Objective {type(self.method).__name__} gave advantages that are not finite.")
         advantages = of_real.new_zeros(len(real_B), *of_real.shape[1:])
         advantages[real_B] = of_real
-        return Credited(judged, batch, kept_B, real_B, advantages)
+        return Credited(judged, batch, paid, kept_B, real_B, advantages)
 
     def _label(self, judged: Judged) -> list[Labels] | None:
         if self.labeller is None:
@@ -362,8 +348,7 @@ class ConciseTrainer(WholeCheckpoints, GRPOTrainer):
         with self._timed("label"):
             completions = [rollout.ids for rollout in judged.rollouts]
             thinking = [ids[: t.think_length] for ids, t in zip(completions, judged.traces, strict=True)]
-            cues = [count_cues(text).total() for text in self._tokenizer.batch_decode(thinking)]
-            self._metrics[self.mode]["reflections/mean"].append(statistics.fmean(cues))
+            self._cues = sum(count_cues(text).total() for text in self._tokenizer.batch_decode(thinking))
             # Only what ended counts as right.
             earned = [v if t.finished else 0.0 for v, t in zip(judged.verdicts, judged.traces, strict=True)]
             return self.labeller.label(judged.rows, completions, judged.traces, earned)
@@ -371,17 +356,17 @@ class ConciseTrainer(WholeCheckpoints, GRPOTrainer):
     def _kinds(self, judged: Judged) -> list[GroupKind]:
         """What each of this rank's groups is, by raw verdicts on what the objective keeps."""
         no_filler = [False] * len(judged.rows)
-        batch, kept_B, _ = self._settle(to_columns(judged, None, no_filler, self.accelerator.device))
+        columns_BC = to_columns(judged, None, no_filler, self.accelerator.device)
+        batch, kept_B, _ = self._settle(columns_BC, labelled=False)
         batch = self._rejudged(judged, batch, kept_B, lambda values: values, 0)
         verdict_B = batch.correct if self.method.pays_unfinished else batch.earned
         return group_kinds(batch.grouped(verdict_B.masked_fill(kept_B == 0, NAN)))
 
-    def _settle(self, columns_BC: Tensor) -> tuple[RolloutBatch, Tensor, Tensor]:
+    def _settle(self, columns_BC: Tensor, *, labelled: bool) -> tuple[RolloutBatch, Tensor, Tensor]:
         """The batch, how many tokens of each rollout stay in the loss, and which are there for more than to fill it."""
         group_size = self.num_generations if self.mode == "train" else self.num_generations_eval
         assert group_size is not None, "TRL has set both"
-        step, labelled = self.state.global_step, self.labeller is not None
-        batch, filler_B = to_batch(columns_BC, group_size, self._cap, step, labelled=labelled)
+        batch, filler_B = to_batch(columns_BC, group_size, self._cap, self.state.global_step, labelled=labelled)
         dropped_B = filler_B | (batch.stop_reason == StopReason.ABORTED)
         return batch, self.method.kept_length(batch).masked_fill(dropped_B, 0), ~filler_B
 
@@ -416,9 +401,8 @@ class ConciseTrainer(WholeCheckpoints, GRPOTrainer):
         metrics, now = self._metrics[self.mode], self._now
         of_real = now.advantages[now.real_B], now.kept_B[now.real_B]
         of_batch = rollout_metrics(now.real, *of_real) | label_metrics(now.real)
-        seconds = {f"time/{part}": spent for part, spent in self._seconds.items()}
-        sampled = sum(rollout.sampled for rollout in now.judged.rollouts) / len(now.judged.rollouts)
-        for key, value in (of_batch | self._method_metrics() | more | seconds | {"rollout/sampled": sampled}).items():
+        of_step = step_metrics(gather_object([self._counted()]))
+        for key, value in (of_batch | self._method_metrics() | of_step | more).items():
             metrics[key].append(value)
         advantages = now.advantages
         scalars = (advantages if advantages.ndim == 1 else advantages.mean(dim=1)).tolist()
@@ -428,15 +412,26 @@ class ConciseTrainer(WholeCheckpoints, GRPOTrainer):
         logged.extend(scalars)
 
     def _method_metrics(self) -> dict[str, float]:
-        of_objective = self.method.metrics(self._now.real)
+        paid = self._now.paid_real
+        of_objective = self.method.metrics(paid)
         if isinstance(self.method, SequenceReward):
-            of_objective["reward"] = self.method.rewards(self._now.real).nanmean().item()
-        return {f"objective/{name}": value for name, value in of_objective.items()} | {
-            f"{part}/{name}": float(count)
-            for part, counted in (("verifier", self.verifier), ("judge", self.labeller))
-            if counted is not None
-            for name, count in counted.counters.items()
-        }
+            of_objective["reward"] = self.method.rewards(paid).nanmean().item()
+        return {f"objective/{name}": value for name, value in of_objective.items()}
+
+    def _counted(self) -> Counted:
+        """What this rank counted in this step."""
+        rollouts = self._now.judged.rollouts
+        parts = {"verifier": self.verifier.counters} | ({"judge": self.labeller.counters} if self.labeller else {})
+        counters = {f"{part}/{name}": count for part, counted in parts.items() for name, count in counted.items()}
+        return Counted(len(rollouts), sum(r.sampled for r in rollouts), self._cues, counters, dict(self._seconds))
+
+    def _ratio_metrics(self, scored: dict[str, Any]) -> dict[str, float]:
+        """Of the importance weights, where there are any."""
+        if "importance_sampling_ratio" not in scored:
+            return {}
+        clip = self.args.vllm_importance_sampling_clip_max
+        columns_BC = ratio_columns(scored, self.args.vllm_importance_sampling_mode, clip)
+        return ratio_metrics(self.accelerator.gather(columns_BC))
 
     def compute_loss(self, model: nn.Module, inputs: Any, *args: Any, **kwargs: Any) -> Tensor:
         """TRL's loss. A loss that is not finite stops the run before it reaches the weights."""

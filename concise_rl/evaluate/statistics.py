@@ -117,8 +117,8 @@ def tabulate(samples: Iterable[Sample], num_problems: int, num_samples: int, nam
         stop_PK[p, k], answer_PK[p, k] = s.stop_reason, s.answer
         hashes[p], difficulty[p] = s.prompt_hash, s.difficulty
         oracle_P[p] = np.nan if s.oracle_length is None else s.oracle_length
-        for name, value in s.measures.items():
-            measures_PK[name][p, k] = value
+        for measure, value in s.measures.items():
+            measures_PK[measure][p, k] = value
     if not filled_PK.all():
         raise ValueError(f"{name}: {(~filled_PK).sum()} of {filled_PK.size} samples are missing.")
     return Table(

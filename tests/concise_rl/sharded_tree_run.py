@@ -16,7 +16,18 @@ from torch.nn.parallel import DistributedDataParallel
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 
 from concise_rl.prefix_attention import use_tree_attention
-from tests.concise_rl.test_prefix_tree import gradients, model_of, padded, parallel, plain, serial, shared, weights_like
+from tests.concise_rl.test_prefix_tree import (
+    TOLERANCE,
+    assert_close,
+    gradients,
+    model_of,
+    padded,
+    parallel,
+    plain,
+    serial,
+    shared,
+    weights_like,
+)
 
 
 def fsdp(model: Any) -> nn.Module:
@@ -56,11 +67,11 @@ def main(wrapper: str) -> None:
     use_tree_attention(model)
     wrapped = {"ddp": DistributedDataParallel, "fsdp": fsdp, "fsdp2": fsdp2}[wrapper](model)
     log_probs = shared(wrapped, batch)[0]
-    torch.testing.assert_close(log_probs, plain(exact, batch)[0], atol=1e-5, rtol=0)
+    assert_close(log_probs, plain(exact, batch)[0])
     found = of_wrapped(wrapped, log_probs)
     largest = max(gradient.abs().max() for gradient in expected.values())
     for (name, gradient), of_tree in zip(expected.items(), found, strict=True):
-        torch.testing.assert_close(of_tree / largest, gradient / largest, atol=1e-5, rtol=0, msg=name)
+        torch.testing.assert_close(of_tree / largest, gradient / largest, atol=TOLERANCE, rtol=0, msg=name)
     dist.barrier()
     if dist.get_rank() == 0:
         print(dist.get_world_size(), "ranks agree")

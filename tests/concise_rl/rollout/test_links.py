@@ -60,8 +60,9 @@ class PatientGfpo(Gfpo):
     ("use_vllm", "dtype", "tolerance"),
     [
         pytest.param(False, "float64", 1e-6, id="transformers"),
-        # vLLM has no float64, and in float32 the padding alone, which is wider where rollouts end, moves the sums.
-        pytest.param(True, "float32", 1e-5, id="vllm", marks=needs_vllm),
+        # vLLM has no float64. In float32 the padding alone, which is wider where rollouts end, moves the sums, and the
+        # gradients are differences of weights.
+        pytest.param(True, "float32", 1e-4, id="vllm", marks=needs_vllm),
     ],
 )
 def test_gradients_are_those_of_the_run_that_lets_every_rollout_end(
