@@ -87,5 +87,7 @@ def test_images_are_left_to_trl(tmp_path: Path, monkeypatch) -> None:
         GRPOTrainer, "_get_per_token_logps_and_entropies", lambda *_, **images: given.update(images) or "theirs"
     )
     ids = torch.ones(2, 4, dtype=torch.long)
-    assert Forwards._get_per_token_logps_and_entropies(trainer, trainer.model, ids, ids, 2, num_images=[1, 0]) == "theirs"
+    assert (
+        Forwards._get_per_token_logps_and_entropies(trainer, trainer.model, ids, ids, 2, num_images=[1, 0]) == "theirs"
+    )
     assert given == {"num_images": [1, 0]}
