@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from concise_rl.objective import RolloutBatch
 from concise_rl.redundancy import Labels
@@ -70,3 +70,15 @@ def crop(judged: Judged, labels: Sequence[Labels], delimiters: Delimiters) -> Ju
     """Take the redundant tokens out of the rollouts. The answers stay, and with them the verdicts."""
     rollouts = [without(rollout, one.redundant) for rollout, one in zip(judged.rollouts, labels, strict=True)]
     return replace(judged, rollouts=rollouts, traces=[read_trace(rollout.ids, delimiters) for rollout in rollouts])
+
+
+def fit_width(advantages_BT: Tensor, width: int) -> Tensor:
+    """Crop, or pad with 0, to this rank's completion width: ranks pad their completions each for itself."""
+    extra = width - advantages_BT.size(1)
+    return nn.functional.pad(advantages_BT, (0, extra)) if extra > 0 else advantages_BT[:, :width]
+
+
+def loss_mask(rollout: Rollout, kept: int) -> list[int]:
+    """For each token 1 if the loss reads it: those that the plan trains on, among the first `kept`."""
+    trained = rollout.trained or [True] * len(rollout.ids)
+    return [int(i < kept and is_trained) for i, is_trained in enumerate(trained)]

@@ -54,3 +54,16 @@ class EvalBatches(GRPOTrainer):
         """Which of this rank's rows merely fill the batch up."""
         first = self.accelerator.process_index * rows
         return [first + row >= self._real_rows for row in range(rows)]
+
+
+def demand_length(train_dataset: Any, eval_dataset: Any) -> None:
+    """
+    Raises:
+        ValueError: for a stream of rows: epochs, curricula and resumed runs need to know how many there are.
+    """
+    parts = eval_dataset if isinstance(eval_dataset, dict) else {"": eval_dataset}
+    for name, dataset in (("train_dataset", train_dataset), *(("eval_dataset", part) for part in parts.values())):
+        if dataset is not None and not hasattr(dataset, "__len__"):
+            raise ValueError(
+                f"{name} has no length: hand ConciseTrainer a datasets.Dataset in place of a stream of rows."
+            )

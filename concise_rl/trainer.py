@@ -22,13 +22,13 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 from trl import GRPOTrainer
 
-from concise_rl.batch import crop, to_batch, to_columns
+from concise_rl.batch import crop, fit_width, loss_mask, to_batch, to_columns
 from concise_rl.callbacks import MetricsFile, Watchdog, use_progress_bar
 from concise_rl.card import write_card
 from concise_rl.checkpoint import WholeCheckpoints
 from concise_rl.compatibility import check_compatible, passages_wanted, shares_prefixes
 from concise_rl.config import ConciseConfig, mapping
-from concise_rl.eval_batches import EvalBatches
+from concise_rl.eval_batches import EvalBatches, demand_length
 from concise_rl.filling import Filled, Filling
 from concise_rl.forwards import Forwards
 from concise_rl.judges import DEFAULT_JUDGE
@@ -49,7 +49,7 @@ from concise_rl.resume import EpochSampler, TellEpoch, load_state, save_state
 from concise_rl.rollout.collect import Collector, Judged
 from concise_rl.rollout.engine import Sampling, derive_seed
 from concise_rl.rollout.links import Colocated, Remote, link_to_engine, refuse_plan
-from concise_rl.rollout.plans import Parallel, Rollout
+from concise_rl.rollout.plans import Parallel
 from concise_rl.rollout.shortest import ShortestOnly
 from concise_rl.schedule import GroupKind, build_curriculum, group_kinds
 from concise_rl.tiny import resolve_model
@@ -130,8 +130,9 @@ class ConciseTrainer(WholeCheckpoints, EvalBatches, Forwards, GRPOTrainer):
 
         Raises:
             ValueError: for an unknown objective, option or verifier, a model that is not there, a delimiter that the
-                tokenizer cannot write, and settings of TRL that an objective of token-level credit cannot be used with.
+                tokenizer cannot write, a stream of rows, and settings of TRL that would mean something else here.
         """
+        demand_length(train_dataset, eval_dataset)
         # Not `objective`: transformers' Trainer uses that name in hyperparameter search.
         self.method = objective or build_objective(args.objective, args.options, args.scale_rewards)
         args.shared_prefix = shares_prefixes(self.method, args)
@@ -467,15 +468,3 @@ class ConciseTrainer(WholeCheckpoints, EvalBatches, Forwards, GRPOTrainer):
         super()._load_rng_state(checkpoint)
         if checkpoint is not None:
             load_state(self, checkpoint)
-
-
-def fit_width(advantages_BT: Tensor, width: int) -> Tensor:
-    """Crop, or pad with 0, to this rank's completion width: ranks pad their completions each for itself."""
-    extra = width - advantages_BT.size(1)
-    return nn.functional.pad(advantages_BT, (0, extra)) if extra > 0 else advantages_BT[:, :width]
-
-
-def loss_mask(rollout: Rollout, kept: int) -> list[int]:
-    """For each token 1 if the loss reads it: those that the plan trains on, among the first `kept`."""
-    trained = rollout.trained or [True] * len(rollout.ids)
-    return [int(i < kept and is_trained) for i, is_trained in enumerate(trained)]

@@ -11,10 +11,13 @@ pair. `--threads 2` for both of two cores; one thread otherwise.
 
 import argparse
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,6 +25,7 @@ from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
 
 from concise_rl import ConciseConfig, ConciseTrainer, load_rows, to_messages
+from concise_rl.checkpoint import MARKER
 from concise_rl.rollout.engine import Completion, Request, Sampling, derive_seed
 from concise_rl.rollout.shortest import ShortestOnly
 from concise_rl.rollout.transformers_engine import TransformersEngine, load_engine
@@ -31,7 +35,7 @@ from concise_rl.verify import VerifierPool
 from reward import Grpo
 
 ROWS, GROUP, CAP = 128, 8, 320
-TRAINED = "runs/tiny/grpo_lambda"  # by `concise-rl train recipes/tiny/grpo_lambda.yaml`
+RECIPE, TRAINED = "recipes/tiny/grpo_lambda.yaml", Path("runs/tiny/grpo_lambda")
 SETTINGS: dict[str, Any] = {
     "max_steps": 1000,
     "per_device_train_batch_size": ROWS,
@@ -79,11 +83,20 @@ def heavy_tailed() -> list[str]:
     return [*as_drawn()[: ROWS - ROWS // 16], *sums(ROWS // 16, 12)]
 
 
+def trained() -> str:
+    """The reasoner that has learnt to stop; trained now unless it is there."""
+    if not (TRAINED / MARKER).is_file():
+        print(f"Training {TRAINED} by {RECIPE} first, once: about 6 minutes.", flush=True)
+        command = [sys.executable, "-m", "concise_rl.train", "--config", RECIPE, "--output_dir", str(TRAINED)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return str(TRAINED)
+
+
 def rollouts(repeats: int) -> None:
     """The rollouts alone: of the reasoner, and of one that has learnt to stop."""
     for title, model, problems in (
         ("lengths as drawn", "tiny:base", as_drawn()),
-        ("heavy-tailed", TRAINED, heavy_tailed()),
+        ("heavy-tailed", trained(), heavy_tailed()),
     ):
         plain, vllm = load_engine(model, batch_size=ROWS), load_vllm_engine(model, max_tokens=CAP)
         prompts = prompts_of(plain.tokenizer, problems)

@@ -12,10 +12,10 @@ from transformers import AutoModelForCausalLM
 from trl import GRPOTrainer
 
 from concise_rl import ConciseConfig, ConciseTrainer, load_rows, to_messages
+from concise_rl.batch import fit_width
 from concise_rl.objective import Objective, RolloutBatch
 from concise_rl.rollout.engine import Sampling
 from concise_rl.rollout.links import OfTrl, OwnModel
-from concise_rl.trainer import fit_width
 from reward import Grpo, LengthPenalty, SGrpo
 
 
@@ -209,3 +209,41 @@ def test_advantages_are_padded_or_cropped_to_the_width_of_the_rank() -> None:
     advantages_BT = torch.ones(2, 3)
     assert fit_width(advantages_BT, 5).tolist() == [[1, 1, 1, 0, 0]] * 2
     assert fit_width(advantages_BT, 2).shape == (2, 2)
+
+
+class FirstToken(Grpo):
+    """Keeps one token of each rollout, on which nothing is right, and pays for that."""
+
+    drops: ClassVar[bool] = True
+    rejudges: ClassVar[bool] = True
+
+    def kept_length(self, batch: RolloutBatch) -> Tensor:
+        return torch.ones_like(batch.length)
+
+
+def test_a_method_that_judges_again_logs_what_it_pays_beside_what_was_right(tmp_path: Path) -> None:
+    trainer_of(tmp_path, FirstToken(), max_steps=1).train()
+    logged = metrics_of(tmp_path)[0]
+    assert logged["objective/reward"] == 0 < logged["correct/mean"]
+
+
+def test_a_method_sees_no_labels_where_none_have_been_made_yet(tmp_path: Path) -> None:
+    seen: list[bool] = []
+
+    class Spy(Grpo):
+        def kept_length(self, batch: RolloutBatch) -> Tensor:
+            seen.append(batch.redundant is not None)
+            return batch.length
+
+    settings = {"judge": "oracle", "curriculum": "dynamic_sampling", "max_steps": 1, "num_generations": 8}
+    trainer_of(tmp_path, Spy(), **settings).train()
+    *before, of_batch = seen
+    assert of_batch and before and not any(before)
+
+
+def test_a_stream_of_rows_is_refused(tmp_path: Path) -> None:
+    rows: Any = to_messages(load_rows("tiny:sums", num_rows=8)).to_iterable_dataset()
+    with pytest.raises(ValueError, match="train_dataset has no length"):
+        ConciseTrainer("tiny:base", config(tmp_path), rows)
+    with pytest.raises(ValueError, match="eval_dataset has no length"):
+        ConciseTrainer("tiny:base", config(tmp_path), to_messages(load_rows("tiny:sums", num_rows=8)), rows)

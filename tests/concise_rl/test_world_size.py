@@ -12,7 +12,10 @@ from transformers import AutoModelForCausalLM
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = Path(__file__).with_name("world_size_run.py")
-SAME = ("loss", "grad_norm", "rewards/correct/mean", "length/mean", "length/correct", "groups/mixed")
+SAME = (
+    *("loss", "grad_norm", "rewards/correct/mean", "length/mean", "length/correct", "groups/mixed"),
+    *("rollout/sampled", "reflections/mean", "verifier/judged", "verifier/correct", "judge/passages"),
+)
 
 
 def run(processes: int, folder: Path, method: str, shared_prefix: str = "null") -> list[dict]:

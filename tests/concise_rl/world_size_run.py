@@ -53,6 +53,7 @@ def main(folder: str, method: str, shared_prefix: str) -> None:
         output_dir=folder,
         objective=method,
         verifier="reasoning_gym",
+        judge="oracle",
         max_steps=2,
         per_device_train_batch_size=settings.pop("rows") // config.world_size,
         num_generations=GROUP,
