@@ -230,7 +230,7 @@ class ConciseTrainer(WholeCheckpoints, GRPOTrainer):
         self._sync_engine(inputs)
         filled = self._sample_batch(inputs)
         self._now = self._credit(filled)
-        output = super()._generate_and_score_completions(filled.judged.rows)
+        output = super()._generate_and_score_completions([{"prompt": row["prompt"]} for row in filled.judged.rows])
         self._log_rollouts(filled.metrics | self._learn(filled.easy_share))
         local = self._local(self._now.advantages)
         output["advantages"] = local if local.ndim == 1 else fit_width(local, output["completion_ids"].size(1))
