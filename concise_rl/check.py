@@ -18,6 +18,7 @@ from concise_rl.data import MAX_UNVERIFIABLE, keep_verifiable, to_messages
 from concise_rl.judges import DEFAULT_JUDGE, judge_options
 from concise_rl.objective import PlanContext, build_objective
 from concise_rl.prefix_attention import use_tree_attention
+from concise_rl.problems import find_too_long, rl_columns
 from concise_rl.recipe import Recipe, parse_overrides, parse_recipe, read_recipe
 from concise_rl.schedule import build_curriculum
 from concise_rl.sources import GENERATED
@@ -102,17 +103,19 @@ def check_data(recipe: Recipe) -> list[str]:
     """Load the rows, where the data set needs no hub; put the first to the model, and try the verifier.
 
     Raises:
-        ValueError: as `load_rows`, `to_messages` and `keep_verifiable` do.
+        ValueError: as `load_rows`, `to_messages`, `keep_verifiable` and `find_too_long` do.
     """
     data = recipe.data
     verifier = [f"verifier   {recipe.training.verifier} (not tried)"] if recipe.stage == "rl" else []
     on_hub = not data.dataset.startswith(GENERATED) and not Path(data.dataset).exists()
     if on_hub and not data.dataset.endswith((".json", ".jsonl", ".parquet")):
         return [f"data       {data.dataset} (hub id, not looked up)", *verifier]
-    rows = data.load(recipe.training.seed)
+    rows = data.load(recipe.training.seed, rl_columns(recipe.training) if recipe.stage == "rl" else ())
     to_messages(rows.select([0]), data.prompt_template, data.system_prompt)
     if recipe.stage == "rl":
         verifier = [check_answers(rows, recipe.training)]
+        if Path(resolve_model(recipe.model_name)).is_dir():
+            find_too_long(rows, recipe)  # a warning names what it finds
     return [f"data       {data.dataset}: {len(rows)} rows", *verifier]
 
 

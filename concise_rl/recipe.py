@@ -2,7 +2,7 @@
 
 import dataclasses
 import difflib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +12,7 @@ from datasets import Dataset
 from trl import GRPOConfig, ModelConfig, SFTConfig, TrlParser, get_quantization_config
 
 from concise_rl.config import ConciseConfig, mapping
-from concise_rl.data import load_rows, user_turn
+from concise_rl.data import check_prompts, load_rows, user_turn
 from concise_rl.errors import unknown
 from concise_rl.typed import typed
 
@@ -43,16 +43,19 @@ class DataConfig:
     def __post_init__(self) -> None:
         user_turn(self.prompt_template)
 
-    def load(self, seed: int = 0) -> Dataset:
-        """The rows, see `load_rows`."""
-        return load_rows(
+    def load(self, seed: int = 0, columns: Collection[str] | None = None) -> Dataset:
+        """The rows with the prompt, the answer and some of the other columns, see `load_rows` and `check_prompts`."""
+        rows = load_rows(
             self.dataset,
             split=self.dataset_split,
             num_rows=self.num_rows,
             seed=seed,
             prompt_column=self.prompt_column,
             answer_column=self.answer_column,
+            columns=columns,
         )
+        check_prompts(rows, self.dataset, self.prompt_column)
+        return rows
 
 
 @dataclass(frozen=True)

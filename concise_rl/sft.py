@@ -18,7 +18,7 @@ class DemonstrationTrainer(WholeCheckpoints, SFTTrainer):
 def load_demonstrations(recipe: Recipe) -> Dataset:
     """Rows whose answer is a whole completion, in TRL's conversational prompt-completion form."""
     data = recipe.data
-    rows = data.load(recipe.training.seed)
+    rows = data.load(recipe.training.seed, columns=())
     completions = [[{"role": "assistant", "content": answer}] for answer in rows["answer"]]
     prompts = to_messages(rows, data.prompt_template, data.system_prompt)["prompt"]
     return Dataset.from_dict({"prompt": list(prompts), "completion": completions})

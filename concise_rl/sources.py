@@ -4,7 +4,7 @@ import dataclasses
 import json
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
 from urllib.parse import parse_qsl
@@ -27,12 +27,22 @@ class Columns(NamedTuple):
     """Rows as columns."""
 
     values: Mapping[str, Sequence[Any] | pa.ChunkedArray]
+    """The columns that were read."""
     places: Sequence[str]
     """What a message calls each row: `line 1` and on in a .jsonl file, `row 0` and on in all others."""
+    names: Sequence[str]
+    """All columns that the source has, read or not."""
 
 
-def read_source(source: str, split: str, num_rows: int | None, seed: int) -> Columns:
+Wanted = Collection[str] | None
+"""Names of the columns to read; None for all of them."""
+
+
+def read_source(source: str, split: str, num_rows: int | None, seed: int, wanted: Wanted = None) -> Columns:
     """Read a source as `concise_rl.data.load_rows` describes it. Only generated ones look at `num_rows` and `seed`.
+
+    Columns that are not wanted are never held: .parquet files and hub data sets are read by columns, .jsonl files line
+    by line.
 
     Raises:
         ValueError: for a source that is not there, cannot be read or is not understood.
@@ -40,39 +50,45 @@ def read_source(source: str, split: str, num_rows: int | None, seed: int) -> Col
     kind, _, name = source.partition(":")
     path = Path(source)
     if kind == "reasoning_gym":
-        return _from_rows(_reasoning_gym_rows(name, split, num_rows, seed))
+        return _from_rows(_numbered(_reasoning_gym_rows(name, split, num_rows, seed)), wanted)
     if kind == "reasoning":
-        return _from_rows(_reasoning_rows(name, split, num_rows, seed))
+        return _from_rows(_numbered(_reasoning_rows(name, split, num_rows, seed)), wanted)
     if kind == "tiny":
-        return _from_rows(_tiny_rows(name, split, num_rows, seed))
+        return _from_rows(_numbered(_tiny_rows(name, split, num_rows, seed)), wanted)
     if path.suffix in FILE_ENDINGS and not path.is_dir():
-        return _read_file(path)
+        return _read_file(path, wanted)
     if not path.is_file() and (path.is_dir() or re.fullmatch(r"[\w.-]+/[\w.-]+(:[\w.-]+)?", source)):
-        return _from_table(_read_hub(source, split))
+        return _read_hub(source, split, wanted)
     raise ValueError(
         f"Cannot load {source!r}: give a file ending in {', '.join(FILE_ENDINGS)}, a folder or hub id "
         "(org/name, org/name:config), reasoning_gym:TASK?option=value, reasoning:NAME or tiny:sums."
     )
 
 
-def _from_rows(rows: Sequence[Row], places: Sequence[str] | None = None) -> Columns:
-    """A field that a row lacks is None there."""
-    names = dict.fromkeys(name for row in rows for name in row)
-    values = {name: [row.get(name) for row in rows] for name in names}
-    return Columns(values, places or [f"row {i}" for i in range(len(rows))])
+def _numbered(rows: Iterable[Row]) -> Iterable[tuple[str, Row]]:
+    return ((f"row {i}", row) for i, row in enumerate(rows))
 
 
-def _from_table(table: pa.Table) -> Columns:
-    values = dict(zip(table.column_names, table.columns, strict=True))
-    return Columns(values, [f"row {i}" for i in range(table.num_rows)])
+def _from_rows(rows: Iterable[tuple[str, Row]], wanted: Wanted) -> Columns:
+    """From rows and their places, one after the other. A field that a row lacks is None there."""
+    kept, places, names = [], [], {}
+    for place, row in rows:
+        places.append(place)
+        names |= dict.fromkeys(row)
+        kept.append({name: row[name] for name in _chosen(row, wanted)})
+    return Columns({name: [row.get(name) for row in kept] for name in _chosen(names, wanted)}, places, list(names))
 
 
-def _read_file(path: Path) -> Columns:
+def _chosen(names: Iterable[str], wanted: Wanted) -> list[str]:
+    return [name for name in names if wanted is None or name in wanted]
+
+
+def _read_file(path: Path, wanted: Wanted) -> Columns:
     if not path.is_file():
         raise ValueError(f"There is no file {path}.")
     if path.suffix == ".parquet":
-        return _read_parquet(path)
-    return _read_jsonl(path) if path.suffix == ".jsonl" else _read_json(path)
+        return _read_parquet(path, wanted)
+    return _from_rows(_jsonl_rows(path) if path.suffix == ".jsonl" else _json_rows(path), wanted)
 
 
 def _parse(text: bytes, place: str) -> Any:
@@ -89,39 +105,50 @@ def _of_type(kind: type, value: Any, place: str) -> Any:
     return value
 
 
-def _read_jsonl(path: Path) -> Columns:
+def _jsonl_rows(path: Path) -> Iterable[tuple[str, Row]]:
     """One object a line; blank lines are passed over."""
-    rows = {}
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             if line.strip():
                 place = f"{path}, line {number}"
-                rows[f"line {number}"] = _of_type(dict, _parse(line, place), place)
-    return _from_rows(list(rows.values()), list(rows))
+                yield f"line {number}", _of_type(dict, _parse(line, place), place)
 
 
-def _read_json(path: Path) -> Columns:
+def _json_rows(path: Path) -> Iterable[tuple[str, Row]]:
     """A list of objects."""
     rows = _of_type(list, _parse(path.read_bytes(), str(path)), str(path))
-    return _from_rows([_of_type(dict, row, f"{path}, row {i}") for i, row in enumerate(rows)])
+    return _numbered(_of_type(dict, row, f"{path}, row {i}") for i, row in enumerate(rows))
 
 
-def _read_parquet(path: Path) -> Columns:
+def _read_parquet(path: Path, wanted: Wanted) -> Columns:
     try:
-        return _from_table(pyarrow.parquet.read_table(path))
+        with pyarrow.parquet.ParquetFile(path) as file:
+            names, rows = file.schema_arrow.names, file.metadata.num_rows
+            table = file.read(columns=_chosen(names, wanted))
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{path}: not a readable parquet file ({error}).") from error
+    # A name before a dot selects the columns whose own names begin so, too.
+    values = {name: table[name] for name in _chosen(table.column_names, wanted)}
+    return Columns(values, [f"row {i}" for i in range(rows)], names)
 
 
-def _read_hub(source: str, split: str) -> pa.Table:
+def _read_hub(source: str, split: str, wanted: Wanted) -> Columns:
     name, _, config = source.partition(":")
     try:
-        return datasets.load_dataset(name, config or None, split=split).data.table
+        rows = datasets.load_dataset(name, config or None, split=split)
     except Exception as error:  # not found, no network, no such split or config: each has an exception of its own
         raise ValueError(
             f"The data set {source!r}, split {split!r}, could not be loaded ({type(error).__name__}: {error}). "
             f"If it is meant to be a file, its name must end in {', '.join(FILE_ENDINGS)}."
         ) from error
+    # Mapped into memory, where only what is looked at is read.
+    table, features = rows.data.table, rows.features
+    values = {
+        # Of mixed types, and stored as JSON text.
+        name: rows[name][:] if isinstance(features[name], datasets.Json) else table[name]
+        for name in _chosen(rows.column_names, wanted)
+    }
+    return Columns(values, [f"row {i}" for i in range(len(rows))], rows.column_names)
 
 
 def _tiny_rows(name: str, split: str, num_rows: int | None, seed: int) -> list[dict[str, Any]]:

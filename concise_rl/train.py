@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list
-from datasets import Dataset
 from transformers import TrainerCallback, TrainerState, TrainingArguments, set_seed
 from trl import get_peft_config
 
@@ -18,10 +16,10 @@ import concise_rl
 import reward
 from concise_rl.checkpoint import MARKER, last_complete
 from concise_rl.config import ConciseConfig
-from concise_rl.data import keep_verifiable, to_messages
 from concise_rl.errors import EngineError
 from concise_rl.files import write_atomically
-from concise_rl.recipe import DataConfig, Recipe, parse_recipe
+from concise_rl.problems import load_problems
+from concise_rl.recipe import Recipe, parse_recipe
 from concise_rl.tiny import resolve_model
 from concise_rl.verify import VerifierPool
 
@@ -134,16 +132,6 @@ def claim_folder(recipe: Recipe) -> None:
     state.wait_for_everyone()
 
 
-def load_problems(data: DataConfig, config: ConciseConfig, pool: VerifierPool) -> Dataset:
-    """The training rows whose own answers the verifier accepts, as messages. Judged on one rank, the same on all."""
-    rows: list[Any] = [None]
-    if PartialState().is_main_process:
-        kept, dropped = keep_verifiable(data.load(config.seed), pool)
-        print(f"{len(kept)} problems from {data.dataset}" + (f" ({dropped} dropped)" if dropped else ""))
-        rows = [to_messages(kept, data.prompt_template, data.system_prompt)]
-    return broadcast_object_list(rows)[0]
-
-
 def train_rl(recipe: Recipe) -> None:
     """Reinforcement learning with the recipe's objective."""
     from concise_rl.check import check_objective
@@ -156,7 +144,7 @@ def train_rl(recipe: Recipe) -> None:
     with VerifierPool(
         config.verifier, config.verifier_workers, config.verifier_timeout, config.verifier_memory_mb
     ) as pool:
-        problems = load_problems(recipe.data, config, pool)
+        problems = load_problems(recipe, pool)
         claim_folder(recipe)
         trainer = ConciseTrainer(
             model=model, args=config, train_dataset=problems, peft_config=get_peft_config(recipe.model), verifier=pool

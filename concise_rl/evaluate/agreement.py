@@ -11,6 +11,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
+from concise_rl.data import columns_read
 from concise_rl.evaluate.engines import load_tokenizer
 from concise_rl.evaluate.run import measured_rows
 from concise_rl.evaluate.samples import Sample, read_samples
@@ -121,7 +122,7 @@ def compare_judges(
     """
     for one in (judge, against):
         judge_options(one.name, one.options)
-    reading = read_correct(paths, verifier, model)
+    reading = read_correct(paths, verifier, model, (judge.name, against.name))
     with VerifierPool(reading.verifier) as pool:
         return [_compare(reading, judge, against, passage, pool) for passage in passages]
 
@@ -166,8 +167,11 @@ def _label(
         return labels, labeller.counters, time.perf_counter() - began
 
 
-def read_correct(paths: Sequence[Path], verifier: str | None = None, model: str | None = None) -> Reading:
-    """The correct samples of some files. Arguments and errors as in `compare_judges`."""
+def read_correct(
+    paths: Sequence[Path], verifier: str | None = None, model: str | None = None, judges: Sequence[str] = ()
+) -> Reading:
+    """The correct samples of some files, for judges of these names. Other arguments, and errors, as in
+    `compare_judges`."""
     files = [(path, manifest_of(path)) for path in paths]
     first_path, first = files[0]
     for path, manifest in files:
@@ -183,7 +187,8 @@ def read_correct(paths: Sequence[Path], verifier: str | None = None, model: str 
         if load_tokenizer(other).get_vocab() != tokenizer.get_vocab():
             raise ValueError(f"{model} and {other} have different tokenizers: compare judges on the samples of one.")
     delimiters = Delimiters.of(tokenizer, eos_ids_of(resolve_model(model), tokenizer), first.measurement.think_end)
-    pairs = [pair for path, manifest in files for pair in _correct(path, manifest)]
+    columns = columns_read(verifier or first.measurement.verifier, *judges)
+    pairs = [pair for path, manifest in files for pair in _correct(path, manifest, columns)]
     if not pairs:
         raise ValueError(f"No sample in {', '.join(map(str, paths))} is correct: there is nothing for a judge to read.")
     ids = [sample.completion_ids for sample, _ in pairs]
@@ -221,13 +226,13 @@ def _model_of(path: Path, manifest: Manifest) -> str:
     raise ValueError(f"{path} is of no model in its {MANIFEST}: say whose tokenizer wrote it with --model.")
 
 
-def _correct(path: Path, manifest: Manifest) -> list[tuple[Sample, Row]]:
+def _correct(path: Path, manifest: Manifest, columns: set[str] | None) -> list[tuple[Sample, Row]]:
     """The correct samples of a file, each with its data row.
 
     Raises:
         ValueError: for a sample whose problem the task does not have.
     """
-    rows = {(row["prompt"], row["answer"]): row for row in measured_rows(manifest.measurement)}
+    rows = {(row["prompt"], row["answer"]): row for row in measured_rows(manifest.measurement, columns)}
     found = []
     for sample in read_samples(path):
         row = rows.get((sample.prompt, sample.gold))

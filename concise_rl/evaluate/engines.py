@@ -7,10 +7,11 @@ from typing import Any, Protocol
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from concise_rl.context import context_length
 from concise_rl.evaluate.spec import Measurement
 from concise_rl.rollout.engine import Completion, Engine, Progress, Request, Sampling
 from concise_rl.rollout.shortest import ShortestOnly
-from concise_rl.rollout.transformers_engine import eos_ids_of, load_engine
+from concise_rl.rollout.transformers_engine import TransformersEngine, eos_ids_of, load_engine
 from concise_rl.tiny import resolve_model
 
 ROLLOUT_LIMIT_S = 3600.0
@@ -42,6 +43,15 @@ def open_engine(model: str, measurement: Measurement) -> Generator[EvalEngine]:
     else:
         with closing(ServedModel(measurement.engine, model)) as served:
             yield served
+
+
+def context_of(engine: EvalEngine) -> int | None:
+    """Most tokens that a prompt and its completion may have; None where that is not known."""
+    if isinstance(engine, TransformersEngine):
+        return context_length(engine.model.config)
+    if isinstance(engine, ServedModel):
+        return engine.server.max_model_len
+    return getattr(engine, "max_model_length", None)  # vLLM, which may not be installed
 
 
 class ServedModel:

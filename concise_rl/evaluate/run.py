@@ -8,12 +8,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from datasets import Dataset
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
-from concise_rl.data import keep_verifiable, load_rows, to_messages
-from concise_rl.evaluate.engines import EvalEngine, open_engine
+from concise_rl.data import check_prompts, columns_read, keep_verifiable, listing, load_rows, to_messages
+from concise_rl.evaluate.engines import EvalEngine, context_of, open_engine
 from concise_rl.evaluate.labels import ThinkingReader
 from concise_rl.evaluate.samples import Sample, append_samples, cut_torn_line, hash_prompt, read_samples
 from concise_rl.evaluate.spec import EvalSpec, Manifest, Measurement, ModelRun, claim_folder, installed_versions
@@ -30,6 +31,20 @@ logger = logging.getLogger(__name__)
 
 Row = Mapping[str, Any]
 OpenEngine = Callable[[str, Measurement], AbstractContextManager[EvalEngine]]
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_null(kind) or any(
+        of_text(kind) for of_text in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    )
+
+
+def _is_scalar(kind: pa.DataType) -> bool:
+    return _is_text(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)
+
+
+TAKEN_OVER = {"difficulty": (_is_scalar, "numbers or text"), "oracle_completion": (_is_text, "text")}
+"""Columns that samples take over, where the data has them; what they may hold."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +81,8 @@ def evaluate(spec: EvalSpec, out: Path, overwrite: bool = False, load: OpenEngin
     measurement = spec.measurement
     if measurement.judge is not None:
         judge_options(measurement.judge, measurement.judge_options)
-    rows = measured_rows(measurement)
+    judges = [measurement.judge] if measurement.judge else []
+    rows = measured_rows(measurement, columns_read(measurement.verifier, *judges))
     with VerifierPool(measurement.verifier) as pool:
         rows, dropped = keep_verifiable(rows, pool)
         found = Manifest(
@@ -85,20 +101,30 @@ def evaluate(spec: EvalSpec, out: Path, overwrite: bool = False, load: OpenEngin
     return manifest
 
 
-def measured_rows(measurement: Measurement) -> Dataset:
+def measured_rows(measurement: Measurement, columns: Collection[str] | None) -> Dataset:
     """The problems of a measurement, those included that its verifier will not accept.
+
+    Args:
+        measurement: says where they are.
+        columns: to read beside the prompt, the answer and what a sample takes over; None for all.
 
     Raises:
         ValueError: when they are not there, or not usable.
     """
-    return load_rows(
+    rows = load_rows(
         measurement.task,
         split=measurement.split,
         num_rows=measurement.problems,
         seed=measurement.seed,
         prompt_column=measurement.prompt_column,
         answer_column=measurement.answer_column,
+        columns=None if columns is None else {*columns, *TAKEN_OVER},
     )
+    check_prompts(rows, measurement.task, measurement.prompt_column)
+    for name, (fits, what) in TAKEN_OVER.items():
+        if name in rows.column_names and not fits(kind := rows.data.schema.field(name).type):
+            raise ValueError(f"{measurement.task}: the column {name!r} holds {kind}, not {what}. Rename or drop it.")
+    return rows
 
 
 def _check_one_model(spec: EvalSpec, out: Path, total: int, overwrite: bool) -> None:
@@ -196,10 +222,11 @@ def complete_samples(
     with the samples that an uninterrupted one draws.
 
     Raises:
-        ValueError: when samples in `path` were drawn from other prompts.
+        ValueError: when samples in `path` were drawn from other prompts, or a prompt does not fit beside the cap.
     """
     problems = encode_problems(rows, engine.tokenizer, measurement)
     _check_prompts(problems, progress, path)
+    _check_room(problems, context_of(engine), measurement.max_tokens)
     delimiters = Delimiters.of(engine.tokenizer, engine.eos_token_ids, measurement.think_end)
     reader = ThinkingReader.of(judge, engine.tokenizer, delimiters) if judge else None
     plan = plan_of(measurement, delimiters)
@@ -298,6 +325,22 @@ def _check_prompts(problems: Sequence[Problem], progress: Progress, path: Path) 
                 f"{path}: problem {problem}, sample {sample} was drawn from another prompt than the task has now. "
                 "The data or the chat template has changed: use another --out, or --overwrite."
             )
+
+
+def _check_room(problems: Sequence[Problem], context: int | None, max_tokens: int) -> None:
+    """
+    Raises:
+        ValueError: when the engine cannot take a prompt and a completion of `max_tokens`. None is left out: a benchmark
+            without its longest problems is another one.
+    """
+    longest = max(len(problem.prompt_ids) for problem in problems)
+    if context is None or longest + max_tokens <= context:
+        return
+    long = [problem for problem in problems if len(problem.prompt_ids) + max_tokens > context]
+    examples = [f"row {one.index}: {len(one.prompt_ids)} tokens: {one.row['prompt'][:100]!r}" for one in long]
+    what = f"{len(long)} of {len(problems)} prompts do not fit beside a cap of {max_tokens} tokens in {context}"
+    advice = f"Lower --max-tokens to {context - longest}" if longest < context else "Leave these rows out"
+    raise ValueError(listing(what, examples) + f"\n{advice}, or sample with a longer context.")
 
 
 def make_samples(

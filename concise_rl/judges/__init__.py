@@ -59,6 +59,9 @@ class JudgeOptions(BaseModel):
 class Judge(Protocol):
     """Something that reads passages.
 
+    A class may say in `columns` which columns of the data it reads beside `prompt` and `answer`, as a tuple; one that
+    does not gets them all.
+
     Attributes:
         counters: what happened that is worth a metric, by name; the caller may set them back.
     """

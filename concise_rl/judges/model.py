@@ -43,6 +43,8 @@ class ModelJudge:
     as published. A server that fails ends the run: nothing goes unlabelled.
     """
 
+    columns = ()
+
     class Options(JudgeOptions):
         """What can be set."""
 
@@ -124,8 +126,8 @@ class ModelJudge:
 
 def problem_of(row: Mapping[str, Any]) -> str:
     """The text of a row's problem: where the prompt is a conversation, `problem`, or else its last turn."""
-    prompt = row.get("problem", row["prompt"])
-    return prompt if isinstance(prompt, str) else str(prompt[-1]["content"])
+    prompt = row["prompt"]  # where this is text, `problem` is a column of the data's own
+    return prompt if isinstance(prompt, str) else str(row.get("problem", prompt[-1]["content"]))
 
 
 def _loaded(options: ModelJudge.Options) -> tuple[Engine, Any, int]:

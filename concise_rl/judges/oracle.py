@@ -25,6 +25,8 @@ class OracleJudge:
     slip changes the total, not that it is a pass.
     """
 
+    columns = ("metadata",)
+
     class Options(JudgeOptions):
         """It has none."""
 

@@ -34,6 +34,8 @@ class RuleJudge:
     a row is judged once, all of a call in one batch.
     """
 
+    columns = ()
+
     class Options(JudgeOptions):
         """What can be set."""
 

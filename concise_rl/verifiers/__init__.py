@@ -7,7 +7,7 @@ only what it needs.
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from concise_rl.errors import import_dotted, unknown
@@ -24,11 +24,13 @@ class Verifier(NamedTuple):
     """A row's own answer written as a response: what the check at load hands to the verifier."""
     trusted: bool = False
     """It may start processes, write files and use the network: so may the user's own verifiers, not those below."""
+    columns: Sequence[str] = ()
+    """Columns of the data that it reads beside `prompt` and `answer`."""
 
 
 VERIFIERS = {
     "math": Verifier("concise_rl.verifiers.math.verify", r"\boxed{{answer}}"),
-    "reasoning_gym": Verifier("concise_rl.verifiers.reasoning_gym.verify"),
+    "reasoning_gym": Verifier("concise_rl.verifiers.reasoning_gym.verify", columns=("metadata",)),
     "choice": Verifier("concise_rl.verifiers.text.choice"),
     "exact": Verifier("concise_rl.verifiers.text.exact"),
 }
@@ -45,6 +47,19 @@ def find_verifier(name: str) -> Verifier:
     if all(part.isidentifier() for part in name.split(".")) and "." in name:
         return Verifier(name, trusted=True)
     raise unknown("verifier", name, VERIFIERS)
+
+
+def columns_of(name: str) -> Sequence[str] | None:
+    """Columns of the data that a verifier reads beside `prompt` and `answer`.
+
+    A function of the user's own may say so in an attribute, `verify.columns = ("level",)`; None where it does not: it
+    may read any.
+
+    Raises:
+        ValueError: when there is no such verifier.
+    """
+    verifier = find_verifier(name)
+    return getattr(import_dotted(name, "verifier"), "columns", None) if verifier.trusted else verifier.columns
 
 
 def load_verifier(path: str) -> Verify:

@@ -18,6 +18,7 @@ def verify(response: str, row: Mapping[str, Any]) -> bool:
         KeyError: when the row lacks `metadata`, the JSON that `load_rows` writes, with its `source_dataset`.
     """
     metadata = json.loads(row["metadata"])
-    # In training, `prompt` is the conversation and `problem` its text.
-    entry = {"question": row.get("problem", row.get("prompt")), "answer": row["answer"], "metadata": metadata}
+    prompt = row.get("prompt")  # in training, this is the conversation and `problem` its text
+    question = prompt if isinstance(prompt, str) else row.get("problem", prompt)
+    entry = {"question": question, "answer": row["answer"], "metadata": metadata}
     return _scorer(metadata["source_dataset"])(response.strip(), entry) >= 1.0

@@ -2,16 +2,19 @@
 
 import json
 import logging
+import tracemalloc
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
 from datasets import Dataset
 
-from concise_rl.data import keep_verifiable, load_rows, to_messages
+from concise_rl.data import check_prompts, columns_read, keep_verifiable, load_rows, to_messages
 from concise_rl.verify import VerifierPool
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -51,11 +54,218 @@ def test_a_number_for_an_answer_is_written_as_text(tmp_path: Path) -> None:
     assert rows["answer"][:] == ["2", "2.5", "2"]
 
 
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        ("1e16", "10000000000000000"),
+        ("1e-7", "0.0000001"),
+        ("142.0", "142"),
+        ("0.1", "0.1"),
+        ("-0.0", "0"),
+        ("2.50", "2.5"),
+        ("18446744073709551617", "18446744073709551617"),
+    ],
+)
+def test_a_number_of_a_json_file_is_written_as_a_plain_decimal(tmp_path: Path, number: str, text: str) -> None:
+    source = write_lines(tmp_path / "rows.jsonl", f'{{"prompt": "a", "answer": {number}}}')
+    assert load_rows(source)["answer"][:] == [text]
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        (pa.array([0.1], pa.float32()), "0.1"),
+        (pa.array([np.float16(0.1)], pa.float16()), "0.1"),
+        (pa.array([0.1], pa.float64()), "0.1"),
+        (pa.array([float(np.float32(0.1))], pa.float64()), "0.10000000149011612"),
+        (pa.array([1e16], pa.float32()), "10000000000000000"),
+        (pa.array([7], pa.int8()), "7"),
+        (pa.array([2**64 - 1], pa.uint64()), "18446744073709551615"),
+        (pa.array([Decimal("27.50")]), "27.5"),
+        (pa.array([Decimal("100.00")]), "100"),
+        (pa.array(["0.10"]).dictionary_encode(), "0.10"),
+    ],
+)
+def test_a_number_of_a_parquet_file_is_the_shortest_that_its_type_tells_apart(
+    tmp_path: Path, values: pa.Array, text: str
+) -> None:
+    path = tmp_path / "rows.parquet"
+    nested = pa.StructArray.from_arrays([pa.ListArray.from_arrays([0, 1], values)], ["truth"])
+    pa.parquet.write_table(pa.table({"prompt": ["a"], "answer": values, "reward": nested}), path)
+    assert load_rows(str(path))["answer"][:] == [text]
+    assert load_rows(str(path), answer_column="reward.truth.0")["answer"][:] == [text]
+
+
 def test_columns_are_found_by_name_and_by_dotted_path(tmp_path: Path) -> None:
     row = {"chat": [{"content": "1 + 1?"}], "reward": {"truth": 2}, "prompt": ["unused"]}
     source = write_lines(tmp_path / "rows.jsonl", row)
     rows = load_rows(source, prompt_column="chat.0.content", answer_column="reward.truth")
     assert (rows[0]["prompt"], rows[0]["answer"], rows[0]["reward"]) == ("1 + 1?", "2", {"truth": 2})
+
+
+# Columns that are read
+
+
+def write_wide(folder: Path, ending: str, rows: int = 200, width: int = 10_000) -> str:
+    """Rows with a wide column that nobody reads."""
+    lines = [{"prompt": f"{i} + 1?", "answer": str(i + 1), "level": i, "wide": "x" * width} for i in range(rows)]
+    path = folder / f"train.{ending}"
+    if ending == "parquet":
+        pa.parquet.write_table(pa.Table.from_pylist(lines), path)
+        return str(path)
+    return write_lines(path, *lines) if ending == "jsonl" else str(path.write_text(json.dumps(lines)) and path)
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "json", "parquet", "folder"])
+def test_only_columns_that_are_asked_for_are_kept(tmp_path: Path, ending: str) -> None:
+    source = str(Path(write_wide(tmp_path, "jsonl")).parent) if ending == "folder" else write_wide(tmp_path, ending)
+    rows = load_rows(source, columns=["level", "absent"])
+    assert sorted(rows.column_names) == ["answer", "level", "prompt"]
+    assert rows[3] == {"prompt": "3 + 1?", "answer": "4", "level": 3}
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+def test_a_wide_column_that_nobody_reads_takes_no_memory(tmp_path: Path, ending: str) -> None:
+    source, wide = write_wide(tmp_path, ending), 200 * 10_000
+    load_rows(source, num_rows=2, columns=())
+    tracemalloc.start()
+    before = pa.default_memory_pool().max_memory()
+    rows = load_rows(source, columns=())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(rows) == 200
+    assert peak < wide / 4
+    assert pa.default_memory_pool().max_memory() - before < wide / 4
+
+
+def test_a_nested_column_is_read_whole_and_only_what_the_path_leads_to_is_kept(tmp_path: Path) -> None:
+    source = write_lines(tmp_path / "rows.jsonl", {"reward": {"truth": 2}, "prompt.text": "1 + 1?", "prompt": 3})
+    rows = load_rows(source, prompt_column="prompt.text", answer_column="reward.truth", columns=())
+    assert rows[0] == ROW
+
+
+def test_an_unknown_column_is_an_error_that_knows_those_not_read(tmp_path: Path) -> None:
+    source = write_lines(tmp_path / "rows.jsonl", {"question": "1 + 1?", "answer": "2"})
+    with pytest.raises(ValueError, match=r"'questoin'.*'question'"):
+        load_rows(source, prompt_column="questoin", columns=())
+
+
+MIXED = [{**ROW, "prompt": f"{i}?", "x": x} for i, x in enumerate((1, "y", {"z": 1}, 2**70))]
+
+
+def test_a_column_that_cannot_be_stored_is_no_matter_where_nobody_reads_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = write_lines(tmp_path / "rows.jsonl", *MIXED)
+    assert len(load_rows(source, columns=())) == 4
+    assert not caplog.text
+    assert load_rows(source).column_names == ["prompt", "answer"]
+    assert "'x' do not make one column" in caplog.text
+
+
+def test_a_column_that_is_read_and_cannot_be_stored_is_an_error_with_file_and_name(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"rows\.jsonl: the values of 'x' do not make one column"):
+        load_rows(write_lines(tmp_path / "rows.jsonl", *MIXED), columns=["x"])
+
+
+def test_a_type_that_data_sets_do_not_know_is_no_matter_where_nobody_reads_it(tmp_path: Path) -> None:
+    maps = pa.array([[("a", 1)]], pa.map_(pa.string(), pa.int32()))
+    pa.parquet.write_table(pa.table({"prompt": ["a"], "answer": ["1"], "x": maps}), tmp_path / "rows.parquet")
+    assert load_rows(str(tmp_path / "rows.parquet")).column_names == ["prompt", "answer"]
+
+
+def declared(response: str, row: Any) -> bool:
+    return True
+
+
+declared.columns = ("level",)  # ty: ignore[unresolved-attribute]
+
+
+def misdeclared(response: str, row: Any) -> bool:
+    return True
+
+
+misdeclared.columns = "level"  # ty: ignore[unresolved-attribute]
+
+
+def undeclared(response: str, row: Any) -> bool:
+    return True
+
+
+@pytest.mark.parametrize(
+    ("readers", "columns"),
+    [
+        (("math", "rule"), set()),
+        (("reasoning_gym", "model"), {"metadata"}),
+        (("exact", "oracle"), {"metadata"}),
+        ((f"{__name__}.declared", "oracle"), {"level", "metadata"}),
+        ((f"{__name__}.undeclared", "oracle"), None),
+    ],
+)
+def test_verifiers_and_judges_say_what_they_read(readers: tuple[str, ...], columns: set[str] | None) -> None:
+    assert columns_read(*readers) == columns
+
+
+def test_columns_that_are_declared_as_one_word_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"'level': give their names as a tuple"):
+        columns_read(f"{__name__}.misdeclared")
+
+
+# Prompts that are none
+
+CHAT = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "1 + 1?"}]
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+def test_a_system_turn_is_no_prompt_and_the_users_turn_is_named(tmp_path: Path, ending: str) -> None:
+    chats = [{"prompt": [CHAT[0], {"role": "user", "content": f"{i}?"}], "answer": str(i)} for i in range(2)]
+    source = write_lines(tmp_path / "rows.jsonl", *chats)
+    if ending == "parquet":
+        pa.parquet.write_table(pa.Table.from_pylist(chats), tmp_path / "rows.parquet")
+        source = str(tmp_path / "rows.parquet")
+    with pytest.raises(ValueError, match=r"'prompt\.0\.content' is a turn of the role 'system'.*as prompt\.1\.content"):
+        load_rows(source, prompt_column="prompt.0.content")
+    assert load_rows(source, prompt_column="prompt.1.content")["prompt"][:] == ["0?", "1?"]
+
+
+def test_a_system_turn_in_some_rows_only_is_refused(tmp_path: Path) -> None:
+    rows = [{"prompt": CHAT, "answer": "2"}, {"prompt": CHAT[1:], "answer": "2"}]
+    with pytest.raises(ValueError, match=r"in 1 of 2 rows \(the first is line 1\).*at one place in all rows"):
+        load_rows(write_lines(tmp_path / "rows.jsonl", *rows), prompt_column="prompt.0.content")
+
+
+def test_turns_may_be_written_as_from_and_value(tmp_path: Path) -> None:
+    chat = [{"from": "system", "value": "Be brief."}, {"from": "human", "value": "1 + 1?"}]
+    source = write_lines(tmp_path / "rows.jsonl", {"chat": chat, "answer": "2"})
+    with pytest.raises(ValueError, match=r"as chat\.1\.value"):
+        load_rows(source, prompt_column="chat.0.value")
+
+
+def test_a_chat_for_a_prompt_is_an_error_that_says_what_to_write(tmp_path: Path) -> None:
+    source = write_lines(tmp_path / "rows.jsonl", {"prompt": CHAT, "answer": "2"})
+    with pytest.raises(ValueError, match=r"(?s)'prompt' is a list of messages.*prompt column as prompt\.1\.content"):
+        load_rows(source)
+
+
+def test_one_text_with_different_answers_in_all_rows_is_an_error() -> None:
+    rows = Dataset.from_list([{"prompt": "Solve it.", "answer": str(i)} for i in range(5)])
+    with pytest.raises(ValueError, match=r"a.jsonl: 'prompt' is the same text in 5 of 5 rows: 'Solve it\.'"):
+        check_prompts(rows, "a.jsonl", "prompt")
+
+
+@pytest.mark.parametrize(("same", "warned"), [(3, False), (5, True)])
+def test_one_text_in_many_rows_is_a_warning(caplog: pytest.LogCaptureFixture, same: int, warned: bool) -> None:
+    rows = [{"prompt": "Solve it." if i < same else f"{i}?", "answer": str(i)} for i in range(20)]
+    check_prompts(Dataset.from_list(rows), "a.jsonl", "prompt")
+    assert ("same text in 5 of 20 rows" in caplog.text) == warned
+
+
+def test_one_problem_written_many_times_is_only_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    check_prompts(Dataset.from_list([ROW] * 8), "a.jsonl", "prompt")
+    assert "same text in 8 of 8 rows" in caplog.text
+
+
+# Rows
 
 
 @pytest.mark.parametrize(
@@ -91,11 +301,6 @@ def test_five_bad_rows_are_listed_and_the_others_counted(tmp_path: Path) -> None
         ("rows.jsonl", b"[" * 10**5, "line 1: not valid JSON"),
         ("rows.jsonl", b"\n", "has no rows"),
         ("rows.jsonl", b'{"prompt": "\\ud800", "answer": "b"}', "'prompt' do not make one column"),
-        (
-            "rows.jsonl",
-            b'{"prompt": "a", "answer": 1, "x": 1}\n{"prompt": "a", "answer": 1, "x": "y"}',
-            "'x' do not make",
-        ),
         ("rows.json", b'{"prompt": "a"}', "expected a list, found a dict"),
         ("rows.json", b'[{"prompt": "a", "answer": "b"}, 3]', "row 1: expected a dict, found a int"),
         ("rows.json", b'{"prompt": "a"}\n{"prompt": "b"}', r"\.jsonl"),
