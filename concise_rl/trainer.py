@@ -26,12 +26,13 @@ from concise_rl.batch import crop, to_batch, to_columns
 from concise_rl.callbacks import MetricsFile, Watchdog, use_progress_bar
 from concise_rl.card import write_card
 from concise_rl.checkpoint import WholeCheckpoints
-from concise_rl.compatibility import check_compatible, passages_wanted, shares_prefixes
+from concise_rl.compatibility import check_compatible, check_datasets, passages_wanted, shares_prefixes
 from concise_rl.config import ConciseConfig, mapping
 from concise_rl.filling import Filled, Filling
 from concise_rl.judges import DEFAULT_JUDGE
 from concise_rl.metrics import NAN, label_metrics, rollout_metrics
 from concise_rl.objective import Objective, PlanContext, RolloutBatch, SequenceReward, build_objective
+from concise_rl.precision import check_weights
 from concise_rl.prefix_attention import share_prefixes
 from concise_rl.prefix_tree import build_tree, fold_groups, shared_forward, unfold_groups
 from concise_rl.redundancy import Labeller, Labels, build_labeller
@@ -119,6 +120,7 @@ class ConciseTrainer(WholeCheckpoints, GRPOTrainer):
         self.method = objective or build_objective(args.objective, args.options, args.scale_rewards)
         args.shared_prefix = shares_prefixes(self.method, args)
         check_compatible(self.method, args)
+        check_datasets(train_dataset, eval_dataset)
         assert args.max_completion_length is not None, "checked"
         self.max_length = args.max_completion_length
         self.verifier = verifier or VerifierPool(
@@ -137,6 +139,7 @@ class ConciseTrainer(WholeCheckpoints, GRPOTrainer):
             optimizers=optimizers,
             peft_config=peft_config,
         )
+        check_weights(self)
         args.use_vllm = self.use_vllm = use_vllm  # TRL corrects the importance ratio by this
         use_progress_bar(self)
         self.add_callback(TellEpoch(self))
@@ -452,6 +455,11 @@ class ConciseTrainer(WholeCheckpoints, GRPOTrainer):
         names = ("data_source", "mini_repeat_count", "batch_size", "repeat_count", "shuffle", "seed")
         self.sampler = EpochSampler(**{name: getattr(theirs, name) for name in names})
         return self.sampler
+
+    def _get_eval_sampler(self, eval_dataset: Any) -> Any:
+        check_datasets(eval_dataset)
+        self.args.check_evaluation()
+        return super()._get_eval_sampler(eval_dataset)
 
     def _save_rng_state(self, output_dir: str) -> None:
         super()._save_rng_state(output_dir)

@@ -45,7 +45,7 @@ def sampled_under(rule: ShortestOnly, lengths: list[int], rng: random.Random) ->
 
 @pytest.mark.parametrize("scale", ["group", "batch", "none"])
 @settings(max_examples=150)
-@given(groups(), st.integers(1, 8), st.randoms(use_true_random=False))
+@given(groups(), st.integers(2, 8), st.randoms(use_true_random=False))
 def test_giving_up_rollouts_changes_neither_advantages_nor_what_is_kept(scale: str, case, keep: int, rng) -> None:
     batch = batch_of(*case)
     size = batch.num_generations
@@ -61,7 +61,7 @@ def test_rollouts_are_given_up_in_that_test() -> None:
     assert set(gone) == {2, 3, 4} and all(6 <= tokens < 200 for tokens in gone.values())
 
 
-@given(groups(max_groups=1), st.integers(1, 8), st.data())
+@given(groups(max_groups=1), st.integers(2, 8), st.data())
 def test_any_rollout_that_is_longer_than_those_kept_may_be_given_up_at_their_length(case, keep: int, data) -> None:
     batch = batch_of(*case)
     longest_kept = sorted(batch.length.tolist())[min(keep, batch.num_generations) - 1]
