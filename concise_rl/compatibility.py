@@ -1,6 +1,5 @@
 """Which settings go together: what an objective needs of the recipe, and what it would silently mean otherwise."""
 
-import dataclasses
 import functools
 import logging
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from concise_rl.errors import unknown
 from concise_rl.objective import Objective, SequenceReward
 from concise_rl.redundancy import PassageKind
 from concise_rl.schedule import Curriculum
-from concise_rl.settings import BESIDE, RL, is_default, refusal
+from concise_rl.settings import BESIDE, RL, defaults_of, is_default, refusal
 
 logger = logging.getLogger(__name__)
 
@@ -38,14 +37,6 @@ def passages_wanted(objective: Objective, args: ConciseConfig, curriculum: Curri
     wants the metrics."""
     asked = (objective.labels, curriculum.labels if curriculum else None, "chunk" if args.judge else None)
     return next((passage for passage in asked if passage), None)
-
-
-def defaults_of(cls: Any) -> dict[str, Any]:
-    """The default of each field of a dataclass, by name."""
-    return {
-        f.name: f.default if f.default_factory is dataclasses.MISSING else f.default_factory()
-        for f in dataclasses.fields(cls)
-    }
 
 
 def _no_refused_setting(objective: Objective, args: ConciseConfig) -> str | None:

@@ -6,11 +6,12 @@ mixed precision is on (accelerate: utils/fsdp_utils.py). A single process and DD
 torch's gradient scaler refuses to unscale the gradients.
 """
 
+import os
 from typing import Any, Literal
 
 import torch
 from peft import PeftModel
-from transformers import PretrainedConfig
+from transformers import PretrainedConfig, TrainingArguments
 
 Strategy = Literal["single", "ddp", "deepspeed", "fsdp"]
 """How a run lies on its processes."""
@@ -63,6 +64,30 @@ def loaded_dtype(model_init_kwargs: dict[str, Any], config: PretrainedConfig | N
     return getattr(torch, dtype) if isinstance(dtype, str) else dtype
 
 
+def strategy_of(args: TrainingArguments) -> Strategy:
+    """How the run of a configuration lies on its processes, as it was launched."""
+    if args.deepspeed_plugin is not None:
+        return "deepspeed"
+    if args.fsdp or os.environ.get("ACCELERATE_USE_FSDP") == "true":  # where accelerate looks
+        return "fsdp"
+    return "ddp" if args.world_size > 1 else "single"
+
+
+def check_dtype(args: Any, *, adapters: bool) -> None:
+    """Look at the `dtype` of a configuration, before anything is loaded. `auto` is left to `check_weights`.
+
+    Args:
+        args: the configuration of the training.
+        adapters: whether only adapters are trained.
+
+    Raises:
+        ValueError: see `refuse_half_weights`.
+    """
+    dtype = loaded_dtype(args.model_init_kwargs or {}, None)
+    if dtype is not None:
+        refuse_half_weights(dtype, strategy_of(args), mixed_precision=args.bf16 or args.fp16, adapters=adapters)
+
+
 def check_weights(trainer: Any) -> None:
     """Look at the weights that a trainer would train, however its model was loaded. Adapters may be in 16 bit, as those
     of a quantised model are; copies of whole modules beside them may not.
@@ -70,13 +95,9 @@ def check_weights(trainer: Any) -> None:
     Raises:
         ValueError: see `refuse_half_weights`.
     """
-    strategy: Strategy = "deepspeed" if trainer.is_deepspeed_enabled else "fsdp" if trainer.is_fsdp_enabled else "ddp"
-    whole = (".modules_to_save.",) if isinstance(trainer.model, PeftModel) else ("",)
-    trained = [
-        weights
-        for name, weights in trainer.model.named_parameters()
-        if weights.requires_grad and any(part in name for part in whole)
-    ]
-    for dtype in {weights.dtype for weights in trained}:
-        mixed = trainer.args.bf16 or trainer.args.fp16
-        refuse_half_weights(dtype, strategy, mixed_precision=mixed, adapters=False)
+    args, model = trainer.args, trainer.model
+    part = ".modules_to_save." if isinstance(model, PeftModel) else ""
+    for dtype in {
+        weights.dtype for name, weights in model.named_parameters() if weights.requires_grad and part in name
+    }:
+        refuse_half_weights(dtype, strategy_of(args), mixed_precision=args.bf16 or args.fp16, adapters=False)

@@ -4,6 +4,7 @@ Every field of a stage's configuration stands in exactly one class of its `Keys`
 add a field or drop one.
 """
 
+import dataclasses
 import math
 import sys
 from collections.abc import Callable, Mapping
@@ -67,6 +68,12 @@ NO_DATA = (
     "a recipe has no data to evaluate on. Leave it out, and run `concise-rl eval` on the trained model, or hand "
     "ConciseTrainer(eval_dataset=...) some in Python"
 )
+
+NEEDS_EVALUATION = {
+    "save_strategy": ("best",),
+    "lr_scheduler_type": ("reduce_lr_on_plateau", "greedy"),
+}
+"""Values of other keys that a recipe without such data cannot have."""
 
 _OF_SCRIPTS = "only scripts read it. Leave it out"
 _RESUME = (
@@ -183,6 +190,14 @@ MODEL = Keys(
     refused={"lora_task_type": "a model that writes text is trained: CAUSAL_LM. Leave it out"},
 )
 """The model of either stage: TRL's ModelConfig."""
+
+
+def defaults_of(cls: Any) -> dict[str, Any]:
+    """The default of each field of a dataclass, by name."""
+    return {
+        f.name: f.default if f.default_factory is dataclasses.MISSING else f.default_factory()
+        for f in dataclasses.fields(cls)
+    }
 
 
 def refusal(keys: Keys, values: dict[str, Any], defaults: dict[str, Any], in_recipe: bool = False) -> str | None:

@@ -21,6 +21,7 @@ from concise_rl.config import ConciseConfig
 from concise_rl.data import keep_verifiable, to_messages
 from concise_rl.errors import EngineError
 from concise_rl.files import write_atomically
+from concise_rl.precision import check_dtype
 from concise_rl.recipe import DataConfig, Recipe, parse_recipe
 from concise_rl.tiny import resolve_model
 from concise_rl.verify import VerifierPool
@@ -152,6 +153,7 @@ def train_rl(recipe: Recipe) -> None:
     config: ConciseConfig = recipe.training
     set_seed(config.seed)
     check_objective(config)
+    check_dtype(config, adapters=recipe.model.use_peft)
     model = resolve_model(recipe.model_name)
     with VerifierPool(
         config.verifier, config.verifier_workers, config.verifier_timeout, config.verifier_memory_mb
