@@ -113,17 +113,13 @@ def _whole_groups_share(objective: Objective, args: ConciseConfig) -> str | None
     return None
 
 
-def _sharing_changes_nothing(objective: Objective, args: ConciseConfig) -> str | None:
-    if not shares_prefixes(objective, args):
-        return None
-    if args.neftune_noise_alpha:
+def _rows_share_no_noise(objective: Objective, args: ConciseConfig) -> str | None:
+    if shares_prefixes(objective, args) and args.neftune_noise_alpha:
         return "shared_prefix cannot be used with neftune_noise_alpha: rows that share a token would draw alike."
-    if args.router_aux_loss_coef:
-        return "shared_prefix cannot be used with router_aux_loss_coef, whose loss it leaves out: set 0."
     return None
 
 
-def _samples(objective: Objective, args: ConciseConfig) -> str | None:
+def _rollouts_are_sampled(objective: Objective, args: ConciseConfig) -> str | None:
     given = mapping(args.generation_kwargs)
     for name in ("temperature", "top_p", "top_k", "min_p", "repetition_penalty"):
         if name in given:
@@ -173,8 +169,8 @@ RULES: tuple[Rule, ...] = (
     _loss_forgets_what_is_dropped,
     _scale_reaches_the_objective,
     _whole_groups_share,
-    _sharing_changes_nothing,
-    _samples,
+    _rows_share_no_noise,
+    _rollouts_are_sampled,
     _batches_as_sampled,
     _weights_by_token,
 )

@@ -200,8 +200,12 @@ def parse_recipe(path: str | Path, args: list[str] | None = None) -> Recipe:
     classes: Any = (DataConfig, STAGES[stage], ModelConfig)
     values = {key: value for key, value in settings.items() if key != "stage"}
     _check_keys(values, overrides, path, classes)
+    defaults = {name: default for cls in classes for name, default in defaults_of(cls).items()}
+    for keys in (KEYS[stage], MODEL):
+        if refused := refusal(keys, values, defaults, in_recipe=True):
+            raise ValueError(refused)
     values = typed(values, classes)
-    _check_values(values, stage, classes)
+    _check_values(values, defaults)
     parsed: Any = TrlParser(classes).parse_dict(values)
     data, training, model = parsed
     model.lora_target_modules = names_or_pattern(model.lora_target_modules)
@@ -234,15 +238,11 @@ def _check_keys(values: dict[str, Any], overrides: dict[str, Any], path: str | P
             raise ValueError(f"{path} does not say which {required} to use: add `{required}: ...`.")
 
 
-def _check_values(values: dict[str, Any], stage: str, classes: Any) -> None:
+def _check_values(values: dict[str, Any], defaults: dict[str, Any]) -> None:
     """
     Raises:
-        ValueError: for a value that a recipe cannot use, or that would do nothing.
+        ValueError: for a value that a recipe cannot have, or that would do nothing.
     """
-    defaults = {name: default for cls in classes for name, default in defaults_of(cls).items()}
-    for keys in (KEYS[stage], MODEL):
-        if refused := refusal(keys, values, defaults, in_recipe=True):
-            raise ValueError(refused)
     for key, needs in NEEDS_EVALUATION.items():
         if values.get(key) in needs:
             raise ValueError(f"{key}: {values[key]} follows an evaluation, and {NO_DATA}.")

@@ -218,7 +218,7 @@ def refusal(keys: Keys, values: dict[str, Any], defaults: dict[str, Any], in_rec
 
 def is_default(value: Any, default: Any) -> bool:
     """Whether a value is its field's default, or leaves the setting out."""
-    unset = [each is None or each is False or each in ("", []) for each in (value, default)]
+    unset = [each is None or each is False or each in ("", [], "no") for each in (value, default)]
     return all(unset) or str(getattr(value, "value", value)) == str(getattr(default, "value", default))  # enums
 
 

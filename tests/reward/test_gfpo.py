@@ -2,13 +2,14 @@
 
 import random
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from concise_rl.objective import RolloutBatch
+from concise_rl.objective import PlanContext, RolloutBatch, build_objective
 from concise_rl.rollout.shortest import ShortestOnly
 from concise_rl.trace import StopReason
 from reward import Gfpo, Grpo
@@ -124,6 +125,18 @@ def test_keeping_all_of_a_group_is_grpo() -> None:
 )
 def test_an_engine_may_give_up_rollouts_where_length_alone_decides(options: dict, expected: int | None) -> None:
     assert Gfpo(**options).keep_shortest(16) == expected
+
+
+def test_one_rollout_alone_cannot_be_kept() -> None:
+    with pytest.raises(ValueError, match="keep: Input should be greater than or equal to 2"):
+        build_objective("gfpo", {"keep": 1})
+
+
+def test_a_group_holds_as_many_as_are_kept() -> None:
+    encode: Any = None
+    Gfpo(keep=4).plan(PlanContext(encode, 4, encode))
+    with pytest.raises(ValueError, match="gfpo keeps 5 rollouts of groups of 4: set keep to 4 or less"):
+        Gfpo(keep=5).plan(PlanContext(encode, 4, encode))
 
 
 def test_an_ineligible_member_is_not_among_the_smallest_whatever_its_key() -> None:
