@@ -5,6 +5,8 @@ from typing import Any
 
 from trl import GRPOConfig
 
+from concise_rl.settings import check_values
+
 
 @dataclass
 class ConciseConfig(GRPOConfig):
@@ -91,6 +93,17 @@ class ConciseConfig(GRPOConfig):
         },
     )
     sync_error: float = field(default=0.5, metadata={"help": "Stop when they differ by more than this."})
+    vllm_importance_sampling_mode: str = field(
+        default="token_truncate",
+        metadata={
+            "help": "How vLLM's log-probabilities correct the loss. By token: a sequence's weight is a product over "
+            "its tokens, whose rounding in 16 bit leaves long rollouts a weight of nearly 0 (TRL's default is "
+            "sequence_mask)."
+        },
+    )
+    vllm_importance_sampling_clip_max: float | None = field(
+        default=2.0, metadata={"help": "Largest such weight. 2 is what others truncate at by token; TRL has 3."}
+    )
     # A hidden NaN is a run that trains on nothing for hours.
     logging_nan_inf_filter: bool = field(
         default=False, metadata={"help": "Whether to hide non-finite losses in the log. They stop the run anyway."}
@@ -102,16 +115,7 @@ class ConciseConfig(GRPOConfig):
     )
 
     def __post_init__(self) -> None:
-        counts = (
-            "per_device_train_batch_size",
-            "gradient_accumulation_steps",
-            "num_generations",
-            "max_completion_length",
-        )
-        for name in counts:  # before TRL divides by them
-            count = getattr(self, name)
-            if count is not None and count < 1:
-                raise ValueError(f"{name} is at least 1, not {count}.")
+        check_values(vars(self))  # before TRL divides by some of them
         super().__post_init__()
         for name in ("objective_options", "judge_options", "curriculum_options"):
             if not isinstance(getattr(self, name), dict | None):
@@ -121,8 +125,19 @@ class ConciseConfig(GRPOConfig):
                 raise ValueError(f"{name} is a positive number of seconds, not {getattr(self, name)}.")
         if not 0 <= self.sync_warning <= self.sync_error:
             raise ValueError(f"0 <= sync_warning <= sync_error, not {self.sync_warning} and {self.sync_error}.")
-        if self.verifier_workers < 1:
-            raise ValueError(f"verifier_workers is at least 1, not {self.verifier_workers}.")
+
+    def check_evaluation(self) -> None:
+        """
+        Raises:
+            ValueError: when the batches of an evaluation would cut groups.
+        """
+        rows, group = self.per_device_eval_batch_size * self.world_size, self.num_generations_eval
+        group = group or self.num_generations or 1
+        if rows % group:
+            raise ValueError(
+                f"An evaluation is made of whole groups: make per_device_eval_batch_size x processes ({rows}) a "
+                f"multiple of num_generations_eval ({group})."
+            )
 
     @property
     def options(self) -> dict[str, Any]:

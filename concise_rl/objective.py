@@ -152,7 +152,7 @@ class Objective(BaseModel, ABC):
         needs: what must be set up for it beyond plain sampling, in words.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
     paper: ClassVar[str]
     scope: ClassVar[Literal["rollout", "group", "batch", "run"]]

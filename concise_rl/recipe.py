@@ -14,7 +14,19 @@ from trl import GRPOConfig, ModelConfig, SFTConfig, TrlParser, get_quantization_
 from concise_rl.config import ConciseConfig, mapping
 from concise_rl.data import check_prompts, load_rows, user_turn
 from concise_rl.errors import unknown
-from concise_rl.typed import typed
+from concise_rl.settings import (
+    MODEL,
+    NEEDS_EVALUATION,
+    NO_DATA,
+    RL,
+    SFT,
+    SWITCHES,
+    check_values,
+    defaults_of,
+    is_default,
+    refusal,
+)
+from concise_rl.typed import names_or_pattern, typed
 
 
 @dataclass
@@ -87,13 +99,7 @@ class Recipe:
 
 
 STAGES: dict[str, type] = {"rl": ConciseConfig, "sft": SFTConfig}
-REFUSED = {
-    "resume_from_checkpoint": "a run goes on from the last complete checkpoint in its output_dir by itself, when the "
-    "same command is given again. Leave it out",
-    "eval_strategy": "a recipe has no data to evaluate on. Leave it out, and run `concise-rl eval` on the trained "
-    "model, or hand ConciseTrainer(eval_dataset=...) some in Python",
-}
-"""Keys that TRL's configurations have and a recipe cannot use."""
+KEYS = {"rl": RL, "sft": SFT}
 
 
 def own_keys() -> list[dataclasses.Field]:
@@ -197,8 +203,15 @@ def parse_recipe(path: str | Path, args: list[str] | None = None) -> Recipe:
     classes: Any = (DataConfig, STAGES[stage], ModelConfig)
     values = {key: value for key, value in settings.items() if key != "stage"}
     _check_keys(values, overrides, path, classes)
-    parsed: Any = TrlParser(classes).parse_dict(typed(values, classes))
+    defaults = {name: default for cls in classes for name, default in defaults_of(cls).items()}
+    for keys in (KEYS[stage], MODEL):
+        if refused := refusal(keys, values, defaults, in_recipe=True):
+            raise ValueError(refused)
+    values = typed(values, classes)
+    _check_values(values, defaults)
+    parsed: Any = TrlParser(classes).parse_dict(values)
     data, training, model = parsed
+    model.lora_target_modules = names_or_pattern(model.lora_target_modules)
     training.model_init_kwargs = {**_model_init_kwargs(model), **mapping(training.model_init_kwargs)}
     if dropped and training.process_index == 0:
         print(f"Left out of {path}, since the command line names another: {', '.join(dropped)}.")
@@ -217,18 +230,30 @@ def _without_options_of_others(given: dict[str, Any], overrides: dict[str, Any])
 def _check_keys(values: dict[str, Any], overrides: dict[str, Any], path: str | Path, classes: Any) -> None:
     """
     Raises:
-        ValueError: for a key that there is not, that a recipe cannot use, or that is missing.
+        ValueError: for a key that there is not, or that is missing.
     """
     known = {f.name for cls in classes for f in dataclasses.fields(cls) if f.init}
     for key in values:
         if key not in known:
             raise _unknown_key(key, "on the command line" if key in overrides else f"in {path}", known)
-    for key, why in REFUSED.items():
-        if values.get(key) not in (None, False, "no"):
-            raise ValueError(f"{key}: {why}.")
     for required in ("dataset", "model_name_or_path", "output_dir"):
         if not values.get(required):
             raise ValueError(f"{path} does not say which {required} to use: add `{required}: ...`.")
+
+
+def _check_values(values: dict[str, Any], defaults: dict[str, Any]) -> None:
+    """
+    Raises:
+        ValueError: for a value that a recipe cannot have, or that would do nothing.
+    """
+    for key, needs in NEEDS_EVALUATION.items():
+        if values.get(key) in needs:
+            raise ValueError(f"{key}: {values[key]} follows an evaluation, and {NO_DATA}.")
+    for switch, prefixes in SWITCHES.items():
+        given = [key for key in values if key.startswith(prefixes) and not is_default(values[key], defaults[key])]
+        if given and switch not in values:
+            raise ValueError(f"{given[0]}: nothing reads it without {switch}. Set {switch}: true, or false to keep it.")
+    check_values(values)
 
 
 def _unknown_key(key: str, where: str, known: set[str]) -> ValueError:

@@ -122,7 +122,7 @@ class Curriculum(BaseModel, ABC):
         labels: into what kind of passage rollouts have to be divided for what `observe` is told, if they have to.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
     paper: ClassVar[str]
     labels: ClassVar[Literal["chunk", "sentence"] | None] = None

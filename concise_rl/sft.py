@@ -7,6 +7,7 @@ from trl import SFTTrainer, get_peft_config
 from concise_rl.callbacks import MetricsFile, use_progress_bar
 from concise_rl.checkpoint import WholeCheckpoints
 from concise_rl.data import to_messages
+from concise_rl.precision import check_dtype, check_weights
 from concise_rl.recipe import Recipe
 from concise_rl.tiny import resolve_model
 
@@ -29,6 +30,7 @@ def train_sft(recipe: Recipe) -> None:
     from concise_rl.train import claim_folder, finish_training
 
     set_seed(recipe.training.seed)
+    check_dtype(recipe.training, adapters=recipe.model.use_peft)
     model, demonstrations = resolve_model(recipe.model_name), load_demonstrations(recipe)
     claim_folder(recipe)
     trainer = DemonstrationTrainer(
@@ -38,5 +40,6 @@ def train_sft(recipe: Recipe) -> None:
         peft_config=get_peft_config(recipe.model),
         callbacks=[MetricsFile()],
     )
+    check_weights(trainer)
     use_progress_bar(trainer)
     finish_training(trainer, recipe.folder)

@@ -18,6 +18,7 @@ from concise_rl.checkpoint import MARKER, last_complete
 from concise_rl.config import ConciseConfig
 from concise_rl.errors import EngineError
 from concise_rl.files import write_atomically
+from concise_rl.precision import check_dtype
 from concise_rl.problems import load_problems
 from concise_rl.recipe import Recipe, parse_recipe
 from concise_rl.tiny import resolve_model
@@ -140,6 +141,7 @@ def train_rl(recipe: Recipe) -> None:
     config: ConciseConfig = recipe.training
     set_seed(config.seed)
     check_objective(config)
+    check_dtype(config, adapters=recipe.model.use_peft)
     model = resolve_model(recipe.model_name)
     with VerifierPool(
         config.verifier, config.verifier_workers, config.verifier_timeout, config.verifier_memory_mb

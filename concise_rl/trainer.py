@@ -26,9 +26,9 @@ from concise_rl.batch import crop, fit_width, loss_mask, to_batch, to_columns
 from concise_rl.callbacks import MetricsFile, Watchdog, use_progress_bar
 from concise_rl.card import write_card
 from concise_rl.checkpoint import WholeCheckpoints
-from concise_rl.compatibility import check_compatible, passages_wanted, shares_prefixes
+from concise_rl.compatibility import check_compatible, check_datasets, passages_wanted, shares_prefixes
 from concise_rl.config import ConciseConfig, mapping
-from concise_rl.eval_batches import EvalBatches, demand_length
+from concise_rl.eval_batches import EvalBatches
 from concise_rl.filling import Filled, Filling
 from concise_rl.forwards import Forwards
 from concise_rl.judges import DEFAULT_JUDGE
@@ -42,6 +42,7 @@ from concise_rl.metrics import (
     step_metrics,
 )
 from concise_rl.objective import Objective, PlanContext, RolloutBatch, SequenceReward, build_objective
+from concise_rl.precision import check_weights
 from concise_rl.prefix_attention import share_prefixes
 from concise_rl.prefix_tree import fold_groups
 from concise_rl.redundancy import Labeller, Labels, build_labeller
@@ -132,11 +133,11 @@ class ConciseTrainer(WholeCheckpoints, EvalBatches, Forwards, GRPOTrainer):
             ValueError: for an unknown objective, option or verifier, a model that is not there, a delimiter that the
                 tokenizer cannot write, a stream of rows, and settings of TRL that would mean something else here.
         """
-        demand_length(train_dataset, eval_dataset)
         # Not `objective`: transformers' Trainer uses that name in hyperparameter search.
         self.method = objective or build_objective(args.objective, args.options, args.scale_rewards)
         args.shared_prefix = shares_prefixes(self.method, args)
         check_compatible(self.method, args)
+        check_datasets(train_dataset, eval_dataset)
         assert args.max_completion_length is not None, "checked"
         self.max_length = args.max_completion_length
         self.verifier = verifier or VerifierPool(
@@ -155,6 +156,7 @@ class ConciseTrainer(WholeCheckpoints, EvalBatches, Forwards, GRPOTrainer):
             optimizers=optimizers,
             peft_config=peft_config,
         )
+        check_weights(self)
         args.use_vllm = self.use_vllm = use_vllm  # TRL corrects the importance ratio by this
         use_progress_bar(self)
         self.add_callback(TellEpoch(self))

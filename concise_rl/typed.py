@@ -1,11 +1,13 @@
 """Values of a recipe against the types of their fields: a mistyped one would count as true, or fail hours later."""
 
 import json
+import re
 from collections.abc import Mapping
 from enum import Enum
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 NAMES = {
@@ -20,6 +22,10 @@ NAMES = {
 
 FILES = ("accelerator_config", "deepspeed", "fsdp_config")
 """Keys whose mapping may stand in a file of its own."""
+
+
+ALSO_BOOLEAN = ("scale_rewards", "fsdp")
+"""Declared as text, where TRL and transformers take true and false, too."""
 
 
 def typed(values: Mapping[str, Any], classes: tuple[type, ...]) -> dict[str, Any]:
@@ -39,10 +45,12 @@ def typed(values: Mapping[str, Any], classes: tuple[type, ...]) -> dict[str, Any
 def _typed(key: str, value: Any, annotation: Any) -> Any:
     members = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
     kinds = [get_origin(member) or member for member in members]
-    if key == "scale_rewards" and isinstance(value, bool):  # declared as text; TRL takes both
+    if key in ALSO_BOOLEAN and isinstance(value, bool):
         return value
+    if isinstance(value, str) and list in kinds and value.lstrip().startswith("["):
+        value = _listed(value)
     if isinstance(value, str) and list in kinds and str not in kinds:  # lora_target_modules: all-linear
-        return [value]
+        value = names if isinstance(names := names_or_pattern(value), list) else [value]
     if isinstance(value, str) and dict in kinds:
         return value if key in FILES and not value.startswith("{") else _mapping(key, value)
     if dict in kinds and not isinstance(value, dict | None):
@@ -63,6 +71,25 @@ def _converted(key: str, value: Any, members: tuple[Any, ...], kinds: list[Any])
     except ValidationError:
         raise _mismatch(key, value, choices or kinds) from None
     return found.value if choices else found
+
+
+def names_or_pattern(text: Any) -> Any:
+    """Names with commas between them as a list, also one alone, which PEFT would take for a pattern of a whole path.
+
+    Anything else is left as it is: a list, a regular expression, `all-linear`.
+    """
+    if isinstance(text, str) and re.fullmatch(r"[\w.]+(\s*,\s*[\w.]+)*", text):
+        return [name.strip() for name in text.split(",")]
+    return text
+
+
+def _listed(text: str) -> Any:
+    """A list in brackets, or the text itself where it is none, as a pattern is."""
+    try:
+        found = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    return found if isinstance(found, list) else text
 
 
 def _mapping(key: str, text: str) -> Any:

@@ -6,7 +6,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from concise_rl.objective import RolloutBatch, SequenceReward
+from concise_rl.objective import PlanContext, RolloutBatch, SequenceReward
+from concise_rl.rollout.plans import Plan
 from concise_rl.trace import StopReason
 
 
@@ -48,10 +49,24 @@ class Gfpo(SequenceReward):
     drops: ClassVar[bool] = True
     needs: ClassVar[str] = "num_generations above `keep` (published: 16 or 24) and loss_type dapo"
 
-    keep: int = Field(8, ge=1)
-    """Rollouts of each group to train on. All of them where a group has no more: that is GRPO. The paper: at most 8."""
+    keep: int = Field(8, ge=2)
+    """Rollouts of each group to train on, at most num_generations, which is GRPO. One alone has nothing to be compared
+    with. The paper: at most 8."""
     metric: Literal["length", "efficiency"] = "length"
     """What they are chosen by: fewest tokens, or most reward by token."""
+
+    def plan(self, context: PlanContext) -> Plan:
+        """Plain sampling.
+
+        Raises:
+            ValueError: when a group has fewer rollouts than are to be kept of it.
+        """
+        if self.keep > context.num_generations:
+            raise ValueError(
+                f"gfpo keeps {self.keep} rollouts of groups of {context.num_generations}: set keep to "
+                f"{context.num_generations} or less, or num_generations higher."
+            )
+        return super().plan(context)
 
     def kept(self, batch: RolloutBatch) -> Tensor:
         """(B,) bool; the rollouts to train on."""

@@ -29,7 +29,7 @@ def test_an_evaluation_is_the_mean_over_its_rollouts_however_they_fall_into_batc
 
 
 def test_an_evaluation_that_would_cut_groups_says_so(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="cuts a group of 2: make per_device_eval_batch_size"):
+    with pytest.raises(ValueError, match="per_device_eval_batch_size x processes"):
         evaluator(tmp_path, 4, group=2, per_device_eval_batch_size=3).evaluate()
 
 

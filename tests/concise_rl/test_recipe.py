@@ -1,8 +1,10 @@
 """Recipes: every one of the repository loads; what is wrong with one is said."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from trl import get_peft_config
 
 from concise_rl.check import check_recipe
 from concise_rl.recipe import keys_help, own_keys, parse_overrides, parse_recipe, read_recipe
@@ -58,6 +60,22 @@ def test_how_the_model_is_loaded_reaches_the_trainer() -> None:
     training = parse_recipe(TINY, ["--dtype", "bfloat16", "--attn_implementation", "eager"]).training
     assert training.model_init_kwargs["dtype"] == "bfloat16"
     assert training.model_init_kwargs["attn_implementation"] == "eager"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ('["q_proj"]', {"q_proj"}),
+        ("[q_proj, v_proj]", {"q_proj", "v_proj"}),
+        ("q_proj", {"q_proj"}),
+        ("all-linear", "all-linear"),
+        (r".*\.(q|v)_proj", r".*\.(q|v)_proj"),
+    ],
+)
+def test_modules_of_adapters_reach_peft_as_names_or_as_a_pattern(given: str, expected: Any) -> None:
+    model = parse_recipe(TINY, ["--use_peft", "true", "--lora_target_modules", given]).model
+    adapters: Any = get_peft_config(model)
+    assert adapters.target_modules == expected
 
 
 def test_the_word_no_stays_a_word() -> None:

@@ -20,8 +20,12 @@ STAGE_SETTINGS = {
 }
 
 
-# Budgets that fit under the cap of a small run.
-SMALL_OPTIONS = {"elastic": {"think_tokens": 40, "answer_tokens": 8}, "s_grpo": {"answer_max_tokens": 8}}
+# Options that fit a small run: its cap, its groups.
+SMALL_OPTIONS = {
+    "elastic": {"think_tokens": 40, "answer_tokens": 8},
+    "s_grpo": {"answer_max_tokens": 8},
+    "gfpo": {"keep": 2},
+}
 
 
 def small(recipe: Path | str, folder: Path, **settings: object) -> list[str]:

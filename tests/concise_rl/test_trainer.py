@@ -239,11 +239,3 @@ def test_a_method_sees_no_labels_where_none_have_been_made_yet(tmp_path: Path) -
     trainer_of(tmp_path, Spy(), **settings).train()
     *before, of_batch = seen
     assert of_batch and before and not any(before)
-
-
-def test_a_stream_of_rows_is_refused(tmp_path: Path) -> None:
-    rows: Any = to_messages(load_rows("tiny:sums", num_rows=8)).to_iterable_dataset()
-    with pytest.raises(ValueError, match="train_dataset has no length"):
-        ConciseTrainer("tiny:base", config(tmp_path), rows)
-    with pytest.raises(ValueError, match="eval_dataset has no length"):
-        ConciseTrainer("tiny:base", config(tmp_path), to_messages(load_rows("tiny:sums", num_rows=8)), rows)

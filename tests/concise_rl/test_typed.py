@@ -1,14 +1,15 @@
 """Values against the types of their fields."""
 
 import dataclasses
-from typing import Any
+import json
+from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
 from trl import ModelConfig, SFTConfig
 
 from concise_rl.config import ConciseConfig
 from concise_rl.recipe import DataConfig
-from concise_rl.typed import typed
+from concise_rl.typed import names_or_pattern, typed
 
 CLASSES = (DataConfig, ConciseConfig, ModelConfig)
 
@@ -67,3 +68,48 @@ def test_a_value_of_another_type_is_refused_by_key_and_value(key: str, value: An
 def test_what_the_configurations_understand_is_taken(key: str, value: Any, expected: Any) -> None:
     found = typed({key: value}, CLASSES)[key]
     assert found == expected and type(found) is type(expected)
+
+
+def keys_of_lists() -> list[tuple[type, str]]:
+    """The keys of all classes that take a list."""
+    return [
+        (cls, name)
+        for cls in (ConciseConfig, SFTConfig, ModelConfig)
+        for name, annotation in get_type_hints(cls).items()
+        if name in {f.name for f in dataclasses.fields(cls)}
+        and any((get_origin(member) or member) is list for member in (annotation, *get_args(annotation)))
+    ]
+
+
+@pytest.mark.parametrize(("cls", "key"), keys_of_lists())
+def test_every_list_may_be_a_list_or_the_text_of_one(cls: type, key: str) -> None:
+    expected: list = {"debug": ["underflow_overflow"], "reward_weights": [0.5, 1.0]}.get(key, ["a", "b"])
+    assert typed({key: expected}, (cls,)) == {key: expected}
+    assert typed({key: json.dumps(expected)}, (cls,)) == {key: expected}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("q_proj", ["q_proj"]),
+        ("q_proj, v_proj", ["q_proj", "v_proj"]),
+        ("model.layers.0.self_attn.q_proj", ["model.layers.0.self_attn.q_proj"]),
+        (["q_proj"], ["q_proj"]),
+        ("all-linear", "all-linear"),
+        (r".*\.(q|v)_proj", r".*\.(q|v)_proj"),
+        (r"[a-z.0-9]*{1,2}_proj", r"[a-z.0-9]*{1,2}_proj"),
+        (None, None),
+    ],
+)
+def test_names_of_modules_are_told_from_patterns(given: Any, expected: Any) -> None:
+    assert names_or_pattern(given) == expected
+
+
+@pytest.mark.parametrize("text", ["[a-z]+_proj", "[^x]*[q"])
+def test_a_pattern_that_begins_with_a_bracket_is_no_list(text: str) -> None:
+    assert typed({"lora_target_modules": text}, CLASSES) == {"lora_target_modules": [text]}
+
+
+@pytest.mark.parametrize("value", [True, "full_shard"])
+def test_fsdp_is_turned_on_by_true_or_by_its_old_text(value: Any) -> None:
+    assert typed({"fsdp": value}, CLASSES) == {"fsdp": value}

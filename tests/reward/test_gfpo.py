@@ -2,13 +2,14 @@
 
 import random
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from concise_rl.objective import RolloutBatch
+from concise_rl.objective import PlanContext, RolloutBatch, build_objective
 from concise_rl.rollout.shortest import ShortestOnly
 from concise_rl.trace import StopReason
 from reward import Gfpo, Grpo
@@ -45,7 +46,7 @@ def sampled_under(rule: ShortestOnly, lengths: list[int], rng: random.Random) ->
 
 @pytest.mark.parametrize("scale", ["group", "batch", "none"])
 @settings(max_examples=150)
-@given(groups(), st.integers(1, 8), st.randoms(use_true_random=False))
+@given(groups(), st.integers(2, 8), st.randoms(use_true_random=False))
 def test_giving_up_rollouts_changes_neither_advantages_nor_what_is_kept(scale: str, case, keep: int, rng) -> None:
     batch = batch_of(*case)
     size = batch.num_generations
@@ -61,7 +62,7 @@ def test_rollouts_are_given_up_in_that_test() -> None:
     assert set(gone) == {2, 3, 4} and all(6 <= tokens < 200 for tokens in gone.values())
 
 
-@given(groups(max_groups=1), st.integers(1, 8), st.data())
+@given(groups(max_groups=1), st.integers(2, 8), st.data())
 def test_any_rollout_that_is_longer_than_those_kept_may_be_given_up_at_their_length(case, keep: int, data) -> None:
     batch = batch_of(*case)
     longest_kept = sorted(batch.length.tolist())[min(keep, batch.num_generations) - 1]
@@ -124,6 +125,18 @@ def test_keeping_all_of_a_group_is_grpo() -> None:
 )
 def test_an_engine_may_give_up_rollouts_where_length_alone_decides(options: dict, expected: int | None) -> None:
     assert Gfpo(**options).keep_shortest(16) == expected
+
+
+def test_one_rollout_alone_cannot_be_kept() -> None:
+    with pytest.raises(ValueError, match="keep: Input should be greater than or equal to 2"):
+        build_objective("gfpo", {"keep": 1})
+
+
+def test_a_group_holds_as_many_as_are_kept() -> None:
+    encode: Any = None
+    Gfpo(keep=4).plan(PlanContext(encode, 4, encode))
+    with pytest.raises(ValueError, match="gfpo keeps 5 rollouts of groups of 4: set keep to 4 or less"):
+        Gfpo(keep=5).plan(PlanContext(encode, 4, encode))
 
 
 def test_an_ineligible_member_is_not_among_the_smallest_whatever_its_key() -> None:

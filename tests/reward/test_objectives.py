@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from concise_rl.objective import Objective, RolloutBatch, SequenceReward, group_advantages
+from concise_rl.objective import Objective, RolloutBatch, SequenceReward, build_objective, group_advantages
 from concise_rl.trace import StopReason
 from reward import OBJECTIVES
 
@@ -336,3 +336,12 @@ def test_weight_zero_is_grpo_bit_for_bit(name: str, scale: str, case) -> None:
 
 def test_every_method_with_a_weight_is_held_against_grpo() -> None:
     assert set(WEIGHT_ZERO) == set(OBJECTIVES)
+
+
+@pytest.mark.parametrize("name", sorted(OBJECTIVES))
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_no_option_is_nan_or_infinite(name: str, value: float) -> None:
+    for option, described in OBJECTIVES[name].model_fields.items():
+        if described.annotation is float:
+            with pytest.raises(ValueError, match=option):
+                build_objective(name, {option: value})
