@@ -3,14 +3,14 @@
 import hashlib
 import json
 import logging
-from typing import Any
+from typing import Any, NamedTuple
 
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from datasets import Dataset
 from rich.console import Console
 from rich.progress import track
-from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoTokenizer
 
 from concise_rl.config import ConciseConfig, mapping
 from concise_rl.context import context_length
@@ -74,6 +74,34 @@ def _digest(rows: Dataset) -> str:
     return hashlib.sha256(json.dumps([rows["prompt"][:], rows["answer"][:]]).encode()).hexdigest()
 
 
+class Room(NamedTuple):
+    """Tokens that are left for a prompt."""
+
+    tokens: int
+    settings: str
+    """What leaves it."""
+    remedy: str
+    """How to have more."""
+
+
+def room_for_prompts(recipe: Recipe) -> Room | None:
+    """What the context leaves for a prompt beside `max_completion_length`; None where the context is not known.
+
+    The context is `vllm_max_model_length`, where vLLM samples and it is given; otherwise the model's own.
+    """
+    config = recipe.training
+    path, cap = resolve_model(recipe.model_name), config.max_completion_length
+    if config.use_vllm and config.vllm_max_model_length:
+        context, what, more = config.vllm_max_model_length, "vllm_max_model_length", "Raise vllm_max_model_length"
+    else:
+        context = context_length(AutoConfig.from_pretrained(path, **loading_options(recipe)))
+        what, more = "the model's context", "Take a model with a longer context"
+    if context is None:
+        return None
+    settings = f"{what} is {context}, max_completion_length {cap}"
+    return Room(context - cap, settings, f"{more}, or lower max_completion_length.")
+
+
 def find_too_long(rows: Dataset, recipe: Recipe) -> list[int]:
     """Find the rows whose prompts do not fit into the context beside `max_completion_length`.
 
@@ -87,30 +115,21 @@ def find_too_long(rows: Dataset, recipe: Recipe) -> list[int]:
     Raises:
         ValueError: when no prompt fits, or more than `MAX_TOO_LONG` of them do not.
     """
-    config, options = recipe.training, loading_options(recipe)
-    path, cap = resolve_model(recipe.model_name), config.max_completion_length
-    limit = config.vllm_max_model_length if config.use_vllm else None
-    context = limit or context_length(AutoConfig.from_pretrained(path, **options))
-    if context is None:
+    room = room_for_prompts(recipe)
+    if room is None:
         return []
-    what, remedy = (
-        ("vllm_max_model_length", "Raise vllm_max_model_length")
-        if limit
-        else ("the model's context", "Take a model with a longer context")
-    )
-    settings = f"{what} is {context}, max_completion_length {cap}"
-    if cap >= context:
-        raise ValueError(f"No prompt fits: {settings}. {remedy}, or lower max_completion_length.")
-    tokenizer: Any = AutoTokenizer.from_pretrained(path, **options)
-    lengths = prompt_lengths(rows, recipe, tokenizer)
-    long = [i for i, length in enumerate(lengths) if length > context - cap]
+    if room.tokens < 1:
+        raise ValueError(f"No prompt fits: {room.settings}. {room.remedy}")
+    lengths = prompt_lengths(rows, recipe)
+    long = [i for i, length in enumerate(lengths) if length > room.tokens]
     if not long:
         return []
-    said = f"{len(long)} of {len(rows)} prompts are longer than the {context - cap} tokens left for them ({settings})"
+    said = (
+        f"{len(long)} of {len(rows)} prompts are longer than the {room.tokens} tokens left for them ({room.settings})"
+    )
     examples = [f"row {i}: {lengths[i]} tokens: {rows[i]['prompt'][:100]!r}" for i in long]
     if len(long) > MAX_TOO_LONG * len(rows):
-        needed = f"The longest has {max(lengths)} tokens. {remedy}, or lower max_completion_length."
-        raise ValueError(listing(said, examples) + f"\n{needed}")
+        raise ValueError(listing(said, examples) + f"\nThe longest has {max(lengths)} tokens. {room.remedy}")
     logger.warning(listing(f"{said}, and are dropped", examples))
     return long
 
@@ -120,9 +139,10 @@ def loading_options(recipe: Recipe) -> dict[str, Any]:
     return {"revision": recipe.model.model_revision, "trust_remote_code": recipe.training.trust_remote_code}
 
 
-def prompt_lengths(rows: Dataset, recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+def prompt_lengths(rows: Dataset, recipe: Recipe) -> list[int]:
     """How many tokens each prompt has, written as TRL's `_tokenize_prompts` does."""
     data, config = recipe.data, recipe.training
+    tokenizer: Any = AutoTokenizer.from_pretrained(resolve_model(recipe.model_name), **loading_options(recipe))
     starts = range(0, len(rows), CHUNK)
     bar = track(starts, "Measuring the prompts", console=Console(stderr=True), transient=True, disable=len(starts) < 4)
     lengths = []

@@ -103,9 +103,11 @@ KEYS = {"rl": RL, "sft": SFT}
 
 
 def own_keys() -> list[dataclasses.Field]:
-    """The keys that are this project's: those of the data, and what `ConciseConfig` adds to TRL's."""
-    trl = {f.name for f in dataclasses.fields(GRPOConfig)}
-    return [*dataclasses.fields(DataConfig), *(f for f in dataclasses.fields(ConciseConfig) if f.name not in trl)]
+    """The keys that are this project's: those of the data, and what `ConciseConfig` adds to TRL's or sets otherwise."""
+    trl = defaults_of(GRPOConfig)
+    fields, defaults = dataclasses.fields(ConciseConfig), defaults_of(ConciseConfig)
+    own = [f for f in fields if f.name not in trl or defaults[f.name] != trl[f.name]]
+    return [*dataclasses.fields(DataConfig), *own]
 
 
 def keys_help() -> str:

@@ -3,23 +3,33 @@
 import json
 import logging
 import pickle
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from datasets import Dataset
 from transformers import AutoTokenizer
 
-from concise_rl import ConciseTrainer
+from concise_rl import ConciseTrainer, to_messages
 from concise_rl.context import context_length
 from concise_rl.problems import find_too_long, load_problems
 from concise_rl.recipe import Recipe, parse_recipe
 from concise_rl.tiny import load_problems as tiny_problems
 from concise_rl.tiny import resolve_model
 from concise_rl.verify import VerifierPool
+from tests.concise_rl.test_trainer import config
+from tests.concise_rl.test_world_size import launch
 
 TINY = str(Path(__file__).parents[2] / "recipes/tiny/grpo.yaml")
 TINY_CONTEXT = 1024
+OF_TRL = (
+    *("prompts", "completions", "completion_ids", "completion", "trainer_state", "log_extra", "log_metric"),
+    *("environment", "environments", "image", "images", "tools", "advantages", "rewards", "prompt_ids", "logprobs"),
+    *("num_items_in_batch", "problem", "messages", "text", "labels", "label", "input_ids", "attention_mask"),
+)
+"""Names that TRL, transformers and this project use for things of their own."""
 
 
 def recipe_of(folder: Path, rows: list[dict[str, Any]], **settings: Any) -> Recipe:
@@ -51,7 +61,7 @@ def test_a_prompt_that_does_not_fit_beside_the_cap_is_dropped_and_named(
     with caplog.at_level(logging.WARNING):
         problems = load(recipe)
     assert problems["answer"][:] == [str(i + 1) for i in range(40)]
-    assert "1 of 41 prompts are longer than the 512 tokens left for them" in caplog.text
+    assert "1 of 41 prompts are longer than the 512 tokens left" in caplog.text
     assert "row 40: " in caplog.text and " tokens: '1 + 1 + " in caplog.text
     assert "40 problems" in capsys.readouterr().out
 
@@ -133,3 +143,39 @@ def test_one_text_in_all_rows_is_refused_before_anything_is_judged(tmp_path: Pat
     recipe = recipe_of(tmp_path, [{"prompt": "Solve it.", "answer": str(i)} for i in range(8)])
     with pytest.raises(ValueError, match="same text in 8 of 8 rows"):
         recipe.data.load()
+
+
+def test_columns_may_be_called_as_trl_calls_its_own(tmp_path: Path) -> None:
+    rows = [{**row, **dict.fromkeys(OF_TRL, "the data's own")} for row in sums(8)]
+    args = config(tmp_path, objective="grpo", verifier="exact", max_steps=1, max_completion_length=16)
+    trainer = ConciseTrainer("tiny:base", args, to_messages(Dataset.from_list(rows)))
+    trainer.train()
+    row = trainer._now.judged.rows[0]
+    assert all(row[name] == "the data's own" for name in OF_TRL if name != "problem")
+    assert row["problem"].endswith("+ 1?")
+
+
+LOADER = """
+import sys
+from concise_rl.problems import load_problems
+from concise_rl.recipe import parse_recipe
+from concise_rl.verify import VerifierPool
+recipe = parse_recipe(sys.argv[1], sys.argv[2:])
+with VerifierPool("exact", workers=1) as pool:
+    rows = load_problems(recipe, pool)
+print("answers", recipe.training.process_index, rows["answer"][:])
+"""
+
+
+@pytest.mark.slow
+def test_all_processes_train_on_the_rows_that_the_first_keeps(tmp_path: Path) -> None:
+    recipe_of(tmp_path, [{**row, "answer": "" if i == 5 else row["answer"]} for i, row in enumerate(long_after(200))])
+    (tmp_path / "loader.py").write_text(LOADER)
+    settings = {"dataset": tmp_path / "rows.jsonl", "output_dir": tmp_path / "run", "max_completion_length": 512}
+    settings |= {"num_rows": "null", "use_cpu": "true", "per_device_train_batch_size": 8}
+    words = [word for key, value in settings.items() for word in (f"--{key}", str(value))]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
+    said = launch([*command, tmp_path / "loader.py", TINY, *words])
+    kept = [str(i + 1) for i in range(200) if i != 5]
+    assert f"answers 0 {kept}" in said and f"answers 1 {kept}" in said
+    assert said.count("199 problems") == 1

@@ -15,6 +15,8 @@ from concise_rl.rollout.engine import derive_seed
 from tests.concise_rl.evaluate.fabric import ScriptedEngine
 
 PROBLEMS, SAMPLES, BATCH = 5, 4, 8
+LONGEST = 66
+"""Tokens of a long prompt."""
 
 
 def spec(tmp_path: Path, models: tuple[str, ...] = ("m",), **changes: Any) -> EvalSpec:
@@ -123,6 +125,63 @@ def test_an_engine_is_closed_before_the_next_model_is_loaded(tmp_path: Path) -> 
     events: list[str] = []
     run(spec(tmp_path, models=("m", "n")), tmp_path / "out", events)
     assert events == [f"{what} {model}" for model in ("base", "m", "n") for what in ("open", "close")]
+
+
+def write_rows(tmp_path: Path, *rows: dict[str, Any]) -> None:
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("difficulty", {"level": 3}), ("difficulty", [1]), ("difficulty", True), ("oracle_completion", {"text": "7"})],
+)
+def test_a_column_that_samples_cannot_take_over_is_refused_before_a_model_is_loaded(
+    tmp_path: Path, column: str, value: Any
+) -> None:
+    write_rows(tmp_path, *({"prompt": f"{i}?", "answer": "7", column: value} for i in range(4)))
+    events: list[str] = []
+    with pytest.raises(ValueError, match=rf"rows\.jsonl: the column '{column}' holds"):
+        run(spec(tmp_path), tmp_path / "out", events)
+    assert not events
+
+
+def test_a_column_of_mixed_types_that_nobody_reads_is_no_matter(tmp_path: Path) -> None:
+    rows = ({"prompt": f"What is 7 + {i}?", "answer": "7", "x": x} for i, x in enumerate((1, "y", {"z": 2}, [2**70])))
+    write_rows(tmp_path, *rows)
+    run(spec(tmp_path), tmp_path / "out")
+    assert len(lines(tmp_path / "out")) == 4 * SAMPLES
+
+
+def test_a_difficulty_of_mixed_types_is_refused_with_file_and_name(tmp_path: Path) -> None:
+    write_rows(tmp_path, *({"prompt": f"{i}?", "answer": "7", "difficulty": x} for i, x in enumerate((1, "y"))))
+    with pytest.raises(ValueError, match=r"rows\.jsonl: the values of 'difficulty' do not make one column"):
+        run(spec(tmp_path), tmp_path / "out")
+
+
+def test_one_text_for_all_problems_is_refused_before_a_model_is_loaded(tmp_path: Path) -> None:
+    write_rows(tmp_path, *({"prompt": "Solve it.", "answer": str(i)} for i in range(5)))
+    with pytest.raises(ValueError, match="the same text in 5 of 5 rows"):
+        run(spec(tmp_path), tmp_path / "out")
+
+
+@pytest.mark.parametrize(("room", "fits"), [(0, True), (-1, False)])
+def test_no_problem_is_left_out_because_it_is_long(tmp_path: Path, room: int, fits: bool) -> None:
+    class Short(ScriptedEngine):
+        max_model_length = 64 + LONGEST + room
+
+    write_rows(tmp_path, {"prompt": "7?", "answer": "7"}, {"prompt": "What is " + "7 + " * 30 + "7?", "answer": "7"})
+    engine = Short(alone=False)
+
+    @contextmanager
+    def load(model: str, measurement: Measurement) -> Iterator[ScriptedEngine]:
+        yield engine
+
+    if fits:
+        evaluate(spec(tmp_path), tmp_path / "out", load=load)
+        return
+    with pytest.raises(ValueError, match=rf"(?s)1 of 2 prompts.*row 1: {LONGEST} tokens.*Lower --max-tokens to 63,"):
+        evaluate(spec(tmp_path), tmp_path / "out", load=load)
+    assert not engine.calls
 
 
 def test_one_server_is_not_taken_for_two_models(tmp_path: Path) -> None:
