@@ -15,8 +15,9 @@ SLURM = ROOT / "launch/slurm/train.slurm"
 
 STUB_TRAIN = """
 import os, sys
-names = ("RANK", "WORLD_SIZE", "ACCELERATE_USE_DEEPSPEED", "ACCELERATE_DEEPSPEED_ZERO_STAGE")
-line = "rank {} of {}, deepspeed {}, stage {}".format(*map(os.environ.get, names))
+names = ("RANK", "WORLD_SIZE", "ACCELERATE_USE_DEEPSPEED", "ACCELERATE_DEEPSPEED_CONFIG_FILE")
+names += ("NCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME", "VLLM_HOST_IP")
+line = "rank {} of {}, deepspeed {}, settings {}, network {} {} {}".format(*map(os.environ.get, names))
 os.write(1, f"{line} {sys.argv[1:]}\\n".encode())  # in one piece: two nodes write to one pipe
 sys.exit(3 if "--fail" in sys.argv and os.environ["RANK"] == "1" else 0)
 """
@@ -217,11 +218,12 @@ def submit(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     (tmp_path / "recipe.yaml").write_text("")
     write_script(tmp_path / ".venv/bin/accelerate", 'exec python -m accelerate.commands.accelerate_cli "$@"')
     write_script(tmp_path / "bin/scontrol", "echo 127.0.0.1; echo 127.0.0.1")
+    write_script(tmp_path / "bin/ip", '[[ $* == *" lo" ]] && echo "1: lo    inet 127.0.0.1/8 scope host lo"')
     # Two tasks side by side; when one fails the other is ended, which is what --kill-on-bad-exit=1 asks for.
     tasks = '[[ $1 == --kill-on-bad-exit=1 ]] || exit 9\nshift\nfor node in 0 1; do SLURM_NODEID=$node "$@" & done'
     write_script(tmp_path / "bin/srun", f"{tasks}\nwait -n && wait -n || {{ kill -9 $(jobs -p); exit 1; }}")
 
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: str, interface: str = "lo") -> subprocess.CompletedProcess[str]:
         venv = Path(sys.executable).parent
         env = os.environ | {
             "PATH": f"{tmp_path}/bin:{venv}:{os.environ['PATH']}",
@@ -231,6 +233,7 @@ def submit(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
             "SLURM_JOB_NUM_NODES": "2",
             "ACCELERATE_CONFIG": "cpu_zero3",
             "GPUS_PER_NODE": "1",
+            "NETWORK_INTERFACE": interface,
         }
         env.pop("PYTHONPATH", None)
         return subprocess.run(["bash", str(SLURM), *arguments], env=env, capture_output=True, text=True, timeout=180)
@@ -246,7 +249,8 @@ def test_the_slurm_script_starts_one_world_over_all_nodes(
     assert result.returncode == 0, result.stderr
     arguments = "['--config', 'recipe.yaml', '--output_dir', 'runs/with a space']"
     for rank in (0, 1):
-        assert f"rank {rank} of 2, deepspeed true, stage 3 {arguments}" in result.stdout
+        assert f"rank {rank} of 2, deepspeed true, settings launch/deepspeed/zero3.json" in result.stdout
+    assert result.stdout.count(f"network lo lo 127.0.0.1 {arguments}") == 2
     assert "START job" in result.stdout
     assert "END job" in result.stdout
 
@@ -257,6 +261,14 @@ def test_the_slurm_script_fails_when_one_node_fails(submit: Callable[..., subpro
     assert "rank 1 of 2" in result.stdout
     assert result.returncode == 1
     assert "exit status 1" in result.stdout
+
+
+def test_the_slurm_script_names_a_network_interface_that_is_not_there(
+    submit: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    result = submit("recipe.yaml", interface="ib7")
+    assert result.returncode == 1
+    assert "has no address on NETWORK_INTERFACE=ib7" in result.stderr
 
 
 def test_the_slurm_script_names_a_recipe_that_is_not_there(
