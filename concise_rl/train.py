@@ -43,6 +43,7 @@ NOT_IDENTITY = {
     "gradient_checkpointing",
     "gradient_checkpointing_kwargs",
     "vllm_gpu_memory_utilization",
+    "vllm_enable_sleep_mode",
     "rollout_timeout",
     "truncation_warning",
     "no_signal_patience",

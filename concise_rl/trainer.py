@@ -42,6 +42,7 @@ from concise_rl.metrics import (
     step_metrics,
 )
 from concise_rl.objective import Objective, PlanContext, RolloutBatch, SequenceReward, build_objective
+from concise_rl.policy import class_of_revision, training_processor
 from concise_rl.precision import check_weights
 from concise_rl.prefix_attention import share_prefixes
 from concise_rl.prefix_tree import fold_groups
@@ -49,7 +50,7 @@ from concise_rl.redundancy import Labeller, Labels, build_labeller
 from concise_rl.resume import EpochSampler, TellEpoch, load_state, save_state
 from concise_rl.rollout.collect import Collector, Judged
 from concise_rl.rollout.engine import Sampling, derive_seed
-from concise_rl.rollout.links import Colocated, Remote, link_to_engine, refuse_plan
+from concise_rl.rollout.links import Colocated, Remote, link_to_engine, refuse_plan, refuse_unsupported
 from concise_rl.rollout.plans import Parallel
 from concise_rl.rollout.shortest import ShortestOnly
 from concise_rl.schedule import GroupKind, build_curriculum, group_kinds
@@ -143,19 +144,24 @@ class ConciseTrainer(WholeCheckpoints, EvalBatches, Forwards, GRPOTrainer):
         self.verifier = verifier or VerifierPool(
             args.verifier, args.verifier_workers, args.verifier_timeout, args.verifier_memory_mb
         )
+        model = resolve_model(model) if isinstance(model, str) else model
+        if args.use_vllm:
+            refuse_unsupported(args)
         # vLLM is ours: TRL would start its own, which gives no seed to a request and cannot abort one.
         use_vllm, args.use_vllm = args.use_vllm, False
-        super().__init__(
-            model=resolve_model(model) if isinstance(model, str) else model,
-            reward_funcs=[self.correct],
-            args=args,
-            train_dataset=train_dataset,
-            eval_dataset=eval_dataset,
-            processing_class=processing_class,
-            callbacks=[*(callbacks or []), MetricsFile(), Watchdog(args.truncation_warning, args.no_signal_patience)],
-            optimizers=optimizers,
-            peft_config=peft_config,
-        )
+        own = (MetricsFile(), Watchdog(args.truncation_warning, args.no_signal_patience))
+        with class_of_revision(model, args):
+            super().__init__(
+                model=model,
+                reward_funcs=[self.correct],
+                args=args,
+                train_dataset=train_dataset,
+                eval_dataset=eval_dataset,
+                processing_class=training_processor(model, processing_class, args),
+                callbacks=[*(callbacks or []), *own],
+                optimizers=optimizers,
+                peft_config=peft_config,
+            )
         check_weights(self)
         args.use_vllm = self.use_vllm = use_vllm  # TRL corrects the importance ratio by this
         use_progress_bar(self)
@@ -248,8 +254,9 @@ class ConciseTrainer(WholeCheckpoints, EvalBatches, Forwards, GRPOTrainer):
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         self._seconds.clear()
-        self._sync_engine(inputs)
-        filled = self._sample_batch(inputs)
+        with self.link.awake():
+            self._sync_engine(inputs)
+            filled = self._sample_batch(inputs)
         self._now = self._credit(filled)
         # The prompt alone: TRL hands all columns on, under names of its own.
         output = super()._generate_and_score_completions([{"prompt": row["prompt"]} for row in filled.judged.rows])
@@ -267,8 +274,8 @@ class ConciseTrainer(WholeCheckpoints, EvalBatches, Forwards, GRPOTrainer):
         return values_B[first : first + rows]
 
     def _sync_engine(self, inputs: list[dict[str, Any]]) -> None:
-        """Give the engine the weights of this step, once."""
-        if self.state.global_step == self._last_loaded_step:
+        """Give the engine the weights of this step, once, and again where it has slept."""
+        if self.state.global_step == self._last_loaded_step and not self.link.weights_gone:
             return
         with self._timed("sync"):
             if isinstance(self.link, Colocated | Remote):

@@ -12,14 +12,13 @@ from rich import box
 from rich.table import Table
 
 from concise_rl.data import columns_read
-from concise_rl.evaluate.engines import load_tokenizer
 from concise_rl.evaluate.run import measured_rows
 from concise_rl.evaluate.samples import Sample, read_samples
 from concise_rl.evaluate.spec import MANIFEST, Manifest, read_manifest
 from concise_rl.evaluate.text import percent
 from concise_rl.judges import judge_options
 from concise_rl.redundancy import Labels, PassageKind, agreement, build_labeller
-from concise_rl.rollout.transformers_engine import eos_ids_of
+from concise_rl.rollout.transformers_engine import load_tokenizer
 from concise_rl.tiny import resolve_model
 from concise_rl.trace import Delimiters, Trace, read_trace
 from concise_rl.verify import VerifierPool
@@ -182,11 +181,12 @@ def read_correct(
         if not verifier and manifest.measurement.verifier != first.measurement.verifier:
             raise ValueError(f"{first_path} and {path} were judged by different verifiers: choose one with --verifier.")
     models = [model] if model else list(dict.fromkeys(_model_of(path, manifest) for path, manifest in files))
-    model, tokenizer = models[0], load_tokenizer(models[0])
+    source = (first.measurement.revision, first.measurement.trust_remote_code)
+    model, (tokenizer, ends) = models[0], load_tokenizer(resolve_model(models[0]), *source)
     for other in models[1:]:
-        if load_tokenizer(other).get_vocab() != tokenizer.get_vocab():
+        if load_tokenizer(resolve_model(other), *source)[0].get_vocab() != tokenizer.get_vocab():
             raise ValueError(f"{model} and {other} have different tokenizers: compare judges on the samples of one.")
-    delimiters = Delimiters.of(tokenizer, eos_ids_of(resolve_model(model), tokenizer), first.measurement.think_end)
+    delimiters = Delimiters.of(tokenizer, ends, first.measurement.think_end)
     columns = columns_read(verifier or first.measurement.verifier, *judges)
     pairs = [pair for path, manifest in files for pair in _correct(path, manifest, columns)]
     if not pairs:

@@ -74,6 +74,12 @@ def add_eval_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--prompt-template", metavar="TEXT", help="text with {prompt} in it (default: the prompt alone)")
     data.add_argument("--system-prompt", metavar="TEXT", help="system message (default: none)")
     data.add_argument(
+        "--chat-template-kwargs",
+        type=json_options,
+        metavar="JSON",
+        help="""what the chat template takes besides, as '{"enable_thinking": false}' (default: nothing)""",
+    )
+    data.add_argument(
         "--prompt-column", default=default["prompt_column"], help="of a file or hub data set (%(default)s)"
     )
     data.add_argument("--answer-column", default=default["answer_column"], help="likewise (%(default)s)")
@@ -87,6 +93,10 @@ def _add_engine_arguments(parser: argparse.ArgumentParser, engine: str) -> None:
         default=engine,
         metavar="ENGINE",
         help="transformers, vllm (in this process), or the URL of a vLLM server that holds the model (%(default)s)",
+    )
+    group.add_argument("--revision", metavar="REV", help="of models that are hub ids (default: main)")
+    group.add_argument(
+        "--trust-remote-code", action="store_true", help="whether code that comes with a model may run (default: no)"
     )
     group.add_argument(
         "--batch-size",
@@ -190,9 +200,11 @@ def default_max_tokens(args: argparse.Namespace) -> int:
     """What the budgets come to, where there are any. Otherwise: the embedded reasoner's context is short; real
     reasoners need room, or the cap is all that is measured."""
     if args.think_budget and args.answer_budget and args.think_end:
-        from concise_rl.evaluate.engines import load_tokenizer
+        from concise_rl.rollout.transformers_engine import load_tokenizer
+        from concise_rl.tiny import resolve_model
 
-        tokenizer = load_tokenizer(split_labels(args.model)[0][1])
+        path = resolve_model(split_labels(args.model)[0][1])
+        tokenizer, _ = load_tokenizer(path, args.revision, args.trust_remote_code)
         return args.think_budget + args.answer_budget + len(tokenizer.encode(args.think_end, add_special_tokens=False))
     return 512 if args.task.startswith("tiny:") else 16384
 

@@ -3,15 +3,15 @@
 from collections.abc import Generator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from concise_rl.context import context_length
 from concise_rl.evaluate.spec import Measurement
 from concise_rl.rollout.engine import Completion, Engine, Progress, Request, Sampling
 from concise_rl.rollout.shortest import ShortestOnly
-from concise_rl.rollout.transformers_engine import TransformersEngine, eos_ids_of, load_engine
+from concise_rl.rollout.transformers_engine import TransformersEngine, load_engine, load_tokenizer
 from concise_rl.tiny import resolve_model
 
 ROLLOUT_LIMIT_S = 3600.0
@@ -33,15 +33,16 @@ def open_engine(model: str, measurement: Measurement) -> Generator[EvalEngine]:
         ValueError: when the model is not there, or vLLM is asked for and not installed.
         EngineError: when no server answers at the measurement's URL.
     """
+    source = {"revision": measurement.revision, "trust_remote_code": measurement.trust_remote_code}
     if measurement.engine == "transformers":
-        yield load_engine(model, batch_size=measurement.batch_size)
+        yield load_engine(model, batch_size=measurement.batch_size, **source)
     elif measurement.engine == "vllm":
         from concise_rl.rollout.vllm_engine import load_vllm_engine
 
-        with closing(load_vllm_engine(model, max_tokens=measurement.max_tokens)) as engine:
+        with closing(load_vllm_engine(model, max_tokens=measurement.max_tokens, **source)) as engine:
             yield engine
     else:
-        with closing(ServedModel(measurement.engine, model)) as served:
+        with closing(ServedModel(measurement.engine, model, **source)) as served:
             yield served
 
 
@@ -57,11 +58,13 @@ def context_of(engine: EvalEngine) -> int | None:
 class ServedModel:
     """A vLLM server, and the tokenizer of the model that it serves."""
 
-    def __init__(self, url: str, model: str) -> None:
+    def __init__(self, url: str, model: str, revision: str | None = None, trust_remote_code: bool = False) -> None:
         """
         Args:
             url: of the server.
             model: the one that it serves: `tiny:base`, a folder or a hub id.
+            revision: of the hub repository.
+            trust_remote_code: whether code that comes with the tokenizer may run.
 
         Raises:
             ValueError: when it serves another.
@@ -69,8 +72,7 @@ class ServedModel:
         """
         from concise_rl.rollout.vllm_server import VllmServer
 
-        self.tokenizer: Any = load_tokenizer(model)
-        self.eos_token_ids = eos_ids_of(resolve_model(model), self.tokenizer)
+        self.tokenizer, self.eos_token_ids = load_tokenizer(resolve_model(model), revision, trust_remote_code)
         self.server = VllmServer(url, self.eos_token_ids, rollout_timeout=ROLLOUT_LIMIT_S)
         if self.server.model != model and Path(self.server.model).resolve() != Path(resolve_model(model)).resolve():
             self.close()
@@ -92,9 +94,3 @@ class ServedModel:
     def close(self) -> None:
         """Let go of the connections; the server stays."""
         self.server.close()
-
-
-def load_tokenizer(model: str) -> PreTrainedTokenizerBase:
-    """The tokenizer of `tiny:base`, a folder or a hub id."""
-    tokenizer: Any = AutoTokenizer.from_pretrained(resolve_model(model))
-    return tokenizer

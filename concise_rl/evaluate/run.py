@@ -303,13 +303,15 @@ def encode_problems(rows: Dataset, tokenizer: PreTrainedTokenizerBase, measureme
         )
     conversations = to_messages(rows, measurement.prompt_template, measurement.system_prompt)["prompt"]
     return [
-        _encode(i, row, conversation, tokenizer)
+        _encode(i, row, conversation, tokenizer, measurement.chat_template_kwargs or {})
         for i, (row, conversation) in enumerate(zip(rows, conversations, strict=True))
     ]
 
 
-def _encode(index: int, row: Row, messages: list[dict[str, str]], tokenizer: PreTrainedTokenizerBase) -> Problem:
-    text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+def _encode(
+    index: int, row: Row, messages: list[dict[str, str]], tokenizer: PreTrainedTokenizerBase, more: Mapping[str, Any]
+) -> Problem:
+    text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False, **more)
     assert isinstance(text, str), "one conversation is one text"
     ids = tokenizer.encode(text, add_special_tokens=False)
     oracle = row.get("oracle_completion")

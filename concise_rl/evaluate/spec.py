@@ -66,6 +66,12 @@ class Measurement(BaseModel):
     each count by themselves."""
     prompt_template: str | None = None
     system_prompt: str | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+    """What the chat template takes besides the messages, as in training: `{"enable_thinking": false}`."""
+    revision: str | None = None
+    """Of the models that are hub ids; None for the main one."""
+    trust_remote_code: bool = False
+    """Whether code that comes with a model may run."""
     prompt_column: str = "prompt"
     answer_column: str = "answer"
 

@@ -64,6 +64,10 @@ class OnMainRank:
             progress(len(requests))
         return completions[first : first + len(requests)]
 
+    def is_wanted(self, wanted: bool) -> bool:
+        """See `Shared.is_wanted`."""
+        return any(gather_object([wanted]))
+
     def score(self, prompt_ids: Sequence[int]) -> list[float]:
         """See `VllmServer.score`. The ids are the same on all ranks."""
         return _on_main(self.accelerator, lambda: self.engine.score(prompt_ids))

@@ -3,7 +3,7 @@ evaluation share it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -97,6 +97,25 @@ class Engine(Protocol):
             EngineError: when the engine fails.
         """
         ...
+
+
+@runtime_checkable
+class Shared(Protocol):
+    """An engine that all ranks ask at the same time: each of them has to make as many calls as the others."""
+
+    def is_wanted(self, wanted: bool) -> bool:
+        """Whether any rank wants another call. All ranks ask this at the same time, too.
+
+        Args:
+            wanted: whether this one does.
+        """
+        ...
+
+
+def is_wanted(engine: Engine, wanted: bool) -> bool:
+    """Whether a call is to be made, with no requests if need be: by this rank's wish, or any rank's where they share
+    the engine."""
+    return engine.is_wanted(wanted) if isinstance(engine, Shared) else wanted
 
 
 def derive_seed(*parts: int) -> int:

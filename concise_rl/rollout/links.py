@@ -1,7 +1,9 @@
 """How a trainer reaches its engine, and how its weights get there."""
 
+import gc
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,10 +13,13 @@ from torch import Tensor
 from trl.generation.vllm_generation import VLLMGeneration
 from trl.models import unwrap_model_for_generation
 
+from concise_rl.config import mapping
 from concise_rl.errors import EngineError
+from concise_rl.policy import hub_settings
 from concise_rl.rollout.distributed import OnMainRank
 from concise_rl.rollout.engine import Completion, Engine, Progress, Request, Sampling, stop_reason
 from concise_rl.rollout.plans import Parallel, Plan
+from concise_rl.rollout.sampler import check_context, sampler
 from concise_rl.rollout.shortest import ShortestOnly
 from concise_rl.rollout.transformers_engine import TransformersEngine
 from concise_rl.rollout.vllm_engine import VllmEngine
@@ -28,7 +33,18 @@ WEIGHTS_FOLDER = "engine-weights"
 
 
 class Link(Engine, Protocol):
-    """An engine that follows a trainer's weights."""
+    """An engine that follows a trainer's weights.
+
+    Attributes:
+        weights_gone: whether it has slept and lost the weights that it was handed.
+    """
+
+    weights_gone: bool
+
+    def awake(self) -> AbstractContextManager[None]:
+        """Around all that the engine is asked for a batch, the handing over of weights included. An engine that sleeps
+        beside the trainer holds memory inside, and none outside."""
+        ...
 
     def sync_weights(self) -> float | None:
         """Hand the trainer's weights to the engine. Every rank calls it.
@@ -40,7 +56,17 @@ class Link(Engine, Protocol):
         ...
 
 
-class OwnModel:
+class NeverSleeps:
+    """What a link has in common with others whose engine keeps its memory."""
+
+    weights_gone = False
+
+    def awake(self) -> AbstractContextManager[None]:
+        """See `Link.awake`. Nothing to do."""
+        return nullcontext()
+
+
+class OwnModel(NeverSleeps):
     """The embedded engine over the trainer's own model."""
 
     def __init__(self, trainer: Any, segment: int = 48) -> None:
@@ -87,14 +113,17 @@ class OfTrl(OwnModel):
         """See `Engine.generate`. Seeds are not used, and nothing is given up.
 
         Raises:
-            ValueError: for a cap that is not `max_completion_length`, or stop tokens.
+            ValueError: for a cap that is not `max_completion_length`, stop tokens, or a prompt and its completion that
+                might not fit in the model's context.
         """
         trainer = self.trainer
+        check_context(requests, trainer.model.config)
         if sampling.stop_ids or any(r.max_tokens != trainer.args.max_completion_length for r in requests):
             raise self.cannot_cap()
         # Every rank of a sharded model has to make the call: one that wants nothing asks for something to drop.
         prompts = [list(request.prompt_ids) for request in requests] or [[trainer.eos_token_ids[0]]]
-        ids, _ = trainer._generate_single_turn(prompts, None, {}, trainer.num_generations)
+        with sampler(trainer.accelerator.unwrap_model(trainer.model_wrapped)):
+            ids, _ = trainer._generate_single_turn(prompts, None, {}, trainer.num_generations)
         return [Completion(row, stop_reason(row, trainer.eos_token_ids, ())) for row in ids[: len(requests)]]
 
     def cannot_cap(self) -> ValueError:
@@ -117,7 +146,7 @@ class Parameters(VLLMGeneration):
         return self._iter_named_params()
 
 
-class WithVllm:
+class WithVllm(NeverSleeps):
     """A vLLM engine that is handed the trainer's weights."""
 
     def __init__(self, trainer: Any, engine: VllmEngine | OnMainRank) -> None:
@@ -141,7 +170,8 @@ class WithVllm:
 
 
 class Colocated(WithVllm):
-    """vLLM in each training process, on that process's own rollouts."""
+    """vLLM in each training process, on that process's own rollouts. With `vllm_enable_sleep_mode` it sleeps while the
+    trainer trains; that has not been run on CUDA."""
 
     engine: VllmEngine
 
@@ -151,10 +181,35 @@ class Colocated(WithVllm):
             ValueError: when vLLM is not installed or cannot start.
         """
         super().__init__(trainer, start_beside(trainer))
+        self.naps = trainer.args.vllm_enable_sleep_mode
+        if self.naps:  # before the optimizer makes its states
+            self._sleep()
+
+    @contextmanager
+    def awake(self) -> Generator[None]:
+        """See `Link.awake`. Wakes the weights, which `sync_weights` then loads; it wakes the keys. The engine sleeps
+        again however the block ends."""
+        if not self.naps:
+            yield
+            return
+        gc.collect()
+        torch.cuda.empty_cache()  # what the trainer has freed and keeps
+        try:
+            self.engine.wake("weights")
+            yield
+        finally:
+            self._sleep()
+
+    def _sleep(self) -> None:
+        self.weights_gone = True
+        self.engine.sleep()
 
     def sync_weights(self) -> float:
-        """See `Link.sync_weights`."""
+        """See `Link.sync_weights`. To be called inside `awake`."""
         self.engine.load_weights(self.parameters)
+        self.weights_gone = False
+        if self.engine.sleeps:
+            self.engine.wake("kv_cache")
         return self.probe.compare(self.engine.score)
 
 
@@ -171,6 +226,10 @@ class Remote(WithVllm):
         """
         super().__init__(trainer, OnMainRank.start(lambda: connect(trainer), trainer.accelerator))
         self.folder = Path(trainer.args.folder).resolve() / WEIGHTS_FOLDER
+
+    def is_wanted(self, wanted: bool) -> bool:
+        """See `Shared.is_wanted`."""
+        return self.engine.is_wanted(wanted)
 
     def sync_weights(self) -> float:
         """See `Link.sync_weights`."""
@@ -260,7 +319,9 @@ def start_beside(trainer: Any) -> VllmEngine:
         gpu_memory_utilization=args.vllm_gpu_memory_utilization,
         model_impl=args.vllm_model_impl,
         max_num_seqs=args.per_device_train_batch_size * args.steps_per_generation,
-        trust_remote_code=bool((args.model_init_kwargs or {}).get("trust_remote_code")),
+        **hub_settings(args),
+        # vLLM refuses it on a platform that has none.
+        **({"enable_sleep_mode": True} if args.vllm_enable_sleep_mode and torch.cuda.is_available() else {}),
         # Its profiler reserves memory for this many tokens; TRL has the same number.
         **({"max_num_batched_tokens": 4096} if torch.cuda.is_available() else {}),
         **({"distributed_executor_backend": "external_launcher"} if trainer.accelerator.num_processes > 1 else {}),
@@ -277,7 +338,8 @@ def link_to_engine(trainer: Any, use_vllm: bool) -> Link:
         EngineError: when there is no server.
     """
     if use_vllm:
-        refuse_unsupported(trainer.args)
+        if getattr(trainer.model.config, "quantization_config", None):
+            raise cannot_hand_over()
         return Remote(trainer) if trainer.args.vllm_mode == "server" else Colocated(trainer)
     return OwnModel(trainer) if _generates_plainly(trainer) else OfTrl(trainer)
 
@@ -315,12 +377,22 @@ def refuse_unsupported(args: Any) -> None:
             "vllm_tensor_parallel_size > 1 is not supported beside the trainer: start `concise-rl serve MODEL "
             f"--tensor-parallel-size {args.vllm_tensor_parallel_size}` and set vllm_mode: server."
         )
-    if args.vllm_enable_sleep_mode:
+    if args.vllm_enable_sleep_mode and args.vllm_mode == "server":
         raise ValueError(
-            "vllm_enable_sleep_mode is not supported: lower vllm_gpu_memory_utilization, or set vllm_mode: server."
+            "vllm_enable_sleep_mode frees memory for the trainer beside vLLM, and a server has its own: leave it out."
         )
+    if mapping(args.model_init_kwargs).get("quantization_config"):
+        raise cannot_hand_over()
     if args.generation_kwargs or args.repetition_penalty != 1.0 or args.vllm_structured_outputs_regex:
         raise ValueError(
             "generation_kwargs, repetition_penalty and vllm_structured_outputs_regex change the distribution that is "
             "sampled, and the importance ratio with it: remove them, or set use_vllm: false."
         )
+
+
+def cannot_hand_over() -> ValueError:
+    """What to say of a quantized model, whose weights are packed."""
+    return ValueError(
+        "The packed weights of a quantized model cannot be handed to vLLM: set use_vllm: false, or train adapters on "
+        "the model as it was before (leave out load_in_4bit and load_in_8bit)."
+    )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from concise_rl.rollout.engine import Completion, Engine, Progress, Request, Sampling, derive_seed
+from concise_rl.rollout.engine import Completion, Engine, Progress, Request, Sampling, derive_seed, is_wanted
 from concise_rl.rollout.shortest import ShortestOnly
 from concise_rl.trace import Delimiters, StopReason
 
@@ -132,12 +132,13 @@ class ThinkingBudget:
         return [self._join(*pair) for pair in zip(thoughts, answers, strict=True)]
 
     def _think(self, engine: Engine, requests: Sequence[Request], sampling: Sampling) -> list[Rollout]:
-        """Thinking, closed. A delimiter of several tokens is looked for whenever its last token comes."""
+        """Thinking, closed. A delimiter of several tokens is looked for whenever its last token comes: ranks that share
+        the engine go on until the last of them has done."""
         last = self.delimiters.think_end[-1]
         stopping = replace(sampling, stop_ids=(*sampling.stop_ids, last))
         thoughts = [Rollout([], StopReason.LENGTH, 0, [] if sampling.logprobs else None) for _ in requests]
         going, turn = list(range(len(requests))), 0
-        while going:
+        while is_wanted(engine, bool(going)):
             asked = [
                 Request(
                     [*requests[i].prompt_ids, *thoughts[i].ids],

@@ -13,6 +13,7 @@ DEFAULTS: tuple[tuple[str, ...], ...] = (
         "processed_logprobs",
     ),  # of the distribution that is sampled, as the importance ratio needs them
     ("--enable-prefix-caching",),
+    ("--generation-config", "vllm"),  # no sampling settings, nor a cap, of the model's own
     ("--worker-extension-cls", "concise_rl.rollout.worker.WorkerExtension"),
     ("--disable-uvicorn-access-log",),  # it would have a line for every rollout
 )

@@ -24,6 +24,7 @@ from concise_rl.prefix_attention import OVER_TREE
 from concise_rl.prefix_tree import prefill
 from concise_rl.rollout.engine import Completion, Progress, Request, Sampling, stop_reason
 from concise_rl.rollout.noise import OwnNoise, processors
+from concise_rl.rollout.sampler import check_context, sampler
 from concise_rl.rollout.shortest import ShortestOnly
 from concise_rl.tiny import resolve_model
 from concise_rl.trace import StopReason
@@ -50,19 +51,51 @@ def named_eos_ids(config: int | list[int] | None, tokenizer: PreTrainedTokenizer
     return list(ids)
 
 
-def eos_ids_of(path: str, tokenizer: PreTrainedTokenizerBase, revision: str | None = None) -> list[int]:
+def eos_ids_of(
+    path: str, tokenizer: PreTrainedTokenizerBase, revision: str | None = None, trust_remote_code: bool = False
+) -> list[int]:
     """The same of a model that is not loaded: its generation config's, or its configuration's where it has none.
 
     Args:
         path: folder or hub id.
         tokenizer: its tokenizer.
         revision: of the hub repository.
+        trust_remote_code: whether code that comes with the model may run.
     """
     try:
         config = GenerationConfig.from_pretrained(path, revision=revision or "main")
     except OSError:
-        config = GenerationConfig.from_model_config(AutoConfig.from_pretrained(path, revision=revision))
+        config = GenerationConfig.from_model_config(
+            AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=trust_remote_code)
+        )
     return named_eos_ids(config.eos_token_id, tokenizer)
+
+
+def load_tokenizer(
+    path: str, revision: str | None = None, trust_remote_code: bool = False
+) -> tuple[PreTrainedTokenizerBase, list[int]]:
+    """The tokenizer of a model, complete, and the ids that end its completions.
+
+    Args:
+        path: folder or hub id.
+        revision: of the hub repository.
+        trust_remote_code: whether code that comes with the model may run.
+
+    Raises:
+        ValueError: when nothing names an EOS token.
+    """
+    tokenizer: Any = AutoTokenizer.from_pretrained(path, revision=revision, trust_remote_code=trust_remote_code)
+    ids = eos_ids_of(path, tokenizer, revision, trust_remote_code)
+    complete(tokenizer, ids)
+    return tokenizer, ids
+
+
+def complete(tokenizer: PreTrainedTokenizerBase, eos_token_ids: list[int]) -> None:
+    """Give a tokenizer that has no EOS token the model's first, and one that has no padding token its EOS token."""
+    if tokenizer.eos_token_id is None:
+        tokenizer.eos_token = tokenizer.convert_ids_to_tokens(eos_token_ids[0])
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
 
 
 class TransformersEngine:
@@ -78,7 +111,7 @@ class TransformersEngine:
     ) -> None:
         """
         Args:
-            model: generates; put in evaluation mode by the caller where dropout matters.
+            model: generates, in evaluation mode and by none of its own generation settings.
             tokenizer: pads.
             eos_token_ids: all ids that end a completion.
             batch_size: rows generated together.
@@ -95,11 +128,17 @@ class TransformersEngine:
         rule: ShortestOnly | None = None,
     ) -> list[Completion]:
         """See `Engine.generate`. A request's draws depend on its own seed alone, up to rounding: its logits differ in
-        their last bits with the rows beside it. What a rule gives up leaves at the end of a segment."""
+        their last bits with the rows beside it. What a rule gives up leaves at the end of a segment.
+
+        Raises:
+            ValueError: when a prompt and its completion might not fit in the model's context.
+        """
+        check_context(requests, self.model.config)
         completions: list[Completion] = []
-        for start in range(0, len(requests), self.batch_size):
-            batch = _Batch(range(start, min(start + self.batch_size, len(requests))), requests, sampling, rule)
-            completions += self._generate_batch(batch, progress)
+        with sampler(self.model):
+            for start in range(0, len(requests), self.batch_size):
+                batch = _Batch(range(start, min(start + self.batch_size, len(requests))), requests, sampling, rule)
+                completions += self._generate_batch(batch, progress)
         return completions
 
     def _takes_trees(self, cache: DynamicCache) -> bool:
@@ -143,7 +182,7 @@ class TransformersEngine:
         return batch.completions(self.eos_token_ids)
 
     def _generation_config(self, batch: "_Batch", max_new_tokens: int) -> GenerationConfig:
-        """Every setting that shapes the distribution, spelt out: `generate` fills gaps from the model's own config."""
+        """Every setting that shapes the distribution, spelt out. See `sampler` for those that are not here."""
         return GenerationConfig(
             max_new_tokens=max_new_tokens,
             do_sample=False,  # see `OwnNoise`; what only sampling reads stays at the defaults, or there is a warning
@@ -151,6 +190,7 @@ class TransformersEngine:
             top_p=1.0,
             top_k=50,
             repetition_penalty=1.0,
+            use_cache=True,  # training turns it off
             eos_token_id=[*self.eos_token_ids, *batch.sampling.stop_ids],
             return_dict_in_generate=True,
             output_logits=batch.sampling.logprobs,
@@ -234,21 +274,23 @@ def _seed(request: Request) -> int:
     return int(torch.randint(2**62, ())) if request.seed is None else request.seed
 
 
-def load_engine(model: str, *, batch_size: int = 64, revision: str | None = None) -> TransformersEngine:
+def load_engine(
+    model: str, *, batch_size: int = 64, revision: str | None = None, trust_remote_code: bool = False
+) -> TransformersEngine:
     """Load a model for evaluation on the best device there is.
 
     Args:
         model: `tiny:base`, a folder or a hub id.
         batch_size: rows generated together.
         revision: of the hub repository.
+        trust_remote_code: whether code that comes with the model may run.
 
     Raises:
-        ValueError: when `model` looks like a folder and is none, or names no embedded reasoner.
+        ValueError: when `model` looks like a folder and is none, or names no embedded reasoner, or nothing names an
+            EOS token.
     """
-    path = resolve_model(model)
-    tokenizer: Any = AutoTokenizer.from_pretrained(path, revision=revision)
+    path, settings = resolve_model(model), {"revision": revision, "trust_remote_code": trust_remote_code}
+    tokenizer, ids = load_tokenizer(path, revision, trust_remote_code)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    loaded = AutoModelForCausalLM.from_pretrained(path, revision=revision).to(device).eval()
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return TransformersEngine(loaded, tokenizer, eos_ids(loaded, tokenizer), batch_size)
+    loaded = AutoModelForCausalLM.from_pretrained(path, **settings).to(device).eval()
+    return TransformersEngine(loaded, tokenizer, ids, batch_size)

@@ -15,11 +15,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import AutoConfig, AutoTokenizer
+from transformers import AutoConfig
 
+from concise_rl.context import context_length
+from concise_rl.errors import EngineError
 from concise_rl.rollout.engine import Completion, Progress, Request, Sampling, stop_reason
 from concise_rl.rollout.shortest import ShortestOnly
-from concise_rl.rollout.transformers_engine import eos_ids_of
+from concise_rl.rollout.transformers_engine import load_tokenizer
 from concise_rl.rollout.worker import repack_heads
 from concise_rl.tiny import resolve_model
 from concise_rl.trace import StopReason
@@ -71,7 +73,9 @@ class VllmEngine:
 
         Raises:
             ValueError: when a prompt and its completion might not fit in `max_model_length`.
+            EngineError: when the engine sleeps.
         """
+        self._demand_awake()
         self._check_lengths(requests)
         engine: Any = self.llm.llm_engine
         rows = {str(next(self._numbers)): row for row in range(len(requests))}
@@ -115,6 +119,7 @@ class VllmEngine:
             top_p=sampling.top_p,
             top_k=sampling.top_k,
             min_p=sampling.min_p,
+            ignore_eos=True,  # vLLM's own: ours are among the stop tokens
             stop_token_ids=[*self.eos_token_ids, *sampling.stop_ids],
             logprobs=0 if sampling.logprobs else None,
             flat_logprobs=True,
@@ -132,7 +137,12 @@ class VllmEngine:
         return ended
 
     def score(self, ids: Sequence[int]) -> list[float]:
-        """Log-probability of every token of a sequence but the first."""
+        """Log-probability of every token of a sequence but the first.
+
+        Raises:
+            EngineError: when the engine sleeps.
+        """
+        self._demand_awake()
         from vllm import SamplingParams
 
         params = SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0, detokenize=False)
@@ -141,22 +151,47 @@ class VllmEngine:
         return [at[token].logprob for token, at in zip(ids[1:], output.prompt_logprobs[1:], strict=True)]
 
     def load_weights(self, named_params: Iterable[tuple[str, Tensor]]) -> None:
-        """Put the trainer's parameters in place of the engine's, and forget cached prefixes.
+        """Put the trainer's parameters in place of the engine's, and forget cached prefixes. Of an engine that sleeps
+        the weights have to be woken before.
 
         Args:
             named_params: names as in the checkpoint. A tensor need only live until the next is asked for.
+
+        Raises:
+            EngineError: when the weights sleep, or requests hold cached prefixes.
         """
         executor: Any = self.llm.llm_engine.model_executor
+        if "weights" in executor.sleeping_tags:
+            raise EngineError("vLLM's weights sleep: wake them before others are loaded in their place.")
         runner = executor.driver_worker.model_runner
-        if torch.cuda.is_available():
-            for name, param in named_params:
-                runner.model.load_weights([(name, param)])
-        else:
-            # The CPU build packs weights after loading and has to unpack them first. It keeps references until a
-            # layer is complete, and a sharded or adapted parameter is gone by then.
-            runner.reload_weights(weights_iterator=((name, param.detach().clone()) for name, param in named_params))
-            repack_heads(runner.get_model())
-        self.llm.reset_prefix_cache()
+        # It keeps references until a layer is complete, and a sharded or adapted parameter is gone by then.
+        runner.reload_weights(weights_iterator=((name, param.detach().clone()) for name, param in named_params))
+        repack_heads(runner.get_model())
+        if not self.llm.reset_prefix_cache():
+            raise EngineError("vLLM still holds prefixes that were computed with the weights before: requests run.")
+
+    @property
+    def sleeps(self) -> bool:
+        """Whether anything of it does."""
+        return self.llm.llm_engine.is_sleeping()
+
+    def sleep(self) -> None:
+        """Give up the memory of weights and keys; what runs is aborted. The weights have to be loaded after waking:
+        vLLM does not know that they are gone.
+
+        Not run on CUDA. On CPU vLLM counts itself asleep, and keeps its memory.
+        """
+        self.llm.sleep(level=2)
+
+    def wake(self, part: str) -> None:
+        """Get back the memory of `weights` or of `kv_cache`: the weights, which are loaded next, and then the keys.
+        Not run on CUDA."""
+        self.llm.wake_up(tags=[part])
+
+    def _demand_awake(self) -> None:
+        """vLLM's step returns nothing, for ever, while it sleeps."""
+        if self.sleeps:
+            raise EngineError("vLLM sleeps: it can only be asked between waking and sleeping, inside `Link.awake`.")
 
     def close(self) -> None:
         """Free the engine's memory. The process group that vLLM opened goes with it."""
@@ -215,6 +250,7 @@ def start_llm(model: str, **settings: Any) -> Any:
     defaults: dict[str, Any] = {
         "logprobs_mode": "processed_logprobs",  # of the distribution that is sampled, as the ratio needs them
         "enable_prefix_caching": True,
+        "generation_config": "vllm",  # no sampling settings of the model's own
         "enforce_eager": on_cpu,  # compiling gains nothing there, and takes half a minute
         # On CPU a prompt taken in two parts ends the engine as soon as its request has a seed (vLLM 0.31).
         "enable_chunked_prefill": not on_cpu,
@@ -237,29 +273,33 @@ def _process_untouched() -> Generator[None]:
     np.random.set_state(states[1])
 
 
-def load_vllm_engine(model: str, *, max_tokens: int, revision: str | None = None) -> VllmEngine:
+def load_vllm_engine(
+    model: str, *, max_tokens: int, revision: str | None = None, trust_remote_code: bool = False
+) -> VllmEngine:
     """Start vLLM on a model for evaluation.
 
     Args:
         model: `tiny:base`, a folder or a hub id.
         max_tokens: the most completion tokens that will be asked for. Room for the prompts is left beside them.
         revision: of the hub repository.
+        trust_remote_code: whether code that comes with the model may run.
 
     Raises:
         ValueError: when vLLM is not installed, the model is not there, or its context is shorter than `max_tokens`.
     """
-    path = resolve_model(model)
-    tokenizer: Any = AutoTokenizer.from_pretrained(path, revision=revision)
-    config = AutoConfig.from_pretrained(path, revision=revision)
-    most = config.get_text_config().max_position_embeddings
-    if max_tokens >= most:
+    path, settings = resolve_model(model), {"revision": revision, "trust_remote_code": trust_remote_code}
+    tokenizer, eos_token_ids = load_tokenizer(path, revision, trust_remote_code)
+    config = AutoConfig.from_pretrained(path, **settings)
+    most = context_length(config)
+    if most is not None and max_tokens >= most:
         raise ValueError(f"{model} has a context of {most} tokens: with a cap of {max_tokens} no prompt fits.")
+    wanted = max_tokens + PROMPT_ROOM
     return VllmEngine(
         path,
         tokenizer,
-        eos_ids_of(path, tokenizer, revision),
-        max_model_length=min(most, max_tokens + PROMPT_ROOM),
+        eos_token_ids,
+        max_model_length=wanted if most is None else min(most, wanted),
         # float32 on CPU, where vLLM would take bfloat16: the embedded reasoner is what it is trained as.
         dtype="auto" if torch.cuda.is_available() else "float32",
-        revision=revision,
+        **settings,
     )

@@ -57,6 +57,20 @@ def test_budgets_give_the_cap_with_the_delimiter() -> None:
     assert spec_of(parse(*words, "--max-tokens", "90")).measurement.max_tokens == 90
 
 
+def test_a_model_is_found_and_prompted_as_in_training() -> None:
+    words = ["--model", "org/name", "--task", "t", "--out", "x"]
+    plain, told = (
+        spec_of(parse(*words, *more)).measurement
+        for more in (
+            [],
+            ["--revision", "abc", "--trust-remote-code", "--chat-template-kwargs", '{"enable_thinking": false}'],
+        )
+    )
+    assert (plain.revision, plain.trust_remote_code, plain.chat_template_kwargs) == (None, False, None)
+    assert (told.revision, told.trust_remote_code) == ("abc", True)
+    assert told.chat_template_kwargs == {"enable_thinking": False}
+
+
 def test_one_budget_alone_is_refused() -> None:
     with pytest.raises(ValueError, match="give both or neither"):
         spec_of(parse("--model", "org/name", "--task", "t", "--out", "x", "--think-budget", "64"))

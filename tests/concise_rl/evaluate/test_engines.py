@@ -15,12 +15,13 @@ from datasets import Dataset
 
 from concise_rl.data import load_rows
 from concise_rl.evaluate.engines import EvalEngine, open_engine
-from concise_rl.evaluate.run import Progress, complete_samples, evaluate
+from concise_rl.evaluate.run import Progress, complete_samples, encode_problems, evaluate
 from concise_rl.evaluate.samples import Sample, read_samples
 from concise_rl.evaluate.spec import EvalSpec, Measurement, ModelRun
 from concise_rl.evaluate.statistics import tabulate
 from concise_rl.evaluate.vote import vote
-from concise_rl.rollout.transformers_engine import TransformersEngine
+from concise_rl.rollout.transformers_engine import TransformersEngine, load_tokenizer
+from concise_rl.tiny import resolve_model
 from concise_rl.verify import VerifierPool
 from tests.concise_rl.rollout.fake_server import FakeServer
 
@@ -151,3 +152,14 @@ def test_a_server_samples_what_transformers_samples(url: str, tmp_path: Path) ->
         evaluate(EvalSpec(measurement=measured, models=(run,)), out)
         found.append(sorted(read_samples(run.samples_path(out)), key=lambda s: s.problem))
     assert found[0] == found[1]
+
+
+def test_the_chat_template_is_told_what_the_measurement_says(rows: Dataset) -> None:
+    tokenizer, _ = load_tokenizer(resolve_model("tiny:base"))
+    tokenizer.chat_template = "{{ messages[0]['content'] }}{% if closed %}</think>{% endif %}"
+    prompts = [
+        [problem.prompt_ids for problem in encode_problems(rows, tokenizer, Measurement(task="tiny:sums", **told))]
+        for told in ({}, {"chat_template_kwargs": {"closed": True}})
+    ]
+    (close,) = tokenizer.encode("</think>", add_special_tokens=False)
+    assert prompts[1] == [[*ids, close] for ids in prompts[0]]

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,10 +17,13 @@ from concise_rl.rollout.distributed import OnMainRank
 from concise_rl.rollout.engine import Request, Sampling
 from concise_rl.rollout.vllm_server import VllmServer
 from concise_rl.rollout.weights import write_weights
+from tests.concise_rl.rollout import plans_run
 from tests.concise_rl.rollout.fake_server import EOS, FakeServer, answer_to
+from tests.goldens import ReplayEngine
 
 ROOT = Path(__file__).parents[3]
 SCRIPT = Path(__file__).with_name("distributed_run.py")
+PLANS_SCRIPT = Path(__file__).with_name("plans_run.py")
 
 
 @pytest.fixture
@@ -30,10 +34,15 @@ def weights(tmp_path: Path) -> Path:
 
 def run_two(url: str, folder: Path, weights: Path, start_timeout: float = 30.0) -> tuple[int, list[dict]]:
     """The exit code, and what each of two ranks wrote down."""
+    return run_script(folder, SCRIPT, url, folder, weights, str(start_timeout))
+
+
+def run_script(folder: Path, *command: Any) -> tuple[int, list[dict]]:
+    """The same of any script that writes into `folder`."""
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(
-        [*torchrun, SCRIPT, url, folder, weights, str(start_timeout)],
+        [*torchrun, *command],
         env=environment,
         capture_output=True,
         text=True,
@@ -80,6 +89,17 @@ def test_weights_that_are_torn_end_both_ranks(tmp_path: Path, weights: Path) -> 
         code, ranks = run_two(fake.url, tmp_path, weights)
     assert code != 0 and all(rank["error"].startswith("ValueError") for rank in ranks)
     assert "reload_weights" not in fake.paths
+
+
+@pytest.mark.slow
+def test_plans_make_as_many_calls_on_each_rank_whatever_its_own_rollouts_need(tmp_path: Path) -> None:
+    code, ranks = run_script(tmp_path, PLANS_SCRIPT, tmp_path)
+    assert code == 0 and all(rank["world"] == 2 for rank in ranks)
+    for name, plan in plans_run.PLANS.items():
+        for case, prompts in plans_run.ASKED.items():
+            for rank, its_prompts in enumerate(prompts):
+                alone = plans_run.rollouts_of(ReplayEngine(plans_run.STREAMS, plans_run.EOS), plan, its_prompts)
+                assert ranks[rank]["found"][f"{name} {case}"] == json.loads(json.dumps(alone)), (name, case, rank)
 
 
 def test_one_process_is_its_own_main_process() -> None:

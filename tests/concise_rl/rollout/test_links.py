@@ -12,11 +12,13 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from concise_rl.errors import EngineError
-from concise_rl.rollout.links import Colocated
+from concise_rl.rollout.engine import Request, Sampling
+from concise_rl.rollout.links import Colocated, OfTrl
 from concise_rl.tiny import resolve_model
 from concise_rl.trace import StopReason
 from concise_rl.trainer import ConciseTrainer
 from reward import Dot, Elastic, Gfpo, ThinkPrune
+from tests.concise_rl.rollout.altered import OPINIONS, altered
 from tests.concise_rl.test_trainer import metrics_of, trainer_of
 
 VLLM = importlib.util.find_spec("vllm") is not None
@@ -133,6 +135,25 @@ def test_thinking_is_closed_at_its_budget_in_training(tmp_path: Path, use_vllm: 
     assert all(trace.think_length <= 20 for trace in trainer._now.judged.traces)
 
 
+def test_the_generation_of_trl_samples_the_policy_and_nothing_else(tmp_path: Path) -> None:
+    """Without dropout, and with no settings of the model's own; those of the recipe hold."""
+    settings = {"generation_kwargs": {"bad_words_ids": [[9]]}}
+    path = altered(tmp_path / "opinionated", "generation_config.json", **OPINIONS | {"max_time": None})
+    found = []
+    for model in (path, "tiny:base"):
+        model = AutoModelForCausalLM.from_pretrained(resolve_model(model), attention_dropout=0.5 * (model == path))
+        trainer = trainer_of(tmp_path / "run", model=model, max_completion_length=24, **settings)
+        assert isinstance(trainer.link, OfTrl) and trainer.model.train().training
+        torch.manual_seed(0)
+        requests = [Request(ids, 24) for ids in trainer._tokenize([trainer.train_dataset[i] for i in range(3)])]
+        found.append([completion.ids for completion in trainer.link.generate(requests, Sampling())])
+        assert trainer.mode == "train" and trainer.model.model.layers[0].training
+        opinions = trainer.model.generation_config
+    assert found[0] == found[1] and opinions is trainer.model.generation_config
+    with pytest.raises(ValueError, match="the model has a context of 1024"):
+        trainer.link.generate([Request([3] * 1001, 24)], Sampling())
+
+
 def test_the_cap_of_a_stage_holds_in_that_stage(tmp_path: Path) -> None:
     trainer_of(tmp_path, ThinkPrune(limits=(60, 30), stage_steps=1)).train()
     first, second = metrics_of(tmp_path)[:2]
@@ -176,7 +197,7 @@ def test_a_method_that_drops_rollouts_refuses_losses_that_would_count_them(tmp_p
     ("settings", "said"),
     [
         ({"vllm_tensor_parallel_size": 2}, "concise-rl serve MODEL --tensor-parallel-size 2"),
-        ({"vllm_enable_sleep_mode": True}, "vllm_enable_sleep_mode is not supported"),
+        ({"vllm_enable_sleep_mode": True, "vllm_mode": "server"}, "a server has its own: leave it out"),
         ({"repetition_penalty": 1.1}, "remove them, or set use_vllm: false"),
     ],
 )

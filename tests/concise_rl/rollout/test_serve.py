@@ -73,6 +73,16 @@ def test_log_probabilities_are_of_the_distribution_sampled_and_prefixes_are_cach
         assert "--enable-prefix-caching" in command(on_cpu=on_cpu)
 
 
+def test_the_models_own_generation_config_has_no_say() -> None:
+    assert value(command(), "--generation-config") == "vllm"
+
+
+@needs_vllm
+def test_the_revision_and_trust_in_its_code_are_handed_on(became) -> None:
+    main(["serve", "tiny:base", "--revision", "abc", "--trust-remote-code"])
+    assert value(became[0][1], "--revision") == "abc" and "--trust-remote-code" in became[0][1]
+
+
 def test_a_machine_without_a_gpu_computes_in_float32_and_eagerly() -> None:
     assert value(command(), "--dtype") == "float32" and "--enforce-eager" in command()
     assert "--dtype" not in command(on_cpu=False) and "--enforce-eager" not in command(on_cpu=False)

@@ -1,17 +1,21 @@
 """The embedded engine: what it samples is what transformers' own generate would."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from scipy.stats import chisquare
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig, MambaConfig
 
+from concise_rl.context import context_length
 from concise_rl.rollout.engine import Completion, Request, Sampling
 from concise_rl.rollout.shortest import ShortestOnly
 from concise_rl.rollout.transformers_engine import TransformersEngine, eos_ids, load_engine
 from concise_rl.tiny import load_problems, resolve_model
 from concise_rl.trace import StopReason
+from tests.concise_rl.rollout.altered import NEWLINE, OPINIONS, altered
 
 GREEDY, SAMPLED = Sampling(temperature=0.0), Sampling()
 Prompts = list[list[int]]
@@ -202,13 +206,103 @@ def test_a_rule_that_keeps_all_gives_up_nothing(engine, prompts) -> None:
     assert kept == engine.generate(requests, SAMPLED)
 
 
-def test_sampling_settings_of_the_models_own_config_do_not_seep_in(engine, prompts) -> None:
-    expected = engine.generate(asking(prompts, 60, seed=1), SAMPLED)
+@pytest.mark.parametrize("name", OPINIONS)
+def test_a_setting_of_the_models_own_generation_config_does_not_seep_in(engine, prompts, monkeypatch, name) -> None:
+    requests = asking(prompts[:2], 24, seed=1)
+    expected, opinion = engine.generate(requests, SAMPLED), GenerationConfig.from_dict({name: OPINIONS[name]})
+    monkeypatch.setattr(engine.model, "generation_config", opinion)
+    assert engine.generate(requests, SAMPLED) == expected
+    assert engine.model.generation_config is opinion, "the model is saved as it was loaded"
+
+
+def test_a_model_that_is_saved_with_them_all_samples_what_it_does_without(engine, prompts, tmp_path: Path) -> None:
+    opinionated = load_engine(altered(tmp_path, "generation_config.json", **OPINIONS), batch_size=8)
+    requests = asking(prompts, 60, seed=1)
+    assert opinionated.generate(requests, SAMPLED) == engine.generate(requests, SAMPLED)
+
+
+@pytest.mark.parametrize("setting", ["use_cache", "output_attentions"])
+def test_settings_of_the_models_own_config_do_not_seep_in(engine, prompts, tmp_path: Path, setting: str) -> None:
+    path = altered(tmp_path, "config.json", **{setting: setting != "use_cache"})
+    for batch in (asking(prompts[:3], 60, seed=1), asking(prompts[:1], 20, seed=1)):
+        assert load_engine(path, batch_size=8).generate(batch, SAMPLED) == engine.generate(batch, SAMPLED)
+
+
+def dropping(attribute: str) -> torch.nn.Module:
+    """The reasoner with dropout, of its own or of an adapter that does nothing else yet."""
     path = resolve_model("tiny:base")
-    model = AutoModelForCausalLM.from_pretrained(path).eval()
-    model.generation_config.update(temperature=0.3, top_p=0.5, top_k=1, repetition_penalty=1.5)
-    opinionated = TransformersEngine(model, engine.tokenizer, engine.eos_token_ids, batch_size=8)
-    assert opinionated.generate(asking(prompts, 60, seed=1), SAMPLED) == expected
+    if attribute == "attention_dropout":
+        return AutoModelForCausalLM.from_pretrained(path, attention_dropout=0.5)
+    lora = LoraConfig(r=4, lora_dropout=0.5, target_modules="all-linear", init_lora_weights=False)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return get_peft_model(AutoModelForCausalLM.from_pretrained(path), lora)
+
+
+@pytest.mark.parametrize("kind", ["attention_dropout", "lora_dropout"])
+def test_nothing_is_dropped_while_it_generates_and_the_mode_is_put_back(engine, prompts, kind: str) -> None:
+    model: Any = dropping(kind)
+    dropped = TransformersEngine(model, engine.tokenizer, engine.eos_token_ids, batch_size=8)
+    expected = TransformersEngine(model.eval(), engine.tokenizer, engine.eos_token_ids, batch_size=8).generate(
+        asking(prompts, 40, seed=1), SAMPLED
+    )
+    model.train()
+    frozen = next(module for module in model.modules() if isinstance(module, torch.nn.Linear)).eval()
+    assert dropped.generate(asking(prompts, 40, seed=1), SAMPLED) == expected
+    assert model.training and not frozen.training, "each part is in the mode that it was in"
+
+
+def test_an_interruption_puts_mode_and_generation_config_back(engine, prompts) -> None:
+    def interrupt(_: int) -> None:
+        raise KeyboardInterrupt
+
+    model: Any = AutoModelForCausalLM.from_pretrained(resolve_model("tiny:base")).train()
+    before = model.generation_config
+    with pytest.raises(KeyboardInterrupt):
+        segmented(TransformersEngine(model, engine.tokenizer, engine.eos_token_ids), 4).generate(
+            asking(prompts, 4, seed=1), SAMPLED, interrupt
+        )
+    assert model.generation_config is before
+
+
+def test_what_does_not_fit_in_the_models_context_is_refused(engine, prompts) -> None:
+    room = 1024 - len(prompts[0])
+    with pytest.raises(ValueError, match=r"may take 1025 tokens, and the model has a context of 1024: lower .* by 1,"):
+        engine.generate([Request(prompts[0], 4), Request(prompts[0], room + 1)], SAMPLED)
+    with pytest.raises(ValueError, match="may take 1025 tokens"):
+        engine.generate([Request(prompts[0], 4, reserve=room - 3)], SAMPLED)
+    assert len(engine.generate([Request(prompts[0], room, seed=1)], SAMPLED)) == 1
+
+
+@pytest.mark.parametrize(
+    ("config", "most"),
+    [
+        ({"max_position_embeddings": 4096}, 4096),
+        ({"rope_parameters": {"rope_type": "linear", "factor": 4.0, "rope_theta": 1e4}}, 4096),
+        ({"rope_parameters": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4}}, 2048),
+    ],
+)
+def test_the_context_is_that_of_the_configuration(config: dict[str, Any], most: int) -> None:
+    found = AutoConfig.for_model("llama", **({"max_position_embeddings": 1024} | config))
+    assert context_length(found) == most
+
+
+def test_positions_scaled_by_yarn_reach_as_far_as_either_reading_of_the_configuration() -> None:
+    yarn = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 1024, "rope_theta": 1e4}
+    for written in (1024, 4096):  # before the scaling, as Qwen2.5 has it, and after
+        found = AutoConfig.for_model("llama", max_position_embeddings=written, rope_parameters=yarn)
+        assert context_length(found) == 4096
+
+
+def test_a_model_without_positions_has_no_end_of_its_context() -> None:
+    assert context_length(MambaConfig()) is None
+
+
+def test_a_model_whose_tokenizer_has_no_eos_is_sampled_as_with_one(engine, prompts, tmp_path: Path) -> None:
+    path = altered(tmp_path, "tokenizer_config.json", drop=("eos_token", "pad_token"))
+    bare = load_engine(path, batch_size=8)
+    assert bare.eos_token_ids == engine.eos_token_ids and bare.tokenizer.pad_token_id is not None
+    assert bare.generate(asking(prompts, 60, seed=1), SAMPLED) == engine.generate(asking(prompts, 60, seed=1), SAMPLED)
 
 
 @pytest.mark.parametrize("rule", [None, ShortestOnly(2, lambda _: 0)])
@@ -222,6 +316,7 @@ def test_any_eos_of_the_generation_config_stops(prompts) -> None:
     path = resolve_model("tiny:base")
     model, tokenizer = AutoModelForCausalLM.from_pretrained(path).eval(), AutoTokenizer.from_pretrained(path)
     newline = tokenizer.convert_tokens_to_ids("\n")
+    assert newline == NEWLINE
     model.generation_config.eos_token_id = [tokenizer.eos_token_id, newline]
     engine = TransformersEngine(model, tokenizer, eos_ids(model, tokenizer))
     completion = engine.generate(asking(prompts[:1]), GREEDY)[0]

@@ -16,6 +16,7 @@ from concise_rl.rollout.transformers_engine import TransformersEngine, load_engi
 from concise_rl.rollout.vllm_engine import VllmEngine, load_vllm_engine
 from concise_rl.tiny import load_problems, resolve_model
 from concise_rl.trace import StopReason
+from tests.concise_rl.rollout.altered import OPINIONS, altered
 
 pytestmark = [
     pytest.mark.slow,
@@ -25,8 +26,10 @@ GREEDY = Sampling(temperature=0.0, logprobs=True)
 
 
 @pytest.fixture(scope="module")
-def vllm() -> VllmEngine:
-    return load_vllm_engine("tiny:base", max_tokens=400)
+def vllm(tmp_path_factory: pytest.TempPathFactory) -> VllmEngine:
+    """All that its generation config asks for is passed over: it is compared with the reasoner as it comes."""
+    path = altered(tmp_path_factory.mktemp("opinionated"), "generation_config.json", **OPINIONS)
+    return load_vllm_engine(path, max_tokens=400)
 
 
 @pytest.fixture(scope="module")
