@@ -3,8 +3,9 @@
 Private parts of TRL in use, in this file and in `rollout/links.py`: `_generate_and_score_completions` (rollouts are
 made before it, advantages replaced after it), `_tokenize_prompts`, `_generate_single_turn`, `_last_loaded_step`,
 `VLLMGeneration._iter_named_params`, `_save_checkpoint` (a marker is written last), `_get_train_sampler`,
-`_save_rng_state` and `_load_rng_state` (see `resume.py`), and with `shared_prefix` `_get_per_token_logps_and_entropies`
-(one forward over a tree) and `_prepare_inputs` (micro-batches of whole groups).
+`_save_rng_state` and `_load_rng_state` (see `resume.py`), those that `checkpoint.py` and `finite.py` override, and with
+`shared_prefix` `_get_per_token_logps_and_entropies` (one forward over a tree) and `_prepare_inputs` (micro-batches of
+whole groups).
 """
 
 import functools
@@ -25,17 +26,18 @@ from trl import GRPOTrainer
 from concise_rl.batch import crop, to_batch, to_columns
 from concise_rl.callbacks import MetricsFile, Watchdog, use_progress_bar
 from concise_rl.card import write_card
-from concise_rl.checkpoint import WholeCheckpoints
+from concise_rl.checkpoint import WholeCheckpoints, check_saving, demand_trainable
 from concise_rl.compatibility import check_compatible, passages_wanted, shares_prefixes
 from concise_rl.config import ConciseConfig, mapping
 from concise_rl.filling import Filled, Filling
+from concise_rl.finite import FiniteSteps
 from concise_rl.judges import DEFAULT_JUDGE
 from concise_rl.metrics import NAN, label_metrics, rollout_metrics
 from concise_rl.objective import Objective, PlanContext, RolloutBatch, SequenceReward, build_objective
 from concise_rl.prefix_attention import share_prefixes
 from concise_rl.prefix_tree import build_tree, fold_groups, shared_forward, unfold_groups
 from concise_rl.redundancy import Labeller, Labels, build_labeller
-from concise_rl.resume import EpochSampler, TellEpoch, load_state, save_state
+from concise_rl.resume import EpochSampler, TellEpoch, check_reference, load_state, save_state
 from concise_rl.rollout.collect import Collector, Judged
 from concise_rl.rollout.engine import Sampling, derive_seed
 from concise_rl.rollout.links import Colocated, Remote, link_to_engine, refuse_plan
@@ -71,7 +73,7 @@ class Credited:
         return self.batch.rows(self.real_B)
 
 
-class ConciseTrainer(WholeCheckpoints, GRPOTrainer):
+class ConciseTrainer(FiniteSteps, WholeCheckpoints, GRPOTrainer):
     """GRPO in which an objective decides what each rollout, or each of its tokens, is worth.
 
     The verifier is the only reward function; its verdicts are never shaped. Rollouts are gathered over all ranks, the
@@ -119,6 +121,7 @@ class ConciseTrainer(WholeCheckpoints, GRPOTrainer):
         self.method = objective or build_objective(args.objective, args.options, args.scale_rewards)
         args.shared_prefix = shares_prefixes(self.method, args)
         check_compatible(self.method, args)
+        check_saving(args)
         assert args.max_completion_length is not None, "checked"
         self.max_length = args.max_completion_length
         self.verifier = verifier or VerifierPool(
@@ -137,6 +140,8 @@ class ConciseTrainer(WholeCheckpoints, GRPOTrainer):
             optimizers=optimizers,
             peft_config=peft_config,
         )
+        demand_trainable(self.model)
+        check_reference(self)
         args.use_vllm = self.use_vllm = use_vllm  # TRL corrects the importance ratio by this
         use_progress_bar(self)
         self.add_callback(TellEpoch(self))
@@ -232,7 +237,7 @@ class ConciseTrainer(WholeCheckpoints, GRPOTrainer):
         self._now = self._credit(filled)
         output = super()._generate_and_score_completions(filled.judged.rows)
         self._log_rollouts(filled.metrics | self._learn(filled.easy_share))
-        local = self._local(self._now.advantages)
+        local = self._local(self._now.advantages).float().to(self.accelerator.device)
         output["advantages"] = local if local.ndim == 1 else fit_width(local, output["completion_ids"].size(1))
         # TRL now shuffles the rows and cuts them into micro-batches; folded, these rows are groups.
         folded = self.args.shared_prefix and self.mode == "train"
@@ -396,7 +401,7 @@ class ConciseTrainer(WholeCheckpoints, GRPOTrainer):
         with self._timed("verify"):
             verdicts = self.collector.judge_again(judged, kept_B[rank * rows : (rank + 1) * rows].tolist())
         correct_B = torch.tensor([NAN if v is None else v for v in verdicts], device=self.accelerator.device)
-        return replace(batch, correct=gather(correct_B))
+        return replace(batch, correct=gather(correct_B).cpu())
 
     @contextmanager
     def _timed(self, part: str) -> Generator[None]:
