@@ -52,7 +52,7 @@ def test_a_gradient_that_is_not_finite_stops_a_run_before_the_weights_change(tmp
     trainer = demonstrations(tmp_path, **settings)
     spoil(trainer, 0, float("inf") if settings else NAN)
     before = weights(trainer)
-    with pytest.raises(RuntimeError, match="gradient norm is (nan|inf) at step 0; this step leaves the weights untou"):
+    with pytest.raises(RuntimeError, match=r"gradient norm is (nan|inf) at step 0; this step leaves the weights untou"):
         trainer.train()
     assert all(map(torch.equal, before, weights(trainer)))
 
@@ -116,7 +116,7 @@ def test_a_checkpoint_with_weights_that_are_not_finite_is_not_resumed_from(tmp_p
     trainer.add_callback(Spoil())
     monkeypatch.setattr("concise_rl.checkpoint.demand_finite_weights", lambda trainer: None)
     trainer.train()
-    with pytest.raises(ValueError, match="checkpoint-1 holds weights that are not finite. Delete it"):
+    with pytest.raises(ValueError, match=r"checkpoint-1 holds weights that are not finite\. Delete it"):
         finish_training(demonstrations(tmp_path, **settings), str(tmp_path))
 
 
@@ -128,6 +128,8 @@ class Stop(TrainerCallback):
 def test_a_run_that_a_callback_stops_is_not_complete(tmp_path: Path, capsys) -> None:
     trainer = demonstrations(tmp_path)
     trainer.add_callback(Stop())
-    with pytest.raises(ValueError, match="ended after 1 of 3 steps and is not complete. Rows: 8; prompts that a step "):
+    with pytest.raises(
+        ValueError, match=r"ended after 1 of 3 steps and is not complete\. Rows: 8; prompts"
+    ):
         finish_training(trainer, str(tmp_path))
     assert not (tmp_path / MARKER).exists() and "trained model" not in capsys.readouterr().out

@@ -204,7 +204,7 @@ def test_checkpoints_without_what_a_run_goes_on_with_are_refused(tmp_path: Path,
 
 
 def test_too_few_rows_for_a_step_end_in_an_error_and_no_marker(tmp_path: Path, capsys) -> None:
-    with pytest.raises(SystemExit, match="^error: "):
+    with pytest.raises(SystemExit, match=r"^error: "):
         main(small(TINY, tmp_path / "run", num_rows=1, max_steps=2))
     assert not (tmp_path / "run" / MARKER).exists()
     assert "trained model" not in capsys.readouterr().out
