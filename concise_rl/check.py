@@ -12,6 +12,7 @@ from rich.console import Console
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from trl import get_peft_config
 
+from concise_rl.checkpoint import check_saving
 from concise_rl.compatibility import check_compatible, passages_wanted, shares_prefixes
 from concise_rl.config import ConciseConfig, mapping
 from concise_rl.data import MAX_UNVERIFIABLE, keep_verifiable, to_messages
@@ -139,6 +140,7 @@ def check_recipe(path: str, overrides: list[str]) -> None:
     settings = {**read_recipe(path), **parse_overrides(overrides)}
     no_gpu = not torch.accelerator.is_available() and not settings.get("use_cpu")
     recipe = parse_recipe(path, [*overrides, "--use_cpu", "true"] if no_gpu else overrides)
+    check_saving(recipe.training)
     lines = check_model(recipe)
     if recipe.stage == "rl":
         lines += check_objective(recipe.training)

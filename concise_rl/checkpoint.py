@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
+from torch.serialization import register_package
 from transformers.trainer_utils import rotate_checkpoints
 
 from concise_rl.files import open_up, write_atomically
@@ -17,6 +18,8 @@ from concise_rl.finite import demand_finite_weights, weights_are_finite
 logger = logging.getLogger(__name__)
 
 MARKER = "COMPLETE"
+# Under gloo a process's device is called cpu:0, and to it optimizers and rollouts are loaded. torch knows cpu alone.
+register_package(0, lambda storage: None, lambda storage, name: storage if name.startswith("cpu:") else None)
 
 
 class WholeCheckpoints:
@@ -53,11 +56,12 @@ class WholeCheckpoints:
         dtypes = {name: param.dtype for name, param in own.named_parameters()}
         super()._load_from_checkpoint(resume_from_checkpoint, model)
         # transformers loads either the adapters in subfolders (TRL keeps the reference in one) or the one beside them.
-        if "ref" in getattr(own, "peft_config", {}):
+        if "ref" in getattr(own, "peft_config", {}) and not self.is_fsdp_enabled:
             own.load_adapter(resume_from_checkpoint, own.active_adapter, is_trainable=True)
         # PEFT makes float32 of adapters that it loads; TRL has those of a quantized model in bfloat16.
         for name, param in own.named_parameters():
-            param.data = param.data.to(dtypes.get(name, param.dtype))
+            if param.dtype != dtypes[name]:
+                param.data = param.data.to(dtypes[name])
 
     def _load_optimizer_and_scheduler(self: Any, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import send_to_device
 from transformers import TrainerCallback
 from trl.trainer.utils import RepeatSampler
 
@@ -96,9 +95,7 @@ def load_state(trainer: Any, checkpoint: str | Path) -> None:
             silently be others. And when the checkpoint holds no such state.
     """
     state = _read_state(checkpoint, trainer.accelerator)
-    # By way of the CPU: torch does not load what is tagged `cpu` to `cpu:0`, a process's device under gloo.
-    rollouts = send_to_device(state["rollouts"], trainer.accelerator.device)
-    trainer._step, trainer._buffered_inputs = state["step"], rollouts
+    trainer._step, trainer._buffered_inputs = state["step"], state["rollouts"]
     trainer._total_train_tokens = state["tokens"]
     for mode, values in state["metrics"].items():
         trainer._metrics[mode].update(values)
@@ -123,7 +120,7 @@ def _read_state(checkpoint: str | Path, accelerator: Any) -> dict[str, Any]:
             f"{checkpoint} cannot be resumed: it lacks {paths[0].name}, the state of the rollouts. It was written by "
             "another program, or with save_only_model. Train on from its weights with another output_dir."
         )
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    state = torch.load(path, map_location=accelerator.device, weights_only=True)
     if state["world_size"] != accelerator.num_processes or path != paths[0]:
         raise ValueError(
             f"{checkpoint} cannot be resumed by {accelerator.num_processes} processes: it was written by "

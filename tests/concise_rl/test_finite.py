@@ -128,8 +128,6 @@ class Stop(TrainerCallback):
 def test_a_run_that_a_callback_stops_is_not_complete(tmp_path: Path, capsys) -> None:
     trainer = demonstrations(tmp_path)
     trainer.add_callback(Stop())
-    with pytest.raises(
-        ValueError, match=r"ended after 1 of 3 steps and is not complete\. Rows: 8; prompts"
-    ):
+    with pytest.raises(ValueError, match=r"ended after 1 of 3 steps and is not complete\. Rows: 8; prompts"):
         finish_training(trainer, str(tmp_path))
     assert not (tmp_path / MARKER).exists() and "trained model" not in capsys.readouterr().out
