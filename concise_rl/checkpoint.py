@@ -89,7 +89,7 @@ def demand_steps(trainer: Any, wanted: int) -> None:
         raise ValueError(f"float16's loss scaler skipped all {made} steps: nothing was learnt. Train in bf16.")
 
 
-def demand_trainable(model: nn.Module) -> None:
+def demand_trainable(model: Any) -> None:
     """
     Raises:
         ValueError: for a model of which nothing can be trained: PEFT loads adapters frozen.
