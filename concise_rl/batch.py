@@ -18,8 +18,9 @@ COLUMNS = 10
 
 
 def to_columns(judged: Judged, labels: Sequence[Labels] | None, filler: Sequence[bool], device: Any) -> Tensor:
-    """(B, 10) float64: verdict, length, think_length, closed, finished, stop reason, filler, start and end of the
-    redundant tokens, necessary share. The last three are 0 without labels."""
+    """(B, 10) float32: verdict, length, think_length, closed, finished, stop reason, filler, start and end of the
+    redundant tokens, necessary share. The last three are 0 without labels. Counts are exact below 2^24; float64 is not
+    on every device."""
     of_labels = [(*one.redundant, one.necessary) for one in labels] if labels else [(0, 0, 0)] * len(judged.rows)
     of_traces = [(t.length, t.think_length, t.answer_ids is not None, t.finished) for t in judged.traces]
     columns = [
@@ -27,16 +28,18 @@ def to_columns(judged: Judged, labels: Sequence[Labels] | None, filler: Sequence
         for verdict, of_trace, rollout, fills in zip(judged.verdicts, of_traces, judged.rollouts, filler, strict=True)
     ]
     rows = [(*one, *other) for one, other in zip(columns, of_labels, strict=True)]
-    return torch.tensor(rows, dtype=torch.float64, device=device).view(-1, COLUMNS)
+    return torch.tensor(rows, dtype=torch.float32, device=device).view(-1, COLUMNS)
 
 
 def to_batch(
     columns_BC: Tensor, num_generations: int, max_length: int, step: int, *, labelled: bool
 ) -> tuple[RolloutBatch, Tensor]:
-    """Undo `to_columns`: the batch, and (B,) whether a rollout is a filler."""
+    """Undo `to_columns`: the batch, on the CPU, where all objectives have float64, and (B,) whether a rollout is a
+    filler."""
+    columns_BC = columns_BC.cpu()
     correct_B, length_B, think_length_B, closed_B, finished_B, stop_B, filler_B, *_, necessary_B = columns_BC.unbind(1)
     batch = RolloutBatch(
-        correct=correct_B.float(),
+        correct=correct_B.clone(),
         length=length_B.long(),
         think_length=think_length_B.long(),
         closed=closed_B.bool(),

@@ -8,9 +8,10 @@ import hashlib
 import importlib.metadata
 import os
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
+
+from concise_rl.files import beside, open_up
 
 
 def add_convert_arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,11 +85,11 @@ def write_folder(file: Path, folder: Path) -> None:
     """
     model, tokenizer = read_gguf(file)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+    draft = beside(folder)
     try:
-        draft.chmod(0o755)  # mkdtemp's folders are for their owner alone
         model.save_pretrained(draft)
         tokenizer.save_pretrained(draft)
+        open_up(draft)
         draft.replace(folder)
     except OSError:
         if not (folder / "config.json").is_file():  # else another process was faster

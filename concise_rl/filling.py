@@ -270,7 +270,7 @@ class Filling:
         ]
         # Of one type on all ranks: the sum of no verdicts would be whole.
         counts = [[sum(known), len(known), sum(plain), len(plain)]]
-        mine = torch.tensor(counts, dtype=torch.float64, device=self.accelerator.device)
+        mine = torch.tensor(counts, dtype=torch.float32, device=self.accelerator.device)
         right, of_judged, cut, of_plain = self.accelerator.gather(mine).sum(dim=0).tolist()
         return {
             "curriculum/sampled_correct": right / of_judged if of_judged else math.nan,

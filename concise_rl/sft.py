@@ -5,15 +5,16 @@ from transformers import set_seed
 from trl import SFTTrainer, get_peft_config
 
 from concise_rl.callbacks import MetricsFile, use_progress_bar
-from concise_rl.checkpoint import WholeCheckpoints
+from concise_rl.checkpoint import WholeCheckpoints, demand_trainable
 from concise_rl.data import to_messages
+from concise_rl.finite import FiniteSteps
 from concise_rl.precision import check_dtype, check_weights
 from concise_rl.recipe import Recipe
 from concise_rl.tiny import resolve_model
 
 
-class DemonstrationTrainer(WholeCheckpoints, SFTTrainer):
-    """TRL's, with checkpoints that a run that is cut can go on from."""
+class DemonstrationTrainer(FiniteSteps, WholeCheckpoints, SFTTrainer):
+    """TRL's, with checkpoints that a run that is cut can go on from, and without steps that are not finite."""
 
 
 def load_demonstrations(recipe: Recipe) -> Dataset:
@@ -41,5 +42,6 @@ def train_sft(recipe: Recipe) -> None:
         callbacks=[MetricsFile()],
     )
     check_weights(trainer)
+    demand_trainable(trainer.model)
     use_progress_bar(trainer)
     finish_training(trainer, recipe.folder)

@@ -14,42 +14,58 @@ from trl import get_peft_config
 
 import concise_rl
 import reward
-from concise_rl.checkpoint import MARKER, last_complete
+from concise_rl.checkpoint import MARKER, demand_steps, last_complete
 from concise_rl.config import ConciseConfig
 from concise_rl.errors import EngineError
 from concise_rl.files import write_atomically
+from concise_rl.finite import demand_finite_weights
 from concise_rl.precision import check_dtype
 from concise_rl.problems import load_problems
 from concise_rl.recipe import Recipe, parse_recipe
+from concise_rl.rollout.links import WEIGHTS_FOLDER
 from concise_rl.tiny import resolve_model
 from concise_rl.verify import VerifierPool
 
 SETTINGS_FILE = "recipe.json"
-# What may differ between two starts of the same run: nothing that is learnt depends on it.
+# What may differ between two starts of the same run: what is learnt does not depend on it, only where and how it is
+# computed, how much memory that takes, and what is told of it. Not so the importance weights, which are in the loss.
 NOT_IDENTITY = {
     "output_dir",
     "overwrite",
     "report_to",
     "run_name",
+    "project",
     "disable_tqdm",
-    "save_steps",
-    "save_strategy",
-    "save_total_limit",
     "push_to_hub",
-    "log_completions",
     "num_completions_to_print",
     "verifier_workers",
     "dataloader_num_workers",
+    "dataloader_persistent_workers",
+    "dataloader_pin_memory",
+    "dataloader_prefetch_factor",
+    "dataset_num_proc",
     "gradient_checkpointing",
     "gradient_checkpointing_kwargs",
+    "activation_offloading",
+    "torch_empty_cache_steps",
+    "ds3_gather_for_generation",
+    "attn_implementation",
+    "vllm_mode",
+    "vllm_max_model_length",
     "vllm_gpu_memory_utilization",
     "vllm_enable_sleep_mode",
+    "vllm_tensor_parallel_size",
+    "vllm_model_impl",
+    "vllm_group_port",
     "rollout_timeout",
     "truncation_warning",
     "no_signal_patience",
     "sync_warning",
+    "sync_error",
 }
-NOT_IDENTITY_PREFIXES = ("hub_", "logging_")
+NOT_IDENTITY_PREFIXES = ("hub_", "log_", "logging_", "save_", "ddp_", "trackio_", "vllm_server_")
+# What a run leaves in its folder before its first step.
+OF_A_START = {SETTINGS_FILE, WEIGHTS_FOLDER, "completions", "runs"}
 # Learning rates that do not depend on how many steps there will be.
 STEADY_SCHEDULES = ("constant", "constant_with_warmup")
 OURS = tuple(Path(module.__file__ or "").parent for module in (concise_rl, reward))
@@ -73,7 +89,9 @@ def check_folder(recipe: Recipe) -> None:
             `max_steps` is no other run, see `why_not_longer`.
     """
     folder = Path(recipe.folder)
-    if not folder.is_dir() or not any(folder.iterdir()):
+    if (folder.exists() or folder.is_symlink()) and not folder.is_dir():
+        raise ValueError(f"{folder} is not a folder: give another output_dir.")
+    if is_free(folder):
         return
     if not (folder / SETTINGS_FILE).is_file():
         raise ValueError(f"{folder} is not empty and not a run's folder: give another output_dir.")
@@ -90,6 +108,14 @@ def check_folder(recipe: Recipe) -> None:
             f"{folder} holds another run ({listed}). {obstacle}"
             "Give another output_dir, or --overwrite true to delete it."
         )
+
+
+def is_free(folder: Path) -> bool:
+    """Whether nothing lies in a folder, or only what a start that failed has left: no metrics, checkpoint or model."""
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    torn = {name for name in names if name.startswith(f".{SETTINGS_FILE}.")}
+    started = SETTINGS_FILE in names or torn
+    return not names or bool(started and names <= OF_A_START | torn)
 
 
 def is_longer(before: Any, now: Any) -> bool:
@@ -128,10 +154,19 @@ def claim_folder(recipe: Recipe) -> None:
     if state.is_main_process:
         check_folder(recipe)
         if recipe.data.overwrite and folder.is_dir():
-            shutil.rmtree(folder)
+            empty(folder)
         (folder / MARKER).unlink(missing_ok=True)  # of a run that goes on for more steps
         write_atomically(folder / SETTINGS_FILE, json.dumps(identity(recipe), indent=2) + "\n")
     state.wait_for_everyone()
+
+
+def empty(folder: Path) -> None:
+    """Delete what is in a folder, which itself may be a link or a mount point. What links in it lead to stays."""
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def train_rl(recipe: Recipe) -> None:
@@ -165,7 +200,11 @@ class OwnIntervals(TrainerCallback):
 
 
 def finish_training(trainer: Any, output_dir: str) -> None:
-    """Train from the last complete checkpoint, if any, and write the model; the marker comes last."""
+    """Train from the last complete checkpoint, if any, and write the model; the marker comes last.
+
+    Raises:
+        ValueError: when the training ended before its last step. There is no marker then.
+    """
     checkpoint = last_complete(output_dir)
     if checkpoint:
         print(f"Resuming from {checkpoint}")
@@ -178,6 +217,8 @@ def finish_training(trainer: Any, output_dir: str) -> None:
         if not any(raised_in.is_relative_to(folder) for folder in OURS):
             traceback.print_exc()
         raise
+    demand_steps(trainer, trainer.state.max_steps)
+    demand_finite_weights(trainer)
     trainer.model.config.use_cache = True  # training turned it off, and the released model would generate slowly
     trainer.save_model(output_dir)
     trainer.save_state()

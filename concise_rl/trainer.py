@@ -4,7 +4,8 @@ Private parts of TRL in use, in this file and in `rollout/links.py`: `_generate_
 made before it, advantages replaced after it), `_tokenize_prompts`, `_generate_single_turn`, `_last_loaded_step`,
 `VLLMGeneration._iter_named_params`, `_save_checkpoint` (a marker is written last), `_get_train_sampler`,
 `_save_rng_state` and `_load_rng_state` (see `resume.py`), `_get_per_token_logps_and_entropies` (no padding, see
-`forwards.py`), with `shared_prefix` `_prepare_inputs` (micro-batches of whole groups), and `_metrics`.
+`forwards.py`), with `shared_prefix` `_prepare_inputs` (micro-batches of whole groups), `_metrics`, and those that
+`checkpoint.py`, `eval_batches.py` and `finite.py` override.
 """
 
 import functools
@@ -25,11 +26,12 @@ from trl import GRPOTrainer
 from concise_rl.batch import crop, fit_width, loss_mask, to_batch, to_columns
 from concise_rl.callbacks import MetricsFile, Watchdog, use_progress_bar
 from concise_rl.card import write_card
-from concise_rl.checkpoint import WholeCheckpoints
+from concise_rl.checkpoint import WholeCheckpoints, demand_trainable
 from concise_rl.compatibility import check_compatible, check_datasets, passages_wanted, shares_prefixes
 from concise_rl.config import ConciseConfig, mapping
 from concise_rl.eval_batches import EvalBatches
 from concise_rl.filling import Filled, Filling
+from concise_rl.finite import FiniteSteps
 from concise_rl.forwards import Forwards
 from concise_rl.judges import DEFAULT_JUDGE
 from concise_rl.metrics import (
@@ -47,7 +49,7 @@ from concise_rl.precision import check_weights
 from concise_rl.prefix_attention import share_prefixes
 from concise_rl.prefix_tree import fold_groups
 from concise_rl.redundancy import Labeller, Labels, build_labeller
-from concise_rl.resume import EpochSampler, TellEpoch, load_state, save_state
+from concise_rl.resume import EpochSampler, TellEpoch, check_reference, load_state, save_state
 from concise_rl.rollout.collect import Collector, Judged
 from concise_rl.rollout.engine import Sampling, derive_seed
 from concise_rl.rollout.links import Colocated, Remote, link_to_engine, refuse_plan, refuse_unsupported
@@ -90,7 +92,7 @@ class Credited:
         return self.paid.rows(self.real_B)
 
 
-class ConciseTrainer(WholeCheckpoints, EvalBatches, Forwards, GRPOTrainer):
+class ConciseTrainer(FiniteSteps, WholeCheckpoints, EvalBatches, Forwards, GRPOTrainer):
     """GRPO in which an objective decides what each rollout, or each of its tokens, is worth.
 
     The verifier is the only reward function; its verdicts are never shaped. Rollouts are gathered over all ranks, the
@@ -162,7 +164,9 @@ class ConciseTrainer(WholeCheckpoints, EvalBatches, Forwards, GRPOTrainer):
                 optimizers=optimizers,
                 peft_config=peft_config,
             )
+        demand_trainable(self.model)
         check_weights(self)
+        check_reference(self)
         args.use_vllm = self.use_vllm = use_vllm  # TRL corrects the importance ratio by this
         use_progress_bar(self)
         self.add_callback(TellEpoch(self))
@@ -261,7 +265,7 @@ class ConciseTrainer(WholeCheckpoints, EvalBatches, Forwards, GRPOTrainer):
         # The prompt alone: TRL hands all columns on, under names of its own.
         output = super()._generate_and_score_completions([{"prompt": row["prompt"]} for row in filled.judged.rows])
         self._log_rollouts(filled.metrics | self._learn(filled.easy_share) | self._ratio_metrics(output))
-        local = self._local(self._now.advantages)
+        local = self._local(self._now.advantages).float().to(self.accelerator.device)
         output["advantages"] = local if local.ndim == 1 else fit_width(local, output["completion_ids"].size(1))
         # TRL now shuffles the rows and cuts them into micro-batches; folded, these rows are groups.
         folded = self.args.shared_prefix and self.mode == "train"
@@ -391,7 +395,7 @@ class ConciseTrainer(WholeCheckpoints, EvalBatches, Forwards, GRPOTrainer):
         with self._timed("verify"):
             verdicts = self.collector.judge_again(judged, kept_B[rank * rows : (rank + 1) * rows].tolist())
         correct_B = torch.tensor([NAN if v is None else v for v in verdicts], device=self.accelerator.device)
-        return replace(batch, correct=gather(correct_B))
+        return replace(batch, correct=gather(correct_B).cpu())
 
     @contextmanager
     def _timed(self, part: str) -> Generator[None]:

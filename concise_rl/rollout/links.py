@@ -254,7 +254,7 @@ class Probe:
         Raises:
             EngineError: above `sync_error`, on every rank. Above `sync_warning` there is a warning.
         """
-        theirs = torch.tensor(score(self.ids), dtype=torch.float64)
+        theirs = torch.tensor(score(self.ids), dtype=torch.float32)
         ours = self._of_trainer()
         gap = (theirs - ours).abs().mean().to(self.trainer.accelerator.device, torch.float32)
         difference = self.trainer.accelerator.gather(gap).max().item()
@@ -280,7 +280,7 @@ class Probe:
         with trainer.compute_loss_context_manager():
             logits = model(input_ids=ids, use_cache=False).logits[0, :-1]
         model.train(training)
-        return logits.double().log_softmax(-1).gather(1, ids[0, 1:, None])[:, 0].cpu()
+        return logits.float().log_softmax(-1).gather(1, ids[0, 1:, None])[:, 0].cpu()
 
     def choose(self, prompt_ids: Sequence[int]) -> None:
         """Take the first prompt that the main process is given, on every rank."""

@@ -11,6 +11,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from transformers import PretrainedConfig
 
+from concise_rl.files import open_up
+
 MARKER = "WEIGHTS_FOR_ENGINE"
 """File that tells these folders from all others: only what holds it is ever deleted."""
 
@@ -43,6 +45,7 @@ def write_weights(
         (partial / MARKER).touch()
         config.save_pretrained(partial)
         save_torch_state_dict(state, partial)
+        open_up(partial)
         _flush(*partial.iterdir(), partial)
         if folder.exists():
             shutil.rmtree(folder)

@@ -6,6 +6,8 @@ import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from concise_rl.files import open_up
+
 PAD, EOS, USER, ASSISTANT, UNK = "<pad>", "<eos>", "<user>", "<assistant>", "<unk>"
 THINK_TOKENS = ("<think>", "</think>")
 CHAT_TEMPLATE = (
@@ -83,4 +85,5 @@ def write_untrained(folder: Path, seed: int = 0) -> Path:
     tokenizer = build_tokenizer()
     build_model(tokenizer, seed).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    open_up(folder)
     return folder

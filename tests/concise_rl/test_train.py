@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM
 
 from concise_rl.checkpoint import MARKER
 from concise_rl.recipe import parse_recipe, read_recipe
-from concise_rl.train import check_folder, claim_folder, finish_training, main
+from concise_rl.train import SETTINGS_FILE, check_folder, claim_folder, finish_training, main
 
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))
@@ -96,47 +96,122 @@ def test_an_interrupted_run_goes_on_from_its_last_complete_checkpoint(tmp_path: 
     assert_alike(last_step(run), unbroken)
 
 
+def begun(folder: Path, *settings: str) -> list[str]:
+    """Make a folder that of a run which has made steps. Returns the arguments that name it."""
+    arguments = ["--output_dir", str(folder)]
+    claim_folder(parse_recipe(TINY, [*arguments, *settings]))
+    (folder / "metrics.jsonl").write_text('{"step": 1}\n')
+    return arguments
+
+
 def test_a_folder_of_another_run_is_refused_and_the_difference_named(tmp_path: Path) -> None:
-    claim_folder(parse_recipe(TINY, ["--output_dir", str(tmp_path / "run"), "--seed", "1"]))
+    begun(tmp_path / "run", "--seed", "1")
     with pytest.raises(ValueError, match=r"holds another run \(seed: 1 there, 2 now\)"):
         claim_folder(parse_recipe(TINY, ["--output_dir", str(tmp_path / "run"), "--seed", "2"]))
 
 
+MAY_CHANGE: dict[str, object] = {
+    "save_steps": 7,
+    "hub_model_id": "me/mine",
+    "logging_first_step": True,
+    "verifier_workers": 1,
+    "vllm_max_model_length": 8192,
+    "vllm_gpu_memory_utilization": 0.5,
+    "vllm_server_host": "elsewhere",
+    "sync_error": 2.0,
+    "attn_implementation": "eager",
+    "ddp_timeout": 7200,
+}
+
+
 def test_what_nothing_learnt_depends_on_may_change(tmp_path: Path) -> None:
-    settings = ["--output_dir", str(tmp_path / "run")]
-    claim_folder(parse_recipe(TINY, settings))
-    changed = {"save_steps": 7, "hub_model_id": "me/mine", "logging_first_step": True, "verifier_workers": 1}
-    check_folder(parse_recipe(TINY, [*settings, *(w for k, v in changed.items() for w in (f"--{k}", str(v)))]))
+    settings = begun(tmp_path / "run")
+    check_folder(parse_recipe(TINY, [*settings, *(w for k, v in MAY_CHANGE.items() for w in (f"--{k}", str(v)))]))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("vllm_importance_sampling_mode", "token_truncate"),
+        ("vllm_importance_sampling_clip_max", "2.0"),
+        ("vllm_importance_sampling_correction", "false"),
+        ("use_vllm", "true"),
+        ("verifier_timeout", "3"),
+        ("max_completion_length", "96"),
+        ("dtype", "bfloat16"),
+    ],
+)
+def test_what_is_learnt_by_other_settings_is_another_run(tmp_path: Path, key: str, value: str) -> None:
+    settings = begun(tmp_path / "run")
+    with pytest.raises(ValueError, match=f"holds another run \\({key}: "):
+        check_folder(parse_recipe(TINY, [*settings, f"--{key}", value]))
 
 
 def test_more_steps_are_refused_where_the_learning_rate_depends_on_them(tmp_path: Path) -> None:
-    settings = ["--output_dir", str(tmp_path / "run"), "--lr_scheduler_type", "linear"]
-    claim_folder(parse_recipe(TINY, [*settings, "--max_steps", "2"]))
+    settings = begun(tmp_path / "run", "--lr_scheduler_type", "linear", "--max_steps", "2")
     with pytest.raises(ValueError, match=r"max_steps: 2 there, 3 now.*if its learning rate did not depend"):
-        check_folder(parse_recipe(TINY, [*settings, "--max_steps", "3"]))
+        check_folder(parse_recipe(TINY, [*settings, "--lr_scheduler_type", "linear", "--max_steps", "3"]))
 
 
 def test_steps_in_place_of_epochs_are_another_run(tmp_path: Path) -> None:
     (tmp_path / "epochs.yaml").write_text(Path(TINY).read_text().replace("max_steps: 80", "num_train_epochs: 1"))
     claim_folder(parse_recipe(tmp_path / "epochs.yaml", ["--output_dir", str(tmp_path / "run")]))
+    (tmp_path / "run" / "metrics.jsonl").write_text("{}")
     again = ["--output_dir", str(tmp_path / "run"), "--max_steps", "3"]
     with pytest.raises(ValueError, match="max_steps: None there, 3 now"):
         check_folder(parse_recipe(tmp_path / "epochs.yaml", again))
 
 
 def test_fewer_steps_are_another_run(tmp_path: Path) -> None:
-    settings = ["--output_dir", str(tmp_path / "run")]
-    claim_folder(parse_recipe(TINY, [*settings, "--max_steps", "3"]))
+    settings = begun(tmp_path / "run", "--max_steps", "3")
     with pytest.raises(ValueError, match="max_steps: 3 there, 2 now"):
         check_folder(parse_recipe(TINY, [*settings, "--max_steps", "2"]))
 
 
 def test_more_steps_need_a_checkpoint_of_a_complete_run(tmp_path: Path) -> None:
-    settings = ["--output_dir", str(tmp_path / "run")]
-    claim_folder(parse_recipe(TINY, [*settings, "--max_steps", "2"]))
+    settings = begun(tmp_path / "run", "--max_steps", "2")
     (tmp_path / "run" / MARKER).write_text("")
     with pytest.raises(ValueError, match="left no checkpoint to go on from"):
         check_folder(parse_recipe(TINY, [*settings, "--max_steps", "3"]))
+
+
+def test_what_a_start_that_failed_has_left_is_free_for_another_run(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(SystemExit, match="think delimiter"):
+        main(small(TINY, run, think_end="xyz ◁", log_completions=True))
+    (run / "engine-weights" / "step-0").mkdir(parents=True)
+    (run / f".{SETTINGS_FILE}.torn").write_text("{")
+    check_folder(parse_recipe(TINY, ["--output_dir", str(run), "--seed", "7"]))
+
+
+@pytest.mark.parametrize("left", ["metrics.jsonl", MARKER, "checkpoint-1", "notes.txt"])
+def test_a_folder_that_holds_more_than_a_failed_start_is_not_free(tmp_path: Path, left: str) -> None:
+    settings = ["--output_dir", str(tmp_path / "run")]
+    claim_folder(parse_recipe(TINY, settings))
+    (tmp_path / "run" / left).write_text("")
+    with pytest.raises(ValueError, match="holds another run"):
+        check_folder(parse_recipe(TINY, [*settings, "--seed", "7"]))
+
+
+def test_a_folder_with_names_of_ours_alone_is_not_free(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    with pytest.raises(ValueError, match="not a run's folder"):
+        check_folder(parse_recipe(TINY, ["--output_dir", str(tmp_path)]))
+
+
+@pytest.mark.parametrize("stage", ["rl", "sft"])
+def test_checkpoints_without_what_a_run_goes_on_with_are_refused(tmp_path: Path, stage: str) -> None:
+    recipe = TINY if stage == "rl" else str(ROOT / "recipes/tiny/sft.yaml")
+    with pytest.raises(SystemExit, match="save_only_model: true leaves out"):
+        main(small(recipe, tmp_path / "run", save_only_model=True, save_strategy="steps"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_too_few_rows_for_a_step_end_in_an_error_and_no_marker(tmp_path: Path, capsys) -> None:
+    with pytest.raises(SystemExit, match=r"^error: "):
+        main(small(TINY, tmp_path / "run", num_rows=1, max_steps=2))
+    assert not (tmp_path / "run" / MARKER).exists()
+    assert "trained model" not in capsys.readouterr().out
 
 
 def test_a_complete_run_goes_on_for_more_steps_as_if_it_had_not_stopped(tmp_path: Path, capsys) -> None:
@@ -184,6 +259,28 @@ def test_overwriting_never_deletes_what_is_no_runs_folder(tmp_path: Path) -> Non
     with pytest.raises(ValueError, match="not a run's folder"):
         claim_folder(parse_recipe(TINY, ["--output_dir", str(tmp_path), "--overwrite", "true"]))
     assert (tmp_path / "thesis.tex").exists()
+
+
+def test_overwriting_empties_a_linked_folder_and_nothing_that_it_links_to(tmp_path: Path) -> None:
+    target, link, other = tmp_path / "target", tmp_path / "link", tmp_path / "other"
+    begun(target, "--seed", "1")
+    other.mkdir()
+    (other / "thesis.tex").write_text("years of work")
+    (target / "elsewhere").symlink_to(other)
+    (target / "checkpoint-1").mkdir()
+    (target / "checkpoint-1" / "inner").symlink_to(other)
+    link.symlink_to(target)
+    claim_folder(parse_recipe(TINY, ["--output_dir", str(link), "--seed", "2", "--overwrite", "true"]))
+    assert link.is_symlink() and [path.name for path in target.iterdir()] == [SETTINGS_FILE]
+    assert (other / "thesis.tex").exists()
+
+
+def test_an_output_folder_that_is_a_file_or_a_link_to_nothing_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "link").symlink_to(tmp_path / "nothing")
+    for name in ("file", "link"):
+        with pytest.raises(ValueError, match=f"{name} is not a folder"):
+            check_folder(parse_recipe(TINY, ["--output_dir", str(tmp_path / name)]))
 
 
 def test_a_wrong_input_is_one_line_on_the_way_out(tmp_path: Path) -> None:

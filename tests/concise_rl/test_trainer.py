@@ -7,7 +7,9 @@ from typing import Any, ClassVar, Literal
 
 import pytest
 import torch
+from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from transformers import AutoModelForCausalLM
 from trl import GRPOTrainer
 
@@ -15,8 +17,9 @@ from concise_rl import ConciseConfig, ConciseTrainer, load_rows, to_messages
 from concise_rl.batch import fit_width
 from concise_rl.objective import Objective, RolloutBatch
 from concise_rl.rollout.engine import Sampling
-from concise_rl.rollout.links import OfTrl, OwnModel
-from reward import Grpo, LengthPenalty, SGrpo
+from concise_rl.rollout.links import OfTrl, OwnModel, Probe
+from concise_rl.tiny import resolve_model
+from reward import Decs, Grpo, LengthPenalty, SGrpo
 
 
 def config(tmp_path: Path, **settings: Any) -> ConciseConfig:
@@ -78,6 +81,44 @@ def test_grpo_gives_the_advantages_of_trl_bit_for_bit(tmp_path: Path, monkeypatc
     trainer_of(tmp_path, Spied(scale_rewards=scale), scale_rewards=scale, **settings).train()
     assert len(ours) == 1 and any(a.any() for a in ours)
     assert all(torch.equal(a, b) for a, b in zip(ours, of_trl, strict=True))
+
+
+class NoFloat64(TorchFunctionMode):
+    """Refuses to make a float64 tensor on a device that is named, or to move one there, as Apple's GPUs do."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        made = func(*args, **kwargs)
+        moved = getattr(func, "__name__", "") == "to" and any(isinstance(arg, torch.device) for arg in args)
+        if (moved or kwargs.get("device")) and isinstance(made, Tensor) and made.dtype == torch.float64:
+            raise TypeError(
+                "Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support float64."
+            )
+        return made
+
+
+def test_training_makes_no_float64_on_its_device(tmp_path: Path) -> None:
+    # By token, judged, and with a curriculum: all that is gathered.
+    trainer = trainer_of(tmp_path, Decs(), max_steps=1, curriculum="kappa", curriculum_options={"kappa_init": 0.9})
+    with NoFloat64():
+        trainer.train()
+    assert metrics_of(tmp_path)[0]["loss"] is not None
+
+
+def test_a_probe_makes_no_float64(tmp_path: Path) -> None:
+    probe = Probe(trainer_of(tmp_path))
+    probe.choose([5, 6, 7, 8])
+    assert probe._of_trainer().dtype == torch.float32
+    assert probe.compare(lambda ids: probe._of_trainer().tolist()) < 1e-6
+
+
+def test_a_model_without_trainable_parameters_is_refused(tmp_path: Path) -> None:
+    model: Any = AutoModelForCausalLM.from_pretrained(resolve_model("tiny:base"))
+    get_peft_model(model, LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM")).save_pretrained(tmp_path)
+    for beta in (0.0, 0.1):
+        frozen = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(resolve_model("tiny:base")), tmp_path)
+        with pytest.raises(ValueError, match="no trainable parameters"):
+            trainer_of(tmp_path, model=frozen, beta=beta)
 
 
 class Broadcast(Grpo):
