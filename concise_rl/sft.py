@@ -7,6 +7,7 @@ from trl import SFTTrainer, get_peft_config
 from concise_rl.callbacks import MetricsFile, use_progress_bar
 from concise_rl.checkpoint import WholeCheckpoints
 from concise_rl.data import to_messages
+from concise_rl.preflight import check_rows
 from concise_rl.recipe import Recipe
 from concise_rl.tiny import resolve_model
 
@@ -30,6 +31,7 @@ def train_sft(recipe: Recipe) -> None:
 
     set_seed(recipe.training.seed)
     model, demonstrations = resolve_model(recipe.model_name), load_demonstrations(recipe)
+    check_rows(len(demonstrations), recipe)
     claim_folder(recipe)
     trainer = DemonstrationTrainer(
         model=model,

@@ -21,6 +21,7 @@ from concise_rl.config import ConciseConfig
 from concise_rl.data import keep_verifiable, to_messages
 from concise_rl.errors import EngineError
 from concise_rl.files import write_atomically
+from concise_rl.preflight import check_rows, preflight
 from concise_rl.recipe import DataConfig, Recipe, parse_recipe
 from concise_rl.tiny import resolve_model
 from concise_rl.verify import VerifierPool
@@ -157,6 +158,7 @@ def train_rl(recipe: Recipe) -> None:
         config.verifier, config.verifier_workers, config.verifier_timeout, config.verifier_memory_mb
     ) as pool:
         problems = load_problems(recipe.data, config, pool)
+        check_rows(len(problems), recipe)
         claim_folder(recipe)
         trainer = ConciseTrainer(
             model=model, args=config, train_dataset=problems, peft_config=get_peft_config(recipe.model), verifier=pool
@@ -208,6 +210,7 @@ def run(recipe: Recipe) -> None:
     if trained:
         print(f"{recipe.folder} is trained already.")
         return
+    preflight(recipe)
     {"rl": train_rl, "sft": train_sft}[recipe.stage](recipe)
 
 

@@ -86,5 +86,5 @@ class ServedModel:
 
 def load_tokenizer(model: str) -> PreTrainedTokenizerBase:
     """The tokenizer of `tiny:base`, a folder or a hub id."""
-    tokenizer: Any = AutoTokenizer.from_pretrained(resolve_model(model))
+    tokenizer: Any = AutoTokenizer.from_pretrained(resolve_model(model, adapters=True))
     return tokenizer

@@ -245,7 +245,7 @@ def load_engine(model: str, *, batch_size: int = 64, revision: str | None = None
     Raises:
         ValueError: when `model` looks like a folder and is none, or names no embedded reasoner.
     """
-    path = resolve_model(model)
+    path = resolve_model(model, adapters=True)
     tokenizer: Any = AutoTokenizer.from_pretrained(path, revision=revision)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     loaded = AutoModelForCausalLM.from_pretrained(path, revision=revision).to(device).eval()

@@ -50,5 +50,5 @@ def test_a_recipe_for_a_gpu_is_checked_without_one_as_far_as_that_goes(capsys) -
 
 
 def test_a_recipe_for_a_cpu_says_nothing_of_gpus(capsys) -> None:
-    check_recipe(TINY, ["--num_rows", "8"])
+    check_recipe(TINY, ["--num_rows", "16"])
     assert "GPU" not in capsys.readouterr().out

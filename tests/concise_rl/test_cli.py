@@ -67,7 +67,7 @@ def test_a_method_in_the_working_directory_is_found(tmp_path: Path, monkeypatch,
     (tmp_path / "of_my_own.py").write_text("from reward.grpo import Grpo\n\n\nclass Mine(Grpo):\n    pass\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
-    main(["check", TINY, "--objective", "of_my_own.Mine", "--num_rows", "8"])
+    main(["check", TINY, "--objective", "of_my_own.Mine", "--num_rows", "16"])
     assert "objective  of_my_own.Mine" in capsys.readouterr().out
 
 
@@ -76,7 +76,7 @@ def test_what_a_module_of_the_users_own_fails_to_import_is_not_blamed_on_its_nam
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
     with pytest.raises(ModuleNotFoundError, match="No module named 'no_such_package'"):
-        main(["check", TINY, "--objective", "broken_of_my_own.Mine", "--num_rows", "8"])
+        main(["check", TINY, "--objective", "broken_of_my_own.Mine", "--num_rows", "16"])
 
 
 def test_overrides_may_follow_the_recipe() -> None:
