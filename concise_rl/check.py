@@ -26,6 +26,7 @@ from concise_rl.objective import PlanContext, build_objective
 from concise_rl.prefix_attention import use_tree_attention
 from concise_rl.preflight import (
     check_cap,
+    check_groups,
     check_prompt,
     check_rows,
     find_packages,
@@ -216,7 +217,7 @@ def check_recipe(path: str, overrides: list[str], gpus: str | None = None, accel
         findings.hints.append("There is no GPU here: what needs one was not checked. --gpus 8x80 says what would fit.")
     findings.print()
     findings.refuse()
-    Console(highlight=False).print(f"{path} is fine.")
+    Console(highlight=False, soft_wrap=True).print(f"{path} is fine.")
 
 
 def find_faults(recipe: Recipe, findings: Findings) -> None:
@@ -228,6 +229,7 @@ def find_faults(recipe: Recipe, findings: Findings) -> None:
     if recipe.stage == "rl":
         with findings.collecting():
             findings.facts += check_objective(recipe.training)
+            check_groups(recipe)
     with findings.collecting():
         check_data(recipe, tokenizer, findings)
 

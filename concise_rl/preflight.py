@@ -18,6 +18,7 @@ from concise_rl.data import to_messages, user_turn
 from concise_rl.errors import unknown
 from concise_rl.findings import Findings
 from concise_rl.fit.facts import find_facts
+from concise_rl.objective import build_objective
 from concise_rl.recipe import Recipe
 from concise_rl.tiny import resolve_model
 
@@ -57,6 +58,9 @@ def preflight(recipe: Recipe) -> None:
         check_prompt(recipe, load_tokenizer(recipe))
     with findings.collecting():
         check_cap(recipe)
+    if recipe.stage == "rl":
+        with findings.collecting():
+            check_groups(recipe)
     findings.refuse()
 
 
@@ -285,6 +289,23 @@ def check_rows(rows: int, recipe: Recipe) -> None:
         raise ValueError(
             f"The data set has {rows} rows, fewer than the {needed} {whose}: no step would be made. Use more rows "
             f"(num_rows), or lower {settings}."
+        )
+
+
+def check_groups(recipe: Recipe) -> None:
+    """See whether groups lie whole on each process, where the method or the curriculum wants that.
+
+    Raises:
+        ValueError: when one would be torn apart; and as `build_objective` does.
+    """
+    config = recipe.training
+    objective = build_objective(config.objective, config.options, config.scale_rewards)
+    rows, group = config.per_device_train_batch_size * config.steps_per_generation, config.num_generations
+    if (objective.ordered or config.curriculum) and rows % group:
+        whose = config.objective if objective.ordered else f"curriculum {config.curriculum}"
+        raise ValueError(
+            f"{whose} needs whole groups of {group} on each process, which has {rows} rollouts "
+            "(per_device_train_batch_size x gradient_accumulation_steps): make that a multiple."
         )
 
 

@@ -46,11 +46,6 @@ class Strategy:
     offload_optimizer: bool = False
     offload_weights: bool = False
 
-    @property
-    def has_master_weights(self) -> bool:
-        """Whether fp32 weights are kept behind bf16 ones. Without them updates at a small learning rate vanish."""
-        return self.kind not in ("single", "ddp")
-
 
 @dataclass(frozen=True)
 class Training:

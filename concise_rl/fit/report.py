@@ -14,7 +14,7 @@ from concise_rl.fit.memory import (
     fits_beside_sleeping,
     weights_of_vllm,
 )
-from concise_rl.fit.setup import Setup, objective_of
+from concise_rl.fit.setup import Setup
 from concise_rl.preflight import is_installed, prompts_a_step, room_for_prompts
 
 FEWEST = 2
@@ -70,12 +70,6 @@ def _batch(setup: Setup, written_for: Gpus | None, findings: Findings) -> None:
     gpus = "1 GPU" if count == 1 else f"{count} GPUs"
     rollouts = f"{count * setup.rows:,} rollouts, {prompts} prompts x {group}"
     findings.add("batch", f"{gpus} x {device} x {turns} micro-batches = {rollouts}")
-    needs_whole = objective_of(setup.recipe).ordered or config.curriculum
-    if needs_whole and setup.rows % group:
-        findings.faults.append(
-            f"Groups of {group} must lie whole on each GPU, which has {setup.rows} rollouts: make "
-            "gradient_accumulation_steps such that they are a multiple."
-        )
     if written_for and written_for.count != count:
         same = turns * written_for.count / count
         way = f": gradient_accumulation_steps {same:g} keeps that" if same == int(same) else ""
@@ -117,10 +111,10 @@ def _precision(setup: Setup, findings: Findings) -> None:
     strategy, training = setup.launch.strategy, setup.training
     attention = mapping(setup.config.model_init_kwargs).get("attn_implementation") or "the model's default"
     computes = "16 bits" if training.autocast else "32 bits"
-    master = ", fp32 weights behind them" if strategy.has_master_weights else ""
+    master = ", fp32 weights behind them" if setup.keeps_float32 else ""
     findings.add("precision", f"computes in {computes}, weights of {training.weight_bytes:g} bytes{master}")
     findings.add("attention", str(attention))
-    if training.weight_bytes < 4 and not (strategy.has_master_weights or training.adapter_parameters):
+    if training.weight_bytes < 4 and not (setup.keeps_float32 or training.adapter_parameters):
         findings.faults.append(
             "dtype: bfloat16 without DeepSpeed or FSDP has no fp32 weights, and updates at a small learning rate "
             "vanish in rounding: set dtype: float32 (with bf16: true), or start it by launch/accelerate/zero2.yaml."
@@ -210,7 +204,7 @@ def _check_share(setup: Setup, findings: Findings) -> None:
             else f"holds {setup.cache(share).sequences:.1f} full sequences of {setup.engine_sequence:,} tokens"
         )
         findings.faults.append(f"vllm_gpu_memory_utilization: {share:g} {what}: {_remedy(setup)}")
-    elif best - share >= STEP - 1e-9:
+    elif best - share >= STEP - 1e-9 and setup.cache(share).sequences < setup.rows:
         findings.hints.append(
             f"vllm_gpu_memory_utilization: {best:.2f} fits, and holds {setup.cache(best).sequences:.1f} full sequences "
             f"at a time, where {share:g} holds {setup.cache(share).sequences:.1f}."

@@ -110,6 +110,12 @@ class Setup:
             group = prompt + paths * (cap + (plan.num_members - 1) * plan.tail)
         return math.ceil(rows / members) * group
 
+    @property
+    def keeps_float32(self) -> bool:
+        """Whether fp32 weights stand behind those of 16 bits: DeepSpeed's always, FSDP's under mixed precision."""
+        kind = self.launch.strategy.kind
+        return kind.startswith("zero") or (kind == "fsdp" and self.training.autocast)
+
     @functools.cached_property
     def trainer(self) -> Trainer:
         """Bytes of the trainer on each GPU."""

@@ -75,7 +75,7 @@ def test_a_prompt_may_speak_of_the_delimiter(tmp_path: Path) -> None:
         "--prompt_template",
         "Solve {prompt} in <think></think>.",
         "--system_prompt",
-        "Close thoughts by </think>.",
+        "Close by </think>.",
     )
     assert "</think>" in rendered(tmp_path / "model", PREFILLED, *asked)
 
@@ -133,12 +133,24 @@ def test_fewer_rows_than_prompts_a_step_are_refused() -> None:
         trained_on(127, processes=8)
 
 
+DROPPED = ("--num_rows", "33", "--dataloader_drop_last", "true")
+
+
 def test_the_check_counts_rows_for_the_gpus_that_it_is_given() -> None:
-    with pytest.raises(ValueError, match="fewer than the 32 prompts"):
-        check_recipe(TINY, ["--num_rows", "16"], gpus="2x24")
+    check_recipe(SFT, [*DROPPED])
+    with pytest.raises(ValueError, match="has 33 rows, fewer than the 64 rows of a batch"):
+        check_recipe(SFT, [*DROPPED], gpus="2x24")
 
 
 def test_training_that_could_make_no_step_does_not_start(tmp_path: Path) -> None:
+    small = (*DROPPED, "--per_device_train_batch_size", "34", "--output_dir", str(tmp_path / "run"))
+    with pytest.raises(ValueError, match="has 33 rows, fewer than the 34 rows of a batch"):
+        run(parse_recipe(SFT, [*small]))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_reinforcement_learning_that_could_make_no_step_does_not_start(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="has 15 rows, fewer than the 16 prompts"):
         run(parse_recipe(TINY, ["--num_rows", "15", "--max_steps", "2", "--output_dir", str(tmp_path / "run")]))
     assert not (tmp_path / "run").exists()
