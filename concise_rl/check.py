@@ -214,7 +214,11 @@ def check_recipe(path: str, overrides: list[str], gpus: str | None = None, accel
         with findings.collecting():
             check_fit(recipe, path, on, accelerate, findings)
     elif no_gpu and (recipe.training.bf16 or recipe.training.fp16):
-        findings.hints.append("There is no GPU here: what needs one was not checked. --gpus 8x80 says what would fit.")
+        named = Gpus.of_header(Path(path).read_text(errors="replace")) or Gpus(8, 80)
+        findings.hints.append(
+            f"There is no GPU here: what needs one was not checked. --gpus {named.count}x{named.gigabytes:g} says what "
+            "would fit."
+        )
     findings.print()
     findings.refuse()
     Console(highlight=False, soft_wrap=True).print(f"{path} is fine.")

@@ -59,8 +59,8 @@ def arrange(argv: list[str]) -> list[str]:
 
 
 def _taken(words: list[str], option: str) -> list[str]:
-    """An option and its value, taken out of the words; nothing where it is not there, or has no value."""
-    if option not in words[:-1]:
+    """An option and its value, taken out of the words; nothing where it is not there."""
+    if option not in words:
         return []
     at = words.index(option)
     taken, words[at : at + 2] = words[at : at + 2], []

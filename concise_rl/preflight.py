@@ -11,6 +11,7 @@ from datasets import Dataset
 from huggingface_hub import constants, try_to_load_from_cache
 from packaging.version import Version
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 from transformers.utils.import_utils import KERNELS_MAX_VERSION, KERNELS_MIN_VERSION
 
 from concise_rl.config import mapping
@@ -40,8 +41,26 @@ REPORTERS = {
     "dvclive": ("dvclive",),
     "neptune": ("neptune",),
     "swanlab": ("swanlab",),
+    "azure_ml": ("azureml",),
+    "dagshub": ("dagshub",),
+    "flyte": ("flytekit",),
 }
 """Modules of which `report_to` needs one."""
+OPTIMIZERS = {
+    "torch_4bit": "torchao",
+    "torch_8bit": "torchao",
+    "bnb": "bitsandbytes",
+    "8bit": "bitsandbytes",
+    "32bit": "bitsandbytes",
+    "lion": "bitsandbytes",
+    "lomo": "lomo_optim",
+    "galore": "galore_torch",
+    "apollo": "apollo_torch",
+    "schedule_free": "schedulefree",
+    "grokadamw": "grokadamw",
+    "stable_adamw": "optimi",
+}
+"""Modules of optimizers, by a part of their names in `optim`; the first that fits counts."""
 LONGEST = 64
 """Prompts whose tokens are counted: those with the most characters."""
 
@@ -83,16 +102,34 @@ def find_packages(recipe: Recipe, findings: Findings, *, elsewhere: bool = False
     with findings.collecting():
         check_attention(attention)
     for name in training.report_to or ():
-        if name in REPORTERS and not any(map(is_installed, REPORTERS[name])):
-            findings.faults.append(_missing(f"report_to: {name}", name, f"pip install {REPORTERS[name][0]}"))
+        with findings.collecting():
+            check_reporter(name)
+    optimizer = optimizer_package(str(getattr(training.optim, "value", training.optim)))
     of_gpu = [
         (getattr(training, "use_vllm", False), "use_vllm: true", "vllm", "bash launch/setup.sh vllm"),
         (training.use_liger_kernel, "use_liger_kernel: true", "liger_kernel", "pip install liger-kernel"),
         (model.load_in_4bit or model.load_in_8bit, "load_in_4bit and 8bit", "bitsandbytes", "pip install bitsandbytes"),
+        (optimizer, f"optim: {training.optim}", optimizer or "", f"pip install {optimizer}"),
         (training.deepspeed, "deepspeed", "deepspeed", 'pip install -e ".[deepspeed]"'),
     ]
     missing = [_missing(*what) for wanted, *what in of_gpu if wanted and not is_installed(what[1])]
     (findings.hints if elsewhere else findings.faults).extend(missing)
+
+
+def check_reporter(name: str) -> None:
+    """
+    Raises:
+        ValueError: for a name of `report_to` that there is not, or whose package is not installed.
+    """
+    if name not in INTEGRATION_TO_CALLBACK:
+        raise unknown("report_to", name, INTEGRATION_TO_CALLBACK)
+    if name in REPORTERS and not any(map(is_installed, REPORTERS[name])):
+        raise ValueError(_missing(f"report_to: {name}", REPORTERS[name][0], f"pip install {REPORTERS[name][0]}"))
+
+
+def optimizer_package(name: str) -> str | None:
+    """The module of an optimizer that is no part of torch or transformers."""
+    return next((module for part, module in OPTIMIZERS.items() if part in name), None)
 
 
 def _missing(setting: str, package: str, how: str) -> str:

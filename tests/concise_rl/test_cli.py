@@ -63,6 +63,20 @@ def test_a_recipe_may_be_named_as_for_accelerate(words: list[str]) -> None:
     assert (arguments.recipe, arguments.overrides) == ("a.yaml", ["--seed", "3"])
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--gpus", "8x80", "a.yaml", "--seed", "3"],
+        ["a.yaml", "--gpus", "8x80", "--seed", "3"],
+        ["--config", "a.yaml", "--seed", "3", "--gpus=8x80"],
+    ],
+)
+def test_gpus_may_stand_anywhere_in_a_check(words: list[str]) -> None:
+    arguments = build_parser().parse_args(arrange(["check", *words, "--accelerate", "zero2.yaml"]))
+    assert (arguments.recipe, arguments.overrides) == ("a.yaml", ["--seed", "3"])
+    assert (arguments.gpus, arguments.accelerate) == ("8x80", "zero2.yaml")
+
+
 def test_a_method_in_the_working_directory_is_found(tmp_path: Path, monkeypatch, capsys) -> None:
     (tmp_path / "of_my_own.py").write_text("from reward.grpo import Grpo\n\n\nclass Mine(Grpo):\n    pass\n")
     monkeypatch.chdir(tmp_path)

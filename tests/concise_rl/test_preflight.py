@@ -98,10 +98,16 @@ def test_a_template_that_refuses_the_system_turn_is_quoted(tmp_path: Path) -> No
         ("report_to", "tensorboard", "tensorboard"),
         ("report_to", "swanlab", "swanlab"),
         ("use_liger_kernel", "true", "liger_kernel"),
+        ("optim", "adamw_bnb_8bit", "bitsandbytes"),
+        ("optim", "galore_adamw", "galore_torch"),
     ],
 )
 def test_a_package_that_is_not_there_is_missed_early(tmp_path: Path, setting: str, value: str, package: str) -> None:
     both_refuse(f"{setting}: {value} needs the package {package}", f"--{setting}", value, out=tmp_path)
+
+
+def test_a_misspelt_reporter_is_named_early(tmp_path: Path) -> None:
+    both_refuse("Unknown report_to 'tensorbord'. Did you mean 'tensorboard'", "--report_to", "tensorbord", out=tmp_path)
 
 
 def test_an_attention_that_is_not_there_is_missed_early(tmp_path: Path) -> None:
