@@ -135,19 +135,24 @@ def read_strategy(file: Path, processes: int) -> Strategy:
 
 
 def _of_deepspeed(file: Path, config: dict[str, Any], processes: int) -> Strategy:
-    """DeepSpeed's stage and offloading, from accelerate's own keys or the JSON file that they name."""
-    named = config.get("deepspeed_config_file")
-    if named is None:
-        stage, keys = config.get("zero_stage", 2), ("offload_optimizer_device", "offload_param_device")
-        optimizer, weights = (str(config.get(key) or "none") != "none" for key in keys)
-    else:
+    """DeepSpeed's stage and offloading, from accelerate's own keys, or the JSON file that they name: there `auto` means
+    accelerate's."""
+    named, zero = config.get("deepspeed_config_file"), {"stage": config.get("zero_stage", 2)}
+    if named is not None:
         found = _find(named, file)
         if found is None:
             raise ValueError(f"{file} names {named}, which is not there.")
         zero = json.loads(found.read_text()).get("zero_optimization") or {}
-        stage, parts = zero.get("stage", 0), ("offload_optimizer", "offload_param")
-        optimizer, weights = (str((zero.get(p) or {}).get("device") or "none") != "none" for p in parts)
+    stage: Any = zero.get("stage", 0)
     kinds: dict[Any, Kind] = {1: "zero1", 2: "zero2", 3: "zero3"}
     if stage not in kinds:
         raise ValueError(f"{file}: ZeRO stage {stage} is none of 1, 2 and 3.")
+    optimizer, weights = (_is_offloaded(part, zero, config) for part in ("offload_optimizer", "offload_param"))
     return Strategy(kinds[stage], processes, optimizer, weights)
+
+
+def _is_offloaded(part: str, zero: dict[str, Any], config: dict[str, Any]) -> bool:
+    """Whether DeepSpeed keeps a part in the machine's memory."""
+    device = (zero.get(part) or {}).get("device", "none" if "deepspeed_config_file" in config else "auto")
+    device = config.get(f"{part}_device") if device == "auto" else device
+    return str(device or "none") != "none"

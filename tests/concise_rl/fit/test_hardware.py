@@ -53,12 +53,29 @@ def test_one_process_for_several_gpus_is_refused() -> None:
         read_strategy(ACCELERATE / "single_gpu.yaml", 8)
 
 
-def test_deepspeed_may_have_a_file_of_its_own(tmp_path: Path) -> None:
-    own = {"zero_optimization": {"stage": 3, "offload_optimizer": {"device": "cpu"}}}
+@pytest.mark.parametrize(("device", "offloaded"), [("cpu", True), ("none", False), ("auto", False)])
+def test_deepspeed_may_have_a_file_of_its_own(tmp_path: Path, device: str, offloaded: bool) -> None:
+    own = {"zero_optimization": {"stage": 3, "offload_optimizer": {"device": device}, "offload_param": None}}
     (tmp_path / "zero.json").write_text(json.dumps(own))
     config = {"distributed_type": "DEEPSPEED", "deepspeed_config": {"deepspeed_config_file": "zero.json"}}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
-    assert read_strategy(tmp_path / "config.yaml", 8) == Strategy("zero3", 8, offload_optimizer=True)
+    assert read_strategy(tmp_path / "config.yaml", 8) == Strategy("zero3", 8, offload_optimizer=offloaded)
+
+
+def test_auto_in_deepspeeds_file_is_what_accelerate_says(tmp_path: Path) -> None:
+    own = {"zero_optimization": {"stage": 2, "offload_optimizer": {"device": "auto"}}}
+    (tmp_path / "zero.json").write_text(json.dumps(own))
+    deepspeed = {"deepspeed_config_file": "zero.json", "offload_optimizer_device": "cpu"}
+    config = {"distributed_type": "DEEPSPEED", "deepspeed_config": deepspeed}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    assert read_strategy(tmp_path / "config.yaml", 8) == Strategy("zero2", 8, offload_optimizer=True)
+
+
+def test_accelerates_own_keys_may_offload(tmp_path: Path) -> None:
+    deepspeed = {"zero_stage": 3, "offload_optimizer_device": "none", "offload_param_device": "cpu"}
+    config = {"distributed_type": "DEEPSPEED", "deepspeed_config": deepspeed}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    assert read_strategy(tmp_path / "config.yaml", 8) == Strategy("zero3", 8, offload_weights=True)
 
 
 @pytest.mark.parametrize(
