@@ -23,6 +23,8 @@ from concise_rl.evaluate.cli import (
 from concise_rl.rollout.serve import add_serve_arguments, run_serve
 
 Command = Callable[[argparse.Namespace], None]
+OPTIONS_OF_CHECK = ("--gpus", "--accelerate")
+"""They may stand among the settings of a recipe."""
 
 
 def run_train(args: argparse.Namespace) -> None:
@@ -37,7 +39,7 @@ def run_check(args: argparse.Namespace) -> None:
     """Say whether a recipe would start, and what it would do."""
     from concise_rl.check import check_recipe
 
-    check_recipe(args.recipe, args.overrides)
+    check_recipe(args.recipe, args.overrides, args.gpus, args.accelerate)
 
 
 def arrange(argv: list[str]) -> list[str]:
@@ -48,11 +50,21 @@ def arrange(argv: list[str]) -> list[str]:
     command, *words = argv
     if {"-h", "--help"} & {*words}:
         return [command, "--help"]
-    words = [part for word in words for part in (word.split("=", 1) if word.startswith("--config=") else [word])]
-    if "--config" not in words[:-1]:
-        return [command, *words]
-    at = words.index("--config")
-    return [command, words[at + 1], *words[:at], *words[at + 2 :]]
+    first = OPTIONS_OF_CHECK if command == "check" else ()
+    joined = tuple(f"{option}=" for option in ("--config", *first))
+    words = [part for word in words for part in (word.split("=", 1) if word.startswith(joined) else [word])]
+    options = [word for option in first for word in _taken(words, option)]
+    recipe = _taken(words, "--config")[1:]
+    return [command, *options, *recipe, *words]
+
+
+def _taken(words: list[str], option: str) -> list[str]:
+    """An option and its value, taken out of the words; nothing where it is not there."""
+    if option not in words:
+        return []
+    at = words.index(option)
+    taken, words[at : at + 2] = words[at : at + 2], []
+    return taken
 
 
 class HelpWithKeys(argparse.Action):
@@ -84,6 +96,22 @@ def _add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_check_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--gpus",
+        metavar="NxGB",
+        help="say whether it would fit such GPUs, and how full they would be, e.g. 8x80: eight cards that are sold "
+        "with 80 GB each. No GPU is needed for that, and no hub",
+    )
+    parser.add_argument(
+        "--accelerate",
+        metavar="FILE",
+        help="the accelerate configuration that it would be started with; the one that the recipe's own command names "
+        "unless given",
+    )
+    _add_recipe_arguments(parser)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all subcommands."""
     parser = argparse.ArgumentParser(
@@ -97,12 +125,12 @@ def build_parser() -> argparse.ArgumentParser:
         ("report", "write the report again from the samples of an evaluation", add_report_arguments, run_report),
         ("judge", "compare the redundant tokens that two judges find in samples", add_judge_arguments, run_judge),
         ("methods", "list the methods, what they need and their options", _add_methods_arguments, run_methods),
-        ("check", "check a recipe without training", _add_recipe_arguments, run_check),
+        ("check", "check a recipe without training", _add_check_arguments, run_check),
         ("convert", "write a GGUF file as a model folder", add_convert_arguments, run_convert),
         ("serve", "serve a model with vLLM, for training and evaluation", add_serve_arguments, run_serve),
     ]
     for name, text, add_arguments, command in table:
-        has_help = add_arguments is _add_recipe_arguments
+        has_help = add_arguments in (_add_recipe_arguments, _add_check_arguments)
         sub = commands.add_parser(name, help=text, description=text, add_help=not has_help)
         add_arguments(sub)
         sub.set_defaults(command=command)

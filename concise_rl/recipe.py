@@ -185,12 +185,13 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def parse_recipe(path: str | Path, args: list[str] | None = None) -> Recipe:
+def parse_recipe(path: str | Path, args: list[str] | None = None, processes: int | None = None) -> Recipe:
     """Read a recipe and lay the command line over it.
 
     Args:
         path: the YAML file.
         args: command-line arguments, see `parse_overrides`.
+        processes: for how many it is meant, if not for those that run now.
 
     Raises:
         ValueError: for a missing file, an unknown key (naming the nearest), a missing `dataset`, a value that is not of
@@ -202,7 +203,7 @@ def parse_recipe(path: str | Path, args: list[str] | None = None) -> Recipe:
     stage = str(settings.get("stage", "rl"))
     if stage not in STAGES:
         raise unknown("stage", stage, STAGES)
-    classes: Any = (DataConfig, STAGES[stage], ModelConfig)
+    classes: Any = (DataConfig, _on(STAGES[stage], processes), ModelConfig)
     values = {key: value for key, value in settings.items() if key != "stage"}
     _check_keys(values, overrides, path, classes)
     defaults = {name: default for cls in classes for name, default in defaults_of(cls).items()}
@@ -218,6 +219,11 @@ def parse_recipe(path: str | Path, args: list[str] | None = None) -> Recipe:
     if dropped and training.process_index == 0:
         print(f"Left out of {path}, since the command line names another: {', '.join(dropped)}.")
     return Recipe("sft" if stage == "sft" else "rl", data, training, model, settings)
+
+
+def _on(training: type, processes: int | None) -> type:
+    """A training's configuration as so many processes have it."""
+    return training if processes is None else type(training.__name__, (training,), {"world_size": processes})
 
 
 def _without_options_of_others(given: dict[str, Any], overrides: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:

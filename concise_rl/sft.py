@@ -9,6 +9,7 @@ from concise_rl.checkpoint import WholeCheckpoints, demand_trainable
 from concise_rl.data import to_messages
 from concise_rl.finite import FiniteSteps
 from concise_rl.precision import check_dtype, check_weights
+from concise_rl.preflight import check_rows
 from concise_rl.recipe import Recipe
 from concise_rl.tiny import resolve_model
 
@@ -33,6 +34,7 @@ def train_sft(recipe: Recipe) -> None:
     set_seed(recipe.training.seed)
     check_dtype(recipe.training, adapters=recipe.model.use_peft)
     model, demonstrations = resolve_model(recipe.model_name), load_demonstrations(recipe)
+    check_rows(len(demonstrations), recipe)
     claim_folder(recipe)
     trainer = DemonstrationTrainer(
         model=model,

@@ -20,6 +20,7 @@ from concise_rl.errors import EngineError
 from concise_rl.files import write_atomically
 from concise_rl.finite import demand_finite_weights
 from concise_rl.precision import check_dtype
+from concise_rl.preflight import check_rows, preflight
 from concise_rl.problems import load_problems
 from concise_rl.recipe import Recipe, parse_recipe
 from concise_rl.rollout.links import WEIGHTS_FOLDER
@@ -183,6 +184,7 @@ def train_rl(recipe: Recipe) -> None:
         config.verifier, config.verifier_workers, config.verifier_timeout, config.verifier_memory_mb
     ) as pool:
         problems = load_problems(recipe, pool)
+        check_rows(len(problems), recipe)
         claim_folder(recipe)
         trainer = ConciseTrainer(
             model=model, args=config, train_dataset=problems, peft_config=get_peft_config(recipe.model), verifier=pool
@@ -240,6 +242,7 @@ def run(recipe: Recipe) -> None:
     if trained:
         print(f"{recipe.folder} is trained already.")
         return
+    preflight(recipe)
     {"rl": train_rl, "sft": train_sft}[recipe.stage](recipe)
 
 

@@ -240,7 +240,7 @@ def fingerprint(model: str) -> str | None:
     Raises:
         ValueError: when `model` is a path that is not there.
     """
-    folder = Path(resolve_model(model))
+    folder = Path(resolve_model(model, adapters=True))
     if not folder.is_dir():
         return None
     total = hashlib.sha256()

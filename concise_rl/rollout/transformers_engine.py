@@ -289,7 +289,8 @@ def load_engine(
         ValueError: when `model` looks like a folder and is none, or names no embedded reasoner, or nothing names an
             EOS token.
     """
-    path, settings = resolve_model(model), {"revision": revision, "trust_remote_code": trust_remote_code}
+    path = resolve_model(model, adapters=True)
+    settings = {"revision": revision, "trust_remote_code": trust_remote_code}
     tokenizer, ids = load_tokenizer(path, revision, trust_remote_code)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     loaded = AutoModelForCausalLM.from_pretrained(path, **settings).to(device).eval()

@@ -20,21 +20,35 @@ if TYPE_CHECKING:
 
 WEIGHTS = Path(__file__).parent / "weights"
 MODELS = ("tiny:base", "tiny:untrained")
+MERGE = (
+    "{folder} holds adapters, not a model. Merge them into their base model, and take what comes of it: "
+    'python -c "import peft, transformers; '
+    "peft.AutoPeftModelForCausalLM.from_pretrained('{folder}').merge_and_unload().save_pretrained('{merged}'); "
+    "transformers.AutoTokenizer.from_pretrained('{folder}').save_pretrained('{merged}')\""
+)
+"""What to say of a folder of adapters."""
 TASK = {"min_terms": 3, "max_terms": 6, "min_digits": 1, "max_digits": 1}
 
 
-def resolve_model(name: str) -> str:
+def resolve_model(name: str, *, adapters: bool = False) -> str:
     """Where `from_pretrained` finds the model called `name`; hub ids come back as they are. A GGUF file is converted
     to a folder in the user's cache, once.
 
+    Args:
+        name: a folder, a hub id, a GGUF file or an embedded reasoner.
+        adapters: whether a folder of adapters will do, which transformers loads onto their base model.
+
     Raises:
-        ValueError: for an unknown `tiny:` name, for a path that is not there, and for a GGUF file that is none.
+        ValueError: for an unknown `tiny:` name, for a path that is not there, for a GGUF file that is none, and for
+            adapters where a model is wanted.
     """
     if name.startswith("tiny:"):
         return str(_resolve_tiny(name))
     looks_like_path = name.startswith((".", "/", "~")) or name.count("/") != 1
     path = Path(name).expanduser()
     if path.is_dir():
+        if not adapters and (path / "adapter_config.json").is_file() and not (path / "config.json").is_file():
+            raise ValueError(MERGE.format(folder=str(path), merged=f"{path}-merged"))
         return str(path)
     if path.suffix == ".gguf" and path.is_file():
         from concise_rl.convert import folder_of

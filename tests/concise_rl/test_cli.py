@@ -63,11 +63,25 @@ def test_a_recipe_may_be_named_as_for_accelerate(words: list[str]) -> None:
     assert (arguments.recipe, arguments.overrides) == ("a.yaml", ["--seed", "3"])
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--gpus", "8x80", "a.yaml", "--seed", "3"],
+        ["a.yaml", "--gpus", "8x80", "--seed", "3"],
+        ["--config", "a.yaml", "--seed", "3", "--gpus=8x80"],
+    ],
+)
+def test_gpus_may_stand_anywhere_in_a_check(words: list[str]) -> None:
+    arguments = build_parser().parse_args(arrange(["check", *words, "--accelerate", "zero2.yaml"]))
+    assert (arguments.recipe, arguments.overrides) == ("a.yaml", ["--seed", "3"])
+    assert (arguments.gpus, arguments.accelerate) == ("8x80", "zero2.yaml")
+
+
 def test_a_method_in_the_working_directory_is_found(tmp_path: Path, monkeypatch, capsys) -> None:
     (tmp_path / "of_my_own.py").write_text("from reward.grpo import Grpo\n\n\nclass Mine(Grpo):\n    pass\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
-    main(["check", TINY, "--objective", "of_my_own.Mine", "--num_rows", "8"])
+    main(["check", TINY, "--objective", "of_my_own.Mine", "--num_rows", "16"])
     assert "objective  of_my_own.Mine" in capsys.readouterr().out
 
 
@@ -76,7 +90,7 @@ def test_what_a_module_of_the_users_own_fails_to_import_is_not_blamed_on_its_nam
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
     with pytest.raises(ModuleNotFoundError, match="No module named 'no_such_package'"):
-        main(["check", TINY, "--objective", "broken_of_my_own.Mine", "--num_rows", "8"])
+        main(["check", TINY, "--objective", "broken_of_my_own.Mine", "--num_rows", "16"])
 
 
 def test_overrides_may_follow_the_recipe() -> None:

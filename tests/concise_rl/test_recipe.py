@@ -24,7 +24,7 @@ def test_every_recipe_passes_its_check(path: Path, monkeypatch, capsys) -> None:
     # A recipe that goes on from another has that one's output folder for a model.
     goes_on = str(read_recipe(path)["model_name_or_path"]).startswith("runs/")
     overrides = ["--model_name_or_path", "tiny:base"] if goes_on else []
-    check_recipe(str(path), [*overrides, "--num_rows", "8"])
+    check_recipe(str(path), [*overrides, "--num_rows", "128"])
     assert "is fine" in capsys.readouterr().out
 
 
