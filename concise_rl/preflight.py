@@ -282,10 +282,6 @@ def check_cap(recipe: Recipe) -> None:
         raise ValueError(
             f"max_completion_length is {cap}, and {whose} {limit or facts.context} tokens: no prompt fits beside it."
         )
-    if recipe.stage == "sft" and (training.max_length or 0) > facts.context:
-        raise ValueError(
-            f"max_length is {training.max_length}, and {recipe.model_name} has a context of {facts.context} tokens."
-        )
 
 
 def room_for_prompts(recipe: Recipe) -> int | None:
