@@ -101,12 +101,13 @@ def find_packages(recipe: Recipe, findings: Findings, *, elsewhere: bool = False
     for name in training.report_to or ():
         with findings.collecting():
             check_reporter(name)
-    optimizer = optimizer_package(str(getattr(training.optim, "value", training.optim)))
+    optim = str(getattr(training.optim, "value", training.optim))  # transformers makes an enum of it
+    optimizer = optimizer_package(optim)
     of_gpu = [
         (getattr(training, "use_vllm", False), "use_vllm: true", "vllm", "bash launch/setup.sh vllm"),
         (training.use_liger_kernel, "use_liger_kernel: true", "liger_kernel", "pip install liger-kernel"),
         (model.load_in_4bit or model.load_in_8bit, "load_in_4bit and 8bit", "bitsandbytes", "pip install bitsandbytes"),
-        (optimizer, f"optim: {training.optim}", optimizer or "", f"pip install {optimizer}"),
+        (optimizer, f"optim: {optim}", optimizer or "", f"pip install {optimizer}"),
         (training.deepspeed, "deepspeed", "deepspeed", 'pip install -e ".[deepspeed]"'),
     ]
     missing = [_missing(*what) for wanted, *what in of_gpu if wanted and not is_installed(what[1])]
@@ -277,10 +278,6 @@ def check_cap(recipe: Recipe) -> None:
         whose = "vllm_max_model_length" if limit else f"the context of {recipe.model_name}"
         raise ValueError(
             f"max_completion_length is {cap}, and {whose} {limit or facts.context} tokens: no prompt fits beside it."
-        )
-    if recipe.stage == "sft" and (training.max_length or 0) > facts.context:
-        raise ValueError(
-            f"max_length is {training.max_length}, and {recipe.model_name} has a context of {facts.context} tokens."
         )
 
 
