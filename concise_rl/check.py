@@ -36,6 +36,7 @@ from concise_rl.preflight import (
 )
 from concise_rl.problems import find_too_long, rl_columns, room_for_prompts
 from concise_rl.recipe import Recipe, parse_overrides, parse_recipe, read_recipe
+from concise_rl.rollout.links import refuse_unsupported
 from concise_rl.rollout.transformers_engine import eos_ids_of
 from concise_rl.schedule import build_curriculum
 from concise_rl.sources import GENERATED
@@ -59,6 +60,8 @@ def check_objective(config: ConciseConfig) -> list[tuple[str, str]]:
     """
     objective = build_objective(config.objective, config.options, config.scale_rewards)
     check_compatible(objective, config)
+    if config.use_vllm:
+        refuse_unsupported(config)
     find_verifier(config.verifier)
     more, curriculum = [], None
     if config.curriculum:

@@ -15,6 +15,7 @@ from concise_rl.fit.memory import (
     weights_of_vllm,
 )
 from concise_rl.fit.setup import Setup
+from concise_rl.precision import keeps_float32, loaded_dtype, refuse_half_weights
 from concise_rl.preflight import is_installed, prompts_a_step, room_beside_cap
 
 FEWEST = 2
@@ -93,10 +94,12 @@ def _lengths(setup: Setup, findings: Findings) -> None:
             f"cap: a vllm_max_model_length of {both} takes them all."
         )
     habit = habit_of(recipe.model_name)
+    if habit:
+        findings.add("", f"{recipe.model_name} takes {habit.tokens:,} tokens on {habit.on} ({habit.source})")
     if habit and config.max_completion_length < FAR_BELOW * habit.tokens:
         findings.hints.append(
             f"The cap of {config.max_completion_length:,} tokens is far below the {habit.tokens:,} that "
-            f"{recipe.model_name} takes on {habit.on} ({habit.source}): most rollouts of such problems will be cut."
+            f"{recipe.model_name} takes on {habit.on}: most rollouts of such problems will be cut."
         )
 
 
@@ -108,18 +111,18 @@ def _ratio(setup: Setup, findings: Findings) -> None:
 
 
 def _precision(setup: Setup, findings: Findings) -> None:
-    strategy, training = setup.launch.strategy, setup.training
+    training = setup.training
     attention = mapping(setup.config.model_init_kwargs).get("attn_implementation") or "the model's default"
     computes = "16 bits" if training.autocast else "32 bits"
-    master = ", fp32 weights behind them" if setup.keeps_float32 else ""
+    master = ", fp32 weights behind them" if keeps_float32(setup.strategy, training.autocast) else ""
     findings.add("precision", f"computes in {computes}, weights of {training.weight_bytes:g} bytes{master}")
     findings.add("attention", str(attention))
-    if training.weight_bytes < 4 and not (setup.keeps_float32 or training.adapter_parameters):
-        findings.faults.append(
-            "dtype: bfloat16 without DeepSpeed or FSDP has no fp32 weights, and updates at a small learning rate "
-            "vanish in rounding: set dtype: float32 (with bf16: true), or start it by launch/accelerate/zero2.yaml."
-        )
-    if strategy.kind.startswith("zero") and not is_installed("deepspeed"):
+    dtype = loaded_dtype(mapping(setup.config.model_init_kwargs), setup.facts.config)
+    if dtype is not None:
+        with findings.collecting():
+            adapters = bool(training.adapter_parameters)
+            refuse_half_weights(dtype, setup.strategy, mixed_precision=training.autocast, adapters=adapters)
+    if setup.strategy == "deepspeed" and not is_installed("deepspeed"):
         findings.hints.append('DeepSpeed is not installed here: pip install -e ".[deepspeed]".')
 
 
@@ -168,11 +171,6 @@ def _vllm(setup: Setup, findings: Findings) -> None:
         text = f"a share up to {best:.2f} fits, and holds {_holding(setup, best)}" if best else "no share fits"
         findings.add("", f"{'with' if sleep else 'without'} vllm_enable_sleep_mode {text}")
     _check_share(setup, findings)
-    if setup.gpus.count % setup.tensor_parallel or setup.facts.config.num_attention_heads % setup.tensor_parallel:
-        findings.faults.append(
-            f"vllm_tensor_parallel_size {setup.tensor_parallel} divides the GPUs ({setup.gpus.count}) and the heads "
-            f"({setup.facts.config.num_attention_heads}), or it cannot be used."
-        )
 
 
 def _holding(setup: Setup, share: float) -> str:

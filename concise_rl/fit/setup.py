@@ -14,6 +14,7 @@ from concise_rl.fit.facts import Facts, Shape, on_meta, shape_of
 from concise_rl.fit.hardware import Gpus, Launch
 from concise_rl.fit.memory import Cache, Trainer, Training, cache_of, largest_share
 from concise_rl.objective import Objective, PlanContext, build_objective
+from concise_rl.precision import Strategy
 from concise_rl.recipe import Recipe
 from concise_rl.rollout.plans import Plan
 from concise_rl.rollout.serial import SerialExits
@@ -111,10 +112,10 @@ class Setup:
         return math.ceil(rows / members) * group
 
     @property
-    def keeps_float32(self) -> bool:
-        """Whether fp32 weights stand behind those of 16 bits: DeepSpeed's always, FSDP's under mixed precision."""
+    def strategy(self) -> Strategy:
+        """How the run lies on its GPUs, in the words of `precision`."""
         kind = self.launch.strategy.kind
-        return kind.startswith("zero") or (kind == "fsdp" and self.training.autocast)
+        return "deepspeed" if kind in ("zero1", "zero2", "zero3") else kind
 
     @functools.cached_property
     def trainer(self) -> Trainer:
