@@ -16,6 +16,7 @@ from concise_rl.config import ConciseConfig, mapping
 from concise_rl.context import context_length
 from concise_rl.data import CHUNK, columns_read, find_unverifiable, listing, to_messages
 from concise_rl.judges import DEFAULT_JUDGE
+from concise_rl.preflight import check_rows
 from concise_rl.recipe import Recipe
 from concise_rl.tiny import resolve_model
 from concise_rl.verify import VerifierPool
@@ -39,6 +40,7 @@ def load_problems(recipe: Recipe, pool: VerifierPool) -> Dataset:
     state, data = PartialState(), recipe.data
     with state.main_process_first():
         rows = data.load(recipe.training.seed, rl_columns(recipe.training))
+    check_rows(len(rows), recipe)  # before they are judged
     found: list[Any] = [None]
     if state.is_main_process:
         found = [(_digest(rows), _usable(rows, recipe, pool))]

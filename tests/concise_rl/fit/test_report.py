@@ -76,7 +76,6 @@ def test_a_share_that_is_smaller_than_what_fits_is_said(said) -> None:
         ({"vllm_max_model_length": 65536}, "vllm_max_model_length is 65536, and Qwen/Qwen3-8B has a context of 40960"),
         ({"max_completion_length": 17408}, "max_completion_length is 17408, and vllm_max_model_length 17408 tokens"),
         ({"attn_implementation": "flash_attention_2"}, "set attn_implementation: sdpa"),
-        ({"vllm_tensor_parallel_size": 3}, "vllm_tensor_parallel_size 3 divides the GPUs"),
         ({"gradient_checkpointing": False}, "The trainer does not fit: .* Take gradient_checkpointing: true, or"),
         ({"gradient_accumulation_steps": 3}, "divisible by num_generations|whole groups"),
         (
