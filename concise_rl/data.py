@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import track
 
 from concise_rl.errors import unknown
+from concise_rl.golds import check_accepted, check_discerns, kinds_of_golds
 from concise_rl.sources import Columns, read_source
 from concise_rl.verify import VerifierPool
 
@@ -145,22 +146,26 @@ def keep_verifiable(
         The rows that are left, and how many were dropped.
 
     Raises:
-        ValueError: when more of the rows would go; it lists some.
+        ValueError: when more of the rows would go, or most answers are words; it lists some, by kind.
     """
+    answers = [str(answer) for answer in rows["answer"]]
     items = [(pool.gold_response(row), row) for row in rows]
     chunks = [items[i : i + 256] for i in range(0, len(items), 256)]
     bar = track(chunks, "Checking the answers", console=Console(stderr=True), transient=True, disable=len(chunks) < 4)
     verdicts = [verdict for chunk in bar for verdict in pool.judge(chunk)]
     pool.reset_counters()
-    bad = [i for i, verdict in enumerate(verdicts) if verdict != 1.0 or not items[i][1]["answer"].strip()]
-    if not bad:
-        return rows, 0
-    examples = [f"row {i}: {rows[i]['answer'][:100]!r}" for i in bad]
+    bad = [i for i, verdict in enumerate(verdicts) if verdict != 1.0 or not answers[i].strip()]
+    kept = sorted(set(range(len(rows))) - set(bad))
     what = f"The verifier {pool.name!r} does not accept the own answers of {len(bad)} of {len(rows)} rows"
     if len(bad) > tolerated * len(rows):
-        raise ValueError(_listing(what, examples) + "\nIs it the right verifier, and the right answer column?")
-    logger.warning(_listing(f"{what}, which are dropped", examples))
-    return rows.select(sorted(set(range(len(rows))) - set(bad))), len(bad)
+        kinds = kinds_of_golds(pool, answers, bad)
+        raise ValueError("\n  ".join([f"{what}:", *kinds]) + "\nIs it the right verifier, and the right answer column?")
+    check_accepted(pool, answers, kept)
+    check_discerns(pool, [items[i][1] for i in kept])
+    if not bad:
+        return rows, 0
+    logger.warning("\n  ".join([f"{what}, which are dropped:", *kinds_of_golds(pool, answers, bad)]))
+    return rows.select(kept), len(bad)
 
 
 def user_turn(prompt_template: str | None) -> str:

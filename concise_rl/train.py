@@ -154,7 +154,11 @@ def train_rl(recipe: Recipe) -> None:
     check_objective(config)
     model = resolve_model(recipe.model_name)
     with VerifierPool(
-        config.verifier, config.verifier_workers, config.verifier_timeout, config.verifier_memory_mb
+        config.verifier,
+        config.verifier_workers,
+        config.verifier_timeout,
+        config.verifier_memory_mb,
+        config.refuse_copied,
     ) as pool:
         problems = load_problems(recipe.data, config, pool)
         claim_folder(recipe)

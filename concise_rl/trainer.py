@@ -122,7 +122,7 @@ class ConciseTrainer(WholeCheckpoints, GRPOTrainer):
         assert args.max_completion_length is not None, "checked"
         self.max_length = args.max_completion_length
         self.verifier = verifier or VerifierPool(
-            args.verifier, args.verifier_workers, args.verifier_timeout, args.verifier_memory_mb
+            args.verifier, args.verifier_workers, args.verifier_timeout, args.verifier_memory_mb, args.refuse_copied
         )
         # vLLM is ours: TRL would start its own, which gives no seed to a request and cannot abort one.
         use_vllm, args.use_vllm = args.use_vllm, False

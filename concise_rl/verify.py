@@ -113,7 +113,14 @@ class VerifierPool:
             itself said None), `timeouts`, `crashes` (died or ran out of memory) and `errors` (the verifier raised).
     """
 
-    def __init__(self, name: str, workers: int = 2, timeout_s: float = 10.0, memory_mb: int = 2048) -> None:
+    def __init__(
+        self,
+        name: str,
+        workers: int = 2,
+        timeout_s: float = 10.0,
+        memory_mb: int = 2048,
+        refuse_copied: bool = False,
+    ) -> None:
         """Set up, starting nothing yet.
 
         Args:
@@ -121,6 +128,8 @@ class VerifierPool:
             workers: how many processes judge side by side.
             timeout_s: wall clock for each item, in seconds.
             memory_mb: address space of each worker, in MiB.
+            refuse_copied: a right answer that copies a formula of the problem in place of working it out is wrong.
+                Known to `math` alone, where a row has its `problem` or `prompt`.
 
         Raises:
             ValueError: for an unknown name, giving the nearest valid one, and for limits that are not positive.
@@ -130,6 +139,7 @@ class VerifierPool:
         self.name = name
         self.reset_counters()
         self._verifier = find_verifier(name)
+        self._path = (self._verifier.worked_out if refuse_copied else None) or self._verifier.path
         self._max_workers, self._timeout_s, self._memory_mb = workers, timeout_s, memory_mb
         self._workers: list[_Worker] = []
         self._warned: set[str] = set()
@@ -152,6 +162,17 @@ class VerifierPool:
     def gold_response(self, row: Mapping[str, Any]) -> str:
         """The row's own answer, written as the verifier expects a response."""
         return self._verifier.gold.replace("{answer}", row["answer"])
+
+    @property
+    def reads_values(self) -> bool:
+        """Whether the verifier tells what sort of gold answer a text is; others take any text."""
+        return self._verifier.kind_of_gold is not None
+
+    def kind_of_gold(self, answer: str) -> str:
+        """What sort of gold answer a text is, as messages say it; empty for one that needs no mention."""
+        if not answer.strip():
+            return "empty"
+        return self._verifier.kind_of_gold(answer) if self._verifier.kind_of_gold else ""
 
     def judge(self, items: Sequence[Item]) -> list[float | None]:
         """Judge the answer parts of completions.
@@ -201,7 +222,8 @@ class VerifierPool:
         ours, theirs = Pipe()
         limits = (str(self._timeout_s), str(self._memory_mb))
         output, shown = tempfile.TemporaryFile(), os.dup(2)  # noqa: SIM115 -- `_discard` closes it
-        arguments = (str(theirs.fileno()), str(shown), self.name, *limits, str(os.getpid()))
+        verifier = (self._path, str(self._verifier.trusted))
+        arguments = (str(theirs.fileno()), str(shown), *verifier, *limits, str(os.getpid()))
         # One thread each: a numerics library that starts one per core runs into the memory limit on large machines.
         one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         process = subprocess.Popen(

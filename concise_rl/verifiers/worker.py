@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from typing import Any
 
-from concise_rl.verifiers import Verify, find_verifier, load_verifier
+from concise_rl.verifiers import Verify, load_verifier
 
 EXIT_MEMORY = 66
 """Exit status of a worker that ran out of memory."""
@@ -91,15 +91,14 @@ def _send(connection: Connection, reply: dict[str, Any]) -> None:
     connection.send_bytes(json.dumps(reply).encode())
 
 
-def serve(connection: Connection, output: int, name: str, timeout_s: float, memory_mb: int) -> None:
+def serve(connection: Connection, output: int, path: str, trusted: bool, timeout_s: float, memory_mb: int) -> None:
     """Load the verifier, say so, then answer items `(response, row)` until the other end closes."""
     started = _set_limits(memory_mb)
-    verifier = find_verifier(name)
     try:
-        verify = load_verifier(verifier.path)
+        verify = load_verifier(path)
     except Exception as error:
         return _send(connection, {"error": f"{type(error).__name__}: {error}"})
-    if not verifier.trusted:
+    if not trusted:
         sys.addaudithook(_forbid)
     _show_output(output)
     _send(connection, started)
@@ -114,7 +113,7 @@ def serve(connection: Connection, output: int, name: str, timeout_s: float, memo
 
 
 if __name__ == "__main__":
-    descriptor, output, name, timeout_s, memory_mb, parent = sys.argv[1:]
+    descriptor, output, path, trusted, timeout_s, memory_mb, parent = sys.argv[1:]
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the pool tidies up
     threading.Thread(target=_die_with, args=(int(parent),), daemon=True).start()
-    serve(Connection(int(descriptor)), int(output), name, float(timeout_s), int(memory_mb))
+    serve(Connection(int(descriptor)), int(output), path, trusted == "True", float(timeout_s), int(memory_mb))
