@@ -4,9 +4,11 @@ import logging
 import math
 import random
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 import datasets
+import numpy as np
 import pyarrow as pa
 from rich.console import Console
 from rich.progress import track
@@ -77,16 +79,35 @@ def _field(columns: Columns, source: str, path: str) -> list[Any]:
     if name not in columns.values:
         raise unknown(f"column of {source}", path, columns.values)
     values = columns.values[name]
-    return [_dig(value, rest) for value in (values.to_pylist() if isinstance(values, pa.ChunkedArray) else values)]
+    if not isinstance(values, pa.ChunkedArray):
+        return [_dig(value, rest) for value in values]
+    narrow = {pa.float32(): np.float32, pa.float16(): np.float16}.get(_type_at(values.type, rest))
+    found = [_dig(value, rest) for value in values.to_pylist()]
+    return [narrow(value) if narrow and isinstance(value, float) else value for value in found]
+
+
+def _type_at(kind: pa.DataType, path: Sequence[str]) -> pa.DataType:
+    """The type of the values at a path through a column's nested type; of what it ends in, where it ends early."""
+    for key in path:
+        if pa.types.is_struct(kind) and kind.get_field_index(key) >= 0:
+            kind = kind.field(key).type
+        elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
+            kind = kind.value_type
+    return kind
 
 
 def _answer_fault(value: Any) -> str | None:
     """What is wrong with an answer. An empty one passes: published sets hold a few, which `keep_verifiable` drops."""
     if value is None:
         return "is missing"
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
+    if isinstance(value, bool) or not isinstance(value, str | int | float | np.floating):
         return f"is a {type(value).__name__}, not text"
-    return f"is {value}" if isinstance(value, float) and not math.isfinite(value) else None
+    return f"is {value}" if isinstance(value, float | np.floating) and not math.isfinite(value) else None
+
+
+def _as_text(value: Any) -> str:
+    """An answer as text. A number as plain digits: no powers of ten, and no more digits than its column holds."""
+    return format(Decimal(str(value)), "f") if isinstance(value, float | np.floating) else str(value)
 
 
 def _prompt_fault(value: Any) -> str | None:
@@ -111,7 +132,7 @@ def _checked(columns: Columns, source: str, prompt: str, answer: str) -> dataset
     ]
     if faults:
         raise ValueError(_listing(f"{source} has bad rows", faults))
-    values = {**columns.values, "prompt": prompts, "answer": [str(value) for value in answers]}
+    values = {**columns.values, "prompt": prompts, "answer": [_as_text(value) for value in answers]}
     return datasets.Dataset.from_dict({name: _arrow(source, name, column) for name, column in values.items()})
 
 

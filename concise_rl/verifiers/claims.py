@@ -17,11 +17,12 @@ _ANSWER = re.compile(
 _SENTENCE_END = re.compile(r"(?:(?<=[^\W\d_]{2})|(?<=[\d)}\]$%]))[.!?](?=\s|$)|\n\s*\n|[?]")
 _CLAUSE = re.compile(
     r"\s*(?:;|—|,\s+(?=(?:so|which|because|since|as|where|and\s+(?:so|the|we|it|that)|but|the|it|i|we|not)\b)|"
-    r"\b(?:because|since|which|where|so\s+that|as\s+(?:shown|required|desired|claimed|expected)|when|for\s+which)\b)",
+    r"\b(?:because|since|which|where|so\s+that|when|for\s+which|as\s+(?:shown|required|desired|claimed|expected))\b)",
     re.IGNORECASE,
 )
 _PLACE = re.compile(
-    r"(?<=[\w}$)])\s+(?:at|in|on|for|every|from|during|after|before|until|altogether)\b[^\d\\$]*$", re.IGNORECASE
+    r"(?<=[\w}$)])\s+(?:at|in|on|for|to|that|every|from|during|after|before|until|altogether)\b[^\d\\$]*$",
+    re.IGNORECASE,
 )
 _RETRACTION = re.compile(r"\b(?:wait|actually|no,|correction|sorry|mistake|scratch that|rather)\b", re.IGNORECASE)
 _DENIAL = re.compile(

@@ -5,6 +5,7 @@ answer is that formula itself, as in "Which is larger, $2^{10}$ or $3^6$?": ther
 where a formula was changed first, as in `513 \cdot 513 - 487^2`.
 """
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
@@ -14,9 +15,10 @@ from typing import Any
 import sympy
 
 from concise_rl.verifiers import latex
-from concise_rl.verifiers.values import Clock, Formula, Number, Relation, Sequence, parse, read
+from concise_rl.verifiers.values import Clock, Formula, Number, Relation, Sequence, is_name, parse, read
 
 _SEGMENT = re.compile(r"\$\$(.+?)\$\$|\\\[(.+?)\\\]|\\\((.+?)\\\)|(?<!\\)\$(.+?)(?<!\\)\$", re.DOTALL)
+_FRACTION = re.compile(r"-?(?:\\frac\{)?\s*(\d+)\s*(?:\}\{|/)\s*(\d+)\s*\}?")
 _SIDES = {"=", "<", ">", r"\le", r"\ge", r"\ne", r"\approx", ",", ";"}
 
 
@@ -35,20 +37,37 @@ def is_copied(answer: str, row: Mapping[str, Any]) -> bool:
         answer: one that is right.
         row: with its `answer`, and `problem` or `prompt`.
     """
-    value = read(answer)
-    value = value.sides[-1] if isinstance(value, Relation) else value
-    problem = problem_text(row)
-    if not problem or not _is_undone(value):
+    value, gold_value, problem = read(answer), read(row["answer"]), problem_text(row)
+    if not problem:
+        return False
+    if isinstance(value, Relation):
+        if not is_name(value.sources[0]) and not isinstance(gold_value, Relation):
+            return _stands_in(_squeezed(answer), _squeezed_formulas(problem))
+        value = value.sides[-1]
+    if not (_is_undone(value) or _is_other_form(value, gold_value) or _can_be_reduced(answer)):
         return False
     own, gold = _squeezed(answer.rpartition("=")[2]), _squeezed(row["answer"].rpartition("=")[2])
-    if own == gold or _shape_of(value) == _shape_of(read(row["answer"])):
+    if own == gold or (_is_undone(value) and _shape_of(value) == _shape_of(gold_value)):
         return False
-    return _stands_in(own, _squeezed(problem)) or _shape_of(value) in _shapes(problem)
+    return _stands_in(own, _squeezed_formulas(problem)) or _shape_of(value) in _shapes(problem)
 
 
 def _stands_in(text: str, problem: str) -> bool:
     """Whether a text stands in the problem, and not as a piece of a longer number or name."""
     return re.search(rf"(?<![\w.^]){re.escape(text)}(?![\w^]|\.\d)", problem) is not None
+
+
+def _is_other_form(value: Any, gold: Any) -> bool:
+    """Whether a fraction was to be a decimal, or the other way round."""
+    if not isinstance(value, Number) or not isinstance(gold, Number) or value.value.denominator == 1:
+        return False
+    return (value.places is None) != (gold.places is None) or value.percent != gold.percent
+
+
+def _can_be_reduced(answer: str) -> bool:
+    """Whether an answer is a fraction of whole numbers with a common divisor."""
+    found = _FRACTION.fullmatch(latex.clean(answer))
+    return found is not None and math.gcd(int(found[1]), int(found[2])) > 1
 
 
 def _is_undone(value: Any) -> bool:
@@ -67,11 +86,18 @@ def _squeezed(text: str) -> str:
     return re.sub(r"\{(\w|\\[a-z]+)\}", r"\1", re.sub(r"\s+", "", text))
 
 
+@lru_cache(maxsize=256)
+def _squeezed_formulas(problem: str) -> str:
+    """The formulas of a problem, a line each; all of it where none is marked."""
+    segments = [next(filter(None, segment)) for segment in _SEGMENT.findall(problem)] or [problem]
+    return "\n".join(map(_squeezed, segments))
+
+
 def _shape_of(value: Any) -> Any:
     if isinstance(value, Formula):
         return _shape(value.expression)
     if isinstance(value, Number):
-        return ("number", value.value)
+        return ("number", value.value, value.places, value.percent)
     return ("other", repr(value))
 
 

@@ -115,18 +115,18 @@ def _proportional(gold: Relation, answer: Relation) -> bool:
     return gold.signs[0] == (answer.signs[0] if positive else _FLIPPED.get(answer.signs[0]))
 
 
-def _difference(relation: Relation) -> sympy.Basic | None:
+def _difference(relation: Relation) -> sympy.Expr | None:
     left, right = (_expression(side) for side in relation.sides)
     return (
         None if left is None or right is None else sympy.Add(left, sympy.Mul(-1, right, evaluate=False), evaluate=False)
     )
 
 
-def _names(expression: sympy.Basic) -> set[str]:
+def _names(expression: sympy.Expr) -> set[str]:
     return {str(symbol) for symbol in expression.free_symbols}
 
 
-def _ratio(one: sympy.Basic, other: sympy.Basic, base: str, sign: int) -> Any:
+def _ratio(one: sympy.Expr, other: sympy.Expr, base: str, sign: int) -> Any:
     above, below = _at(one, base, sign), _at(other, base, sign)
     return None if above is None or below is None or below == 0 or above == 0 else above / below
 
@@ -286,7 +286,7 @@ def _equal_based(gold: Any, answer: Any) -> bool:
             digits = _words(value) or (value.source if isinstance(value, Formula) else "")
             values.append((digits, None))
     (one, base), (other, other_base) = values
-    return one == other and (base == other_base or (other_base is None or base is None))
+    return one == other and (base == other_base or other_base is None or (base is None and other_base == 10))
 
 
 def _equal_clocks(gold: Any, answer: Any) -> bool:
@@ -303,8 +303,8 @@ def _equal_clocks(gold: Any, answer: Any) -> bool:
 
 def _quotient(value: Clock) -> Any:
     """The value of a ratio of two numbers."""
-    expressions = [_expression(part) for part in value.parts]
-    if len(expressions) != 2 or None in expressions or expressions[1] == 0:
+    expressions = [found for part in value.parts if (found := _expression(part)) is not None]
+    if len(expressions) != len(value.parts) or len(expressions) != 2 or expressions[1] == 0:
         return None
     if all(isinstance(part, Number) for part in value.parts):
         return Number(value.parts[0].value / value.parts[1].value)
@@ -324,12 +324,13 @@ _COMPARED: list[tuple[Any, Callable[[Any, Any], bool]]] = [
 
 
 def _equal_quantities(gold: Number | Formula, answer: Number | Formula) -> bool:
-    """With units that agree; per cent as they are, or as a share where only one side is in per cent."""
+    """With units that agree; where one side alone is in per cent, as they are or as a share. 0.5 is 50 per cent."""
     if not words.same_tail(gold.tail, answer.tail):
         return False
     if gold.percent == answer.percent:
         return _same_value(gold, answer)
-    return _same_value(gold, answer) or any(
+    share = isinstance(gold, Number) and not gold.percent and abs(gold.value) < 1
+    return (_same_value(gold, answer) and not share) or any(
         _same_value(one, other)
         for one, other in ((_share(gold), answer), (gold, _share(answer)))
         if one is not None and other is not None
@@ -349,6 +350,7 @@ def _same_value(gold: Number | Formula, answer: Number | Formula) -> bool:
     if isinstance(gold, Number) and isinstance(answer, Number):
         return _same_number(gold, answer)
     one, other = _expression(gold), _expression(answer)
+    assert one is not None and other is not None
     decimals = [value.places for value in (gold, answer) if isinstance(value, Number)]
     return same_expressions(
         one, other, rounded=any(places is not None for places in decimals) and _rounds(gold, answer)
@@ -371,13 +373,13 @@ def _same_number(gold: Number, answer: Number) -> bool:
     return len(places) == 1 or abs(one - other) <= Fraction(1, 2) * Fraction(10) ** -min(places)
 
 
-def _expression(value: Any) -> sympy.Basic | None:
+def _expression(value: Any) -> sympy.Expr | None:
     if isinstance(value, Number):
         return sympy.Rational(value.value.numerator, value.value.denominator)
     return value.expression if isinstance(value, Formula) else None
 
 
-def same_expressions(gold: sympy.Basic, answer: sympy.Basic, rounded: bool = False) -> bool:
+def same_expressions(gold: sympy.Expr, answer: sympy.Expr, rounded: bool = False) -> bool:
     """Whether two expressions have one value, wherever both have one.
 
     Args:
@@ -407,7 +409,7 @@ def same_expressions(gold: sympy.Basic, answer: sympy.Basic, rounded: bool = Fal
     return _exactly(gold, answer)
 
 
-def _exactly(gold: sympy.Basic, answer: sympy.Basic) -> bool:
+def _exactly(gold: sympy.Expr, answer: sympy.Expr) -> bool:
     """Numbers that agree in the first digits: whether their difference, written out, is no other number than zero."""
     for expression in (gold, answer):
         check_size(expression, float(MAX_BITS))
@@ -417,14 +419,14 @@ def _exactly(gold: sympy.Basic, answer: sympy.Basic) -> bool:
     return not (difference.is_Number and difference != 0)
 
 
-def _evaluated(expression: sympy.Basic) -> sympy.Basic:
+def _evaluated(expression: Any) -> Any:
     """Built again bottom up, which evaluates it; sums and integrals stay."""
     if not expression.args or isinstance(expression, sympy.Sum | sympy.Product | sympy.Integral | sympy.Limit):
         return expression
     return expression.func(*(_evaluated(argument) for argument in expression.args))
 
 
-def check_size(expression: sympy.Basic, limit: float) -> None:
+def check_size(expression: sympy.Expr, limit: float) -> None:
     """Raise TooLargeError where an integer power in it has more than `limit` as exponent or, in bits, as size."""
     for node in sympy.preorder_traversal(expression):
         if isinstance(node, sympy.Pow) and not node.exp.free_symbols:
@@ -441,10 +443,10 @@ def check_size(expression: sympy.Basic, limit: float) -> None:
 
 
 @lru_cache(maxsize=512)
-def _magnitude(expression: sympy.Basic) -> float:
+def _magnitude(expression: sympy.Expr) -> float:
     """The size of a number without variables, as a float; infinite beyond floats, and where it is not known."""
-    if expression.is_Integer or expression.is_Rational:
-        return min((float(abs(int(expression.p)).bit_length()) > 1000 and math.inf) or abs(float(expression)), math.inf)
+    if isinstance(expression, sympy.Rational):
+        return abs(float(expression)) if max(abs(expression.p), expression.q).bit_length() < 1000 else math.inf
     if isinstance(expression, sympy.Pow):
         base, exponent = _magnitude(expression.base), _magnitude(expression.exp)
         return math.inf if exponent > 1000 or base > 1e300 else _power(base, exponent)
@@ -466,7 +468,7 @@ def _power(base: float, exponent: float) -> float:
     return math.inf if exponent * abs(math.log10(base)) > 300 else max(base**exponent, base**-exponent)
 
 
-def _at(expression: sympy.Basic, base: str, sign: int) -> Any:
+def _at(expression: sympy.Expr, base: str, sign: int) -> Any:
     """The value where each variable has a value of its own; None where there is none, or none that is finite."""
     names = sorted(expression.free_symbols, key=str)
     start, factor = sympy.Float(base, _DIGITS), sympy.Float("0.8414709848078965", _DIGITS)
@@ -504,6 +506,6 @@ def _close(one: Any, other: Any, tolerance: float | None = None) -> bool:
         return bool(abs(one - other) <= allowed * size)
 
 
-def _by_math_verify(gold: sympy.Basic, answer: sympy.Basic) -> bool:
+def _by_math_verify(gold: sympy.Expr, answer: sympy.Expr) -> bool:
     """For what has no value in numbers."""
     return bool(math_verify.grader.sympy_expr_eq(gold, answer, float_rounding=6, numeric_precision=15))

@@ -81,6 +81,8 @@ _REWRITES = [
             r"\\text{",
         ),
         (r"\\text\s+\{", r"\\text{"),
+        (r"\\text\{\s*([-\d.,/]+)\s*\}|\\text\{([0-9A-Z]+)\}(?=\s*[0-9A-Z]*\s*_)", r"\1\2"),
+        (r"\\[dt]binom(?![a-zA-Z])", r"\\binom"),
         (r"\\?%|\\text\{\s*\\?%\s*\}|\\text\{\s*percent\s*\}|\bpercent\b", r"\\%"),
         (r"\^\s*(?:\\circ|\{\s*\\circ\s*\})|\\degree(?![a-zA-Z])", r"°"),
         (r"\\text\{[\s,;]*(?:and|or)[\s,;]*\}|(?<![\\a-zA-Z])(?:and|or)(?![a-zA-Z])", ","),
@@ -96,9 +98,9 @@ _REWRITES = [
 _SPACES = re.compile(rf"{_BLANK}|\s+")
 _COMMA_GROUPS = re.compile(r"(?<![\d.,])(\d{1,3})((?:,\d{3})+)(?![\d,]*\d)")
 _BLANK_GROUPS = re.compile(r"(?<![\d.,])(\d{1,3})((?: \d{3})+)(?![\d])")
-_ENDS = " \t\r\n.,;:!*_`"
+_ENDS = " \t\r\n.,;:*_`"
 _FONT = re.compile(r"\\(?:boxed|fbox|mbox|framebox)\s*\{")
-_MACRO = re.compile(r"\\(frac|sqrt)(?![a-zA-Z])\s*")
+_MACRO = re.compile(r"\\(frac|binom|sqrt)(?![a-zA-Z])\s*")
 _TOKEN = re.compile(r"\\[a-zA-Z]+|\\.|.", re.DOTALL)
 _OPENING = {"(", "[", "{", r"\{", r"\langle", r"\begin"}
 _CLOSING = {")", "]", "}", r"\}", r"\rangle", r"\end"}
@@ -134,7 +136,7 @@ def unwrap(text: str) -> str:
     while text != before:
         before = text
         text = text.strip(_ENDS) if not text.startswith(".") else text.rstrip(_ENDS)
-        if re.match(r"[.,;:!*_`\s]+(?!\d)", text):
+        if re.match(r"[.,;:*_`\s]+(?!\d)", text):
             text = text.lstrip(_ENDS)
         font = _FONT.match(text)
         start = font.end() if font else 1 if text.startswith("{") else 0
@@ -212,7 +214,7 @@ def _arguments(text: str) -> str:
             end = text.find("]", position) + 1 or len(text)
             result.append(text[position:end])
             position = end
-        for _ in range(2 if found[1] == "frac" else 1):
+        for _ in range(1 if found[1] == "sqrt" else 2):
             position += len(text[position:]) - len(text[position:].lstrip())
             position, group = _group(text, position)
             result.append(group)
@@ -224,7 +226,7 @@ def _group(text: str, start: int) -> tuple[int, str]:
     nested = _MACRO.match(text, start)
     if nested:  # \frac\sqrt2 3
         end = nested.end()
-        for _ in range(2 if nested[1] == "frac" else 1):
+        for _ in range(1 if nested[1] == "sqrt" else 2):
             end = argument(text, end)
     elif (digits := re.match(r"\d+(?=\s*$|[^\d\s{])", text[start:])) and text[max(0, start - 5) : start] == "\\sqrt":
         end = start + digits.end()

@@ -47,7 +47,7 @@ class Number:
 class Formula:
     """An expression that is no number in digits."""
 
-    expression: sympy.Basic
+    expression: sympy.Expr
     source: str
     percent: bool = False
     tail: frozenset[str] = frozenset()
@@ -112,7 +112,7 @@ class Table:
 class _Reader(_Latex2Sympy):
     """latex2sympy that does not compute binomials while it reads."""
 
-    def convert_binom(self, binom: Any) -> sympy.Basic:
+    def convert_binom(self, binom: Any) -> sympy.Expr:
         upper, lower = self.convert_expr(binom.upper), self.convert_expr(binom.lower)
         return sympy.binomial(upper, lower, evaluate=False)
 
@@ -241,8 +241,9 @@ def _based(found: re.Match[str]) -> Any:
 
 def _quantity(text: str) -> Any:
     """A number, a formula, a time or a ratio, with the words behind it; or words."""
-    dollars = False
     head, tail = words.cut_tail(text)
+    if head.endswith("°") and not _TRIGONOMETRIC.search(head):
+        head, tail = head[:-1], tail | {"degree"}
     factor = 1
     for word in tail & set(words.MULTIPLIERS):
         factor, tail = factor * words.MULTIPLIERS[word], tail - {word}
@@ -258,7 +259,7 @@ def _quantity(text: str) -> Any:
     colons, signs = latex.split(text, {":"})
     if signs:
         parts = tuple(_structure(part) for part in colons)
-        return None if None in parts or dollars else Clock(parts, text.replace(" ", ""))
+        return None if None in parts else Clock(parts, text.replace(" ", ""))
     return number(text) or _formula(text)
 
 
@@ -320,13 +321,13 @@ def _formula(text: str) -> Formula | None:
     return None if expression is None else Formula(expression, source, percent)
 
 
-def parse(source: str) -> sympy.Basic | None:
+def parse(source: str) -> sympy.Expr | None:
     """An expression, unevaluated. latex2sympy raises bare exceptions at what it cannot read."""
     source = (
         _DEGREES.sub(r"(\1 \\cdot \\pi / 180)", source) if _TRIGONOMETRIC.search(source) else source.replace("°", "")
     )
     source = re.sub(r"\\(?:triangle|angle|overline|widehat)\s*\{?([A-Z]{1,4})\}?", r"\\theta_{\1}", source)
-    source = re.sub(r"(?<=\d)\s*\(", r" \\cdot (", source)
+    source = re.sub(r"(?<![\^_\d.])(\d+(?:\.\d+)?)\s*\(", r"\1 \\cdot (", source)
     complex_number = bool(re.search(r"(?<![a-zA-Z\\])i(?![a-zA-Z])|\d+i", source))
     try:
         reader = _Reader(None, not complex_number or None, config=ConversionConfig(lowercase_symbols=False))

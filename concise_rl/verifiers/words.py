@@ -61,7 +61,7 @@ _NUMBERS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
     "seventeen eighteen nineteen twenty"
 )
-NUMBERS = {word: number for number, word in enumerate(_NUMBERS.split())}
+NUMBERS: dict[str, int] = {word: number for number, word in enumerate(_NUMBERS.split())}
 """Numbers written out."""
 MULTIPLIERS = {"dozen": 12, "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 """Words behind a number that multiply it."""
