@@ -28,6 +28,12 @@ _RETRACTION = re.compile(r"\b(?:wait|actually|no,|correction|sorry|mistake|scrat
 _DENIAL = re.compile(
     r"\b(?:not|never|cannot|neither|or|isn't|can't|between|about|maybe|perhaps|either)\b", re.IGNORECASE
 )
+_TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL | re.IGNORECASE)
+_CUE_IN_TEXT = re.compile(r"\\text\w*\{([^{}]*\banswer\b[^{}]*)\}", re.IGNORECASE)
+_EMPTY = re.compile(r"\\text\{\s*\}|\\[a-z]*dots|[\s.~]")
+_ADVERBS = re.compile(
+    r"^\s*(?:(?:therefore|thus|then|clearly|simply|exactly|just|indeed|hence|equal to)\b[\s:,]*)+", re.IGNORECASE
+)
 _MATHEMATICS = re.compile(
     r"\$\$(.+?)\$\$|\\\[(.+?)\\\]|\\\((.+?)\\\)|(?<!\\)\$(?!\s)([^$\n]+?)(?<![\s\\])\$", re.DOTALL
 )
@@ -44,8 +50,11 @@ def answers(response: str) -> list[str]:
     text = response[-LAST:]
     boxes = list(dict.fromkeys(boxed(text)))
     if boxes:
-        return [box for box in boxes if box] or [""]
-    text = _MARKDOWN.sub(" ", text).strip()
+        return [box for box in boxes if _EMPTY.sub("", box)] or [""]
+    tagged = _TAGGED.findall(text)
+    if tagged:
+        return [tagged[-1].strip()]
+    text = _CUE_IN_TEXT.sub(r"\1", _MARKDOWN.sub(" ", text)).strip()
     claims = list(_ANSWER.finditer(text))
     if not claims:
         return _last_claims(text)
@@ -72,13 +81,13 @@ def _clause(text: str) -> str:
     found = _CLAUSE.search(text)
     text = text[: found.start()] if found else text
     place = _PLACE.search(text)
-    return (text[: place.start()] if place else text).strip()
+    return _ADVERBS.sub("", text[: place.start()] if place else text).strip()
 
 
 def _last_claims(text: str) -> list[str]:
     """What a text without `answer` in it ends with. All of it where it is short; the caller reads which one it can."""
     text = text.strip()
-    if "\n" not in text and not re.search(r"[A-Za-z]{2,}\s+[A-Za-z]{2,}", text):
+    if "\n" not in text and not _is_prose(text):
         return [text]
     lines = [line for line in re.split(r"\n+", text) if line.strip(" \\[]$()")]
     if not lines:
@@ -89,9 +98,14 @@ def _last_claims(text: str) -> list[str]:
     return _ending(sentence)
 
 
+def _is_prose(text: str) -> bool:
+    """Whether there are words around what a text claims; a word alone is a claim."""
+    return len(text.split()) > 1 and re.search(r"(?<![\\a-zA-Z{])[A-Za-z]{3,}", text) is not None
+
+
 def _ending(sentence: str) -> list[str]:
     denied = bool(_DENIAL.search(sentence))
-    if not re.search(r"[A-Za-z]{2,}\s+[A-Za-z]{2,}", sentence):
+    if not _is_prose(sentence):
         return [sentence]
     formulas = [next(filter(None, found)) for found in _MATHEMATICS.findall(sentence)]
     if formulas:

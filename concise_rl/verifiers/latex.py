@@ -105,8 +105,8 @@ _TOKEN = re.compile(r"\\[a-zA-Z]+|\\.|.", re.DOTALL)
 _OPENING = {"(", "[", "{", r"\{", r"\langle", r"\begin"}
 _CLOSING = {")", "]", "}", r"\}", r"\rangle", r"\end"}
 
-MAX_DEPTH = 60
-"""Brackets nested deeper than this are no answer that could be read."""
+MAX_DEPTH = 10
+"""Brackets nested deeper than this are not read: the time that latex2sympy takes doubles with each level."""
 
 
 class TooDeepError(Exception):
@@ -115,7 +115,8 @@ class TooDeepError(Exception):
 
 def clean(text: str) -> str:
     """Bring an answer to one spelling: no delimiters, sizes, fonts and thin spaces; one name for each sign."""
-    text = _rows(unwrap(text.translate(_TRANSLATION)))
+    text = re.sub(_BLANK, " ", _rows(text.translate(_TRANSLATION)))
+    text = unwrap(re.sub(r"\\+\s*$", "", text))
     text = text.replace("{,}", ",").replace(r"\!", "")
     for pattern, replacement in _REWRITES:
         text = pattern.sub(replacement, text)

@@ -28,6 +28,8 @@ _FRACTION = re.compile(r"([-+]?)\s*(?:(\d+)\s*)?\\frac\{\s*([-+]?\d+)\s*\}\{\s*(
 _SLASH = re.compile(r"([-+]?\d+)\s*/\s*(\d+)")
 _BASED = re.compile(r"([-+]?)\s*(?:\\text\{)?\(?([0-9A-Z]+)\)?\}?\s*_\s*\{?\s*(?:\\text\{)?([a-z]+|\d+)\}?\s*\}?")
 _TABLE = re.compile(r"\\begin\{([pbBvV]?matrix|cases|array|aligned)\}(?:\{[lcr|]*\})?(.*)\\end\{\1\}", re.DOTALL)
+_COMPOUND = re.compile(r"\s*(-?[\d.]+)\s*\\text\{([^{}\d]+?)(?:,?\s*and)?\s*\}")
+"""One of several quantities that make up one, as hours and minutes do."""
 _CONDITION = re.compile(r"^[\s,]*(?:\\text\{\s*)?(?:,?\s*(?:if|for|when|where))\b\s*\}?")
 _TRIGONOMETRIC = re.compile(r"\\(?:arc)?(?:sin|cos|tan|cot|sec|csc)")
 _DEGREES = re.compile(r"(\d+(?:\.\d+)?|\\[a-z]+)\s*°")
@@ -200,6 +202,9 @@ def _bracket(text: str) -> Any:
         brackets = "()"
     parts = [part for part in latex.split(content, {",", ";"})[0] if part]
     if brackets == "{}" and opening == r"\{":
+        named, bars = latex.split(content, {":", r"\mid", "|"})
+        if len(bars) == 1 and is_name(named[0].partition(r"\in")[0].strip()):
+            return _structure(named[1])
         return _all("{}", parts)
     if len(parts) > 1:
         return _all(brackets, parts)
@@ -241,6 +246,9 @@ def _based(found: re.Match[str]) -> Any:
 
 def _quantity(text: str) -> Any:
     """A number, a formula, a time or a ratio, with the words behind it; or words."""
+    pieces = _COMPOUND.findall(text)
+    if len(pieces) > 1 and not _COMPOUND.sub("", text).strip():
+        return _all("compound", [rf"{digits}\text{{{unit}}}" for digits, unit in pieces])
     head, tail = words.cut_tail(text)
     if head.endswith("°") and not _TRIGONOMETRIC.search(head):
         head, tail = head[:-1], tail | {"degree"}

@@ -102,6 +102,8 @@ def bare_words(text: str) -> list[str]:
 
 def as_text(text: str) -> str | None:
     r"""The words of an answer that is words: all of it in `\text{}`, or a few bare ones. None where it is no such."""
+    if text.lower() in LISTED or re.fullmatch(r"[A-Z]{2,8}", text):  # the name of a line, an order of letters
+        return text
     inside = re.fullmatch(r"\(?\s*\\text\{([^{}]*)\}\s*\)?[.,]?", text)
     bare = inside is None and bool(bare_words(text)) and _WORDY.fullmatch(text)
     if not inside and not bare:
