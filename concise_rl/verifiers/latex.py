@@ -82,6 +82,8 @@ _REWRITES = [
         ),
         (r"\\text\s+\{", r"\\text{"),
         (r"\\text\{\s*([-\d.,/]+)\s*\}|\\text\{([0-9A-Z]+)\}(?=\s*[0-9A-Z]*\s*_)", r"\1\2"),
+        (r"\\text\{\s*(-?\d[\d.,]*)\s+([a-z][a-z ]*)\}", r"\1\\text{\2}"),
+        (r"(?<=\d)\.(?=/)", ""),
         (r"\\[dt]binom(?![a-zA-Z])", r"\\binom"),
         (r"\\?%|\\text\{\s*\\?%\s*\}|\\text\{\s*percent\s*\}|\bpercent\b", r"\\%"),
         (r"\^\s*(?:\\circ|\{\s*\\circ\s*\})|\\degree(?![a-zA-Z])", r"°"),

@@ -20,8 +20,9 @@ from typing import Any
 
 from concise_rl.verifiers.claims import answers
 from concise_rl.verifiers.copied import is_copied
-from concise_rl.verifiers.equality import TooLargeError, equal
+from concise_rl.verifiers.equality import equal
 from concise_rl.verifiers.latex import TooDeepError
+from concise_rl.verifiers.numeric import TooLargeError
 from concise_rl.verifiers.values import Sequence, read
 
 # It warns that its own timeouts are off. They use SIGALRM, which long integer operations ignore; the pool has a clock.

@@ -157,7 +157,13 @@ def _structure(text: str) -> Any:
 
 
 def _all(brackets: str, parts: list[str]) -> Any:
-    items = tuple(_structure(part) for part in parts)
+    items: tuple[Any, ...] = tuple(_structure(part) for part in parts)
+    if brackets in {"", "{}"}:  # of 1 \\pm x there are two
+        items = tuple(
+            member
+            for item in items
+            for member in (item.items if isinstance(item, Sequence) and item.brackets == "" else (item,))
+        )
     return None if None in items else Sequence(brackets, items)
 
 
