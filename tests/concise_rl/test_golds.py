@@ -1,12 +1,16 @@
 """Wrong answer columns, as they are noticed at load."""
 
+import json
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 from datasets import Dataset
 
-from concise_rl.data import keep_verifiable
+from concise_rl.data import keep_verifiable, load_rows
 from concise_rl.verify import VerifierPool
 
 SOLUTION = r"We count the cases one by one: first ${0}$, then the rest. Hence the number of them is $\boxed{{{0}}}$."
@@ -65,3 +69,18 @@ def test_words_among_the_answers_are_listed(math: VerifierPool, caplog: pytest.L
     with caplog.at_level(logging.WARNING):
         assert keep_verifiable(rows([*map(str, range(20)), "Evelyn"]), math)[1] == 0
     assert "1 answers that are words" in caplog.text and "Evelyn" in caplog.text
+
+
+def test_numbers_are_written_as_plain_digits(tmp_path: Path) -> None:
+    numbers = [1e16, 1e-7, 142.0, 3]
+    (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps({"prompt": "?", "answer": n}) for n in numbers))
+    answers = load_rows(str(tmp_path / "rows.jsonl"))["answer"][:]
+    assert answers == ["10000000000000000", "0.0000001", "142.0", "3"]
+
+
+def test_narrow_numbers_have_no_more_digits_than_their_column_holds(tmp_path: Path) -> None:
+    nested = pa.array([{"value": 0.1}, {"value": 2.5}], pa.struct([("value", pa.float32())]))
+    table = pa.table({"prompt": ["a", "b"], "answer": pa.array([0.1, 2.5], pa.float32()), "nested": nested})
+    pyarrow.parquet.write_table(table, tmp_path / "rows.parquet")
+    for column in ("answer", "nested.value"):
+        assert load_rows(str(tmp_path / "rows.parquet"), answer_column=column)["answer"][:] == ["0.1", "2.5"]
