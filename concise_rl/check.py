@@ -183,7 +183,7 @@ def check_answers(rows: Dataset, config: ConciseConfig) -> str:
         ValueError: as `keep_verifiable` does.
     """
     first = rows.select(range(min(JUDGED_ROWS, len(rows))))
-    limits = config.verifier_workers, config.verifier_timeout, config.verifier_memory_mb
+    limits = config.verifier_workers, config.verifier_timeout, config.verifier_memory_mb, config.refuse_copied
     with VerifierPool(config.verifier, *limits) as pool:
         tolerated = TOLERATED if len(first) < len(rows) else MAX_UNVERIFIABLE
         kept, _ = keep_verifiable(first, pool, tolerated)

@@ -42,6 +42,13 @@ class ConciseConfig(GRPOConfig):
         default="math",
         metadata={"help": "Who judges answers: math, reasoning_gym, choice, exact, or a function's dotted path."},
     )
+    refuse_copied: bool = field(
+        default=True,
+        metadata={
+            "help": "An answer that copies a formula of the problem in place of working it out is wrong, with the "
+            "verifier math; others know no such answers. An evaluation pays them, as the published ones do."
+        },
+    )
     verifier_workers: int = field(default=2, metadata={"help": "Processes that judge answers, on each rank."})
     verifier_timeout: float = field(
         default=10.0, metadata={"help": "Seconds for one answer. Then its worker is killed and the verdict is None."}

@@ -23,6 +23,7 @@ from concise_rl.fields import (
     prompt_fault,
     turn_path,
 )
+from concise_rl.golds import check_accepted, check_discerns, kinds_of_golds
 from concise_rl.judges import judge_class
 from concise_rl.sources import Columns, read_source
 from concise_rl.verifiers import columns_of
@@ -219,7 +220,7 @@ def find_unverifiable(rows: datasets.Dataset, pool: VerifierPool, tolerated: flo
         Their numbers; a warning lists some.
 
     Raises:
-        ValueError: when more of the rows are such; it lists some.
+        ValueError: when more of the rows are such, or most answers are words; it lists some, by kind.
     """
     starts = range(0, len(rows), CHUNK)
     bar = track(starts, "Checking the answers", console=Console(stderr=True), transient=True, disable=len(starts) < 4)
@@ -230,14 +231,16 @@ def find_unverifiable(rows: datasets.Dataset, pool: VerifierPool, tolerated: flo
         for row, verdict in zip(chunk, pool.judge([(pool.gold_response(row), row) for row in chunk]), strict=True)
     ]
     pool.reset_counters()
-    bad = [i for i, fine in enumerate(accepted) if not fine]
-    if not bad:
-        return []
-    examples = [f"row {i}: {rows[i]['answer'][:100]!r}" for i in bad]
+    answers = rows["answer"][:]
+    kept, bad = ([i for i, fine in enumerate(accepted) if fine is wanted] for wanted in (True, False))
     what = f"The verifier {pool.name!r} does not accept the own answers of {len(bad)} of {len(rows)} rows"
     if len(bad) > tolerated * len(rows):
-        raise ValueError(listing(what, examples) + "\nIs it the right verifier, and the right answer column?")
-    logger.warning(listing(f"{what}, which are dropped", examples))
+        kinds = kinds_of_golds(pool, answers, bad)
+        raise ValueError("\n  ".join([f"{what}:", *kinds]) + "\nIs it the right verifier, and the right answer column?")
+    check_accepted(pool, answers, kept)
+    check_discerns(pool, rows.select(kept))
+    if bad:
+        logger.warning("\n  ".join([f"{what}, which are dropped:", *kinds_of_golds(pool, answers, bad)]))
     return bad
 
 

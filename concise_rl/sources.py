@@ -15,6 +15,7 @@ import pyarrow.parquet
 from pydantic import TypeAdapter, ValidationError
 
 from concise_rl.errors import unknown
+from concise_rl.verifiers.metadata import dump_metadata
 
 FILE_ENDINGS = (".jsonl", ".json", ".parquet")
 GENERATED = ("reasoning_gym:", "reasoning:", "tiny:")
@@ -195,7 +196,7 @@ def _reasoning_gym_rows(task: str, split: str, num_rows: int | None, seed: int) 
     except (AssertionError, ValueError) as error:
         raise ValueError(f"reasoning_gym:{task}: the task refuses these options ({error}).") from error
     return [
-        {"prompt": entry["question"], "answer": entry["answer"], "metadata": json.dumps(entry["metadata"])}
+        {"prompt": entry["question"], "answer": entry["answer"], "metadata": dump_metadata(entry["metadata"])}
         for entry in (entries[i] for i in range(len(entries)))
     ]
 

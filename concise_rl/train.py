@@ -181,7 +181,11 @@ def train_rl(recipe: Recipe) -> None:
     check_dtype(config, adapters=recipe.model.use_peft)
     model = resolve_model(recipe.model_name)
     with VerifierPool(
-        config.verifier, config.verifier_workers, config.verifier_timeout, config.verifier_memory_mb
+        config.verifier,
+        config.verifier_workers,
+        config.verifier_timeout,
+        config.verifier_memory_mb,
+        config.refuse_copied,
     ) as pool:
         problems = load_problems(recipe, pool)
         check_rows(len(problems), recipe)

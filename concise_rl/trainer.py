@@ -144,7 +144,7 @@ class ConciseTrainer(FiniteSteps, WholeCheckpoints, EvalBatches, Forwards, GRPOT
         assert args.max_completion_length is not None, "checked"
         self.max_length = args.max_completion_length
         self.verifier = verifier or VerifierPool(
-            args.verifier, args.verifier_workers, args.verifier_timeout, args.verifier_memory_mb
+            args.verifier, args.verifier_workers, args.verifier_timeout, args.verifier_memory_mb, args.refuse_copied
         )
         model = resolve_model(model) if isinstance(model, str) else model
         if args.use_vllm:

@@ -11,6 +11,7 @@ import math
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import weakref
 from collections import Counter, deque
@@ -18,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
-from typing import Any, Self
+from typing import IO, Any, Self
 
 from concise_rl.verifiers import find_verifier
 from concise_rl.verifiers.worker import EXIT_MEMORY
@@ -33,6 +34,10 @@ SIGNATURE = "def verify(response: str, row: dict) -> bool | float | None"
 """How a verifier is called, as messages say it."""
 MIN_BROKEN = 8
 """A verifier that raises on each of a batch of at least this many items is broken."""
+_EXIT_S = 5.0
+"""How long a worker that hung up may take to exit by itself, with a status of its own."""
+_LAST_WORDS = 500
+"""Characters of a worker's last output that a message shows."""
 
 
 @dataclass(eq=False)
@@ -41,6 +46,8 @@ class _Worker:
 
     process: subprocess.Popen[bytes]
     connection: Connection
+    output: IO[bytes]
+    """What it prints until it is ready."""
     deadline: float
     ready: bool = False
     item: int | None = None
@@ -60,12 +67,34 @@ class _Batch:
         self.waiting = deque(range(len(self.items)))
 
 
-def _discard(workers: list[_Worker], worker: _Worker) -> int:
-    """Kill a worker and forget it. Returns the exit status it had, where it was dead already."""
+def _discard(workers: list[_Worker], worker: _Worker) -> None:
+    """Kill a worker and forget it."""
     workers.remove(worker)
     worker.connection.close()
+    worker.output.close()
     worker.process.kill()
-    return worker.process.wait()
+    worker.process.wait()
+
+
+def _status(worker: _Worker) -> int:
+    """The exit status of a worker that hung up, its own if it comes soon: it may still be tidying up."""
+    try:
+        return worker.process.wait(_EXIT_S)
+    except subprocess.TimeoutExpired:
+        worker.process.kill()
+        return worker.process.wait()
+
+
+def _printed(worker: _Worker) -> str:
+    """What a worker printed before it was ready."""
+    worker.output.seek(0)
+    return worker.output.read().decode(errors="replace").strip()
+
+
+def _last_words(worker: _Worker) -> str:
+    """The end of that, as messages show it."""
+    printed = _printed(worker)
+    return f"Its last words: {printed[-_LAST_WORDS:]}" if printed else "It printed nothing."
 
 
 def _discard_all(workers: list[_Worker]) -> None:
@@ -84,7 +113,14 @@ class VerifierPool:
             itself said None), `timeouts`, `crashes` (died or ran out of memory) and `errors` (the verifier raised).
     """
 
-    def __init__(self, name: str, workers: int = 2, timeout_s: float = 10.0, memory_mb: int = 2048) -> None:
+    def __init__(
+        self,
+        name: str,
+        workers: int = 2,
+        timeout_s: float = 10.0,
+        memory_mb: int = 2048,
+        refuse_copied: bool = False,
+    ) -> None:
         """Set up, starting nothing yet.
 
         Args:
@@ -92,6 +128,8 @@ class VerifierPool:
             workers: how many processes judge side by side.
             timeout_s: wall clock for each item, in seconds.
             memory_mb: address space of each worker, in MiB.
+            refuse_copied: a right answer that copies a formula of the problem in place of working it out is wrong.
+                Known to `math` alone, where a row has its `problem` or `prompt`.
 
         Raises:
             ValueError: for an unknown name, giving the nearest valid one, and for limits that are not positive.
@@ -101,6 +139,7 @@ class VerifierPool:
         self.name = name
         self.reset_counters()
         self._verifier = find_verifier(name)
+        self._path = (self._verifier.worked_out if refuse_copied else None) or self._verifier.path
         self._max_workers, self._timeout_s, self._memory_mb = workers, timeout_s, memory_mb
         self._workers: list[_Worker] = []
         self._warned: set[str] = set()
@@ -123,6 +162,17 @@ class VerifierPool:
     def gold_response(self, row: Mapping[str, Any]) -> str:
         """The row's own answer, written as the verifier expects a response."""
         return self._verifier.gold.replace("{answer}", row["answer"])
+
+    @property
+    def reads_values(self) -> bool:
+        """Whether the verifier tells what sort of gold answer a text is; others take any text."""
+        return self._verifier.kind_of_gold is not None
+
+    def kind_of_gold(self, answer: str) -> str:
+        """What sort of gold answer a text is, as messages say it; empty for one that needs no mention."""
+        if not answer.strip():
+            return "empty"
+        return self._verifier.kind_of_gold(answer) if self._verifier.kind_of_gold else ""
 
     def judge(self, items: Sequence[Item]) -> list[float | None]:
         """Judge the answer parts of completions.
@@ -171,18 +221,22 @@ class VerifierPool:
         """Start a fresh interpreter: `multiprocessing` would import the user's main module, and torch, in each one."""
         ours, theirs = Pipe()
         limits = (str(self._timeout_s), str(self._memory_mb))
-        arguments = (str(theirs.fileno()), self.name, *limits, str(os.getpid()))
+        output, shown = tempfile.TemporaryFile(), os.dup(2)  # noqa: SIM115 -- `_discard` closes it
+        verifier = (self._path, str(self._verifier.trusted))
+        arguments = (str(theirs.fileno()), str(shown), *verifier, *limits, str(os.getpid()))
         # One thread each: a numerics library that starts one per core runs into the memory limit on large machines.
         one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         process = subprocess.Popen(
             [sys.executable, "-m", "concise_rl.verifiers.worker", *arguments],
             stdin=subprocess.DEVNULL,
-            stdout=2,
-            pass_fds=[theirs.fileno()],
+            stdout=output,
+            stderr=output,
+            pass_fds=[theirs.fileno(), shown],
             env={**os.environ, **one_thread, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},
         )
         theirs.close()
-        return _Worker(process, ours, time.monotonic() + START_LIMIT_S)
+        os.close(shown)
+        return _Worker(process, ours, output, time.monotonic() + START_LIMIT_S)
 
     def _hand_out(self, worker: _Worker, batch: _Batch) -> None:
         try:
@@ -204,12 +258,21 @@ class VerifierPool:
         if item is None:
             if "error" in reply:
                 raise ValueError(f"The verifier {self.name!r} cannot be loaded as `{SIGNATURE}`: {reply['error']}")
-            worker.ready = True
+            self._greet(worker, reply)
         elif "error" in reply:
             batch.errors.append(reply["error"])
             self._no_verdict(batch, item, "errors", f"the verifier raised {reply['error']}")
         else:
             self._record(batch, item, reply["verdict"])
+
+    def _greet(self, worker: _Worker, reply: Mapping[str, str]) -> None:
+        """A worker is ready. Show what it printed; warn, once, of a limit that its system does not know."""
+        worker.ready = True
+        sys.stderr.write(_printed(worker))
+        warning = reply.get("warning")
+        if warning and warning not in self._warned:
+            self._warned.add(warning)
+            logger.warning("%s: %s; its workers go on without that limit.", self.name, warning)
 
     def _record(self, batch: _Batch, item: int, verdict: float | None) -> None:
         batch.verdicts[item] = verdict
@@ -217,20 +280,24 @@ class VerifierPool:
         self.counters["correct"] += verdict == 1.0
 
     def _bury(self, worker: _Worker, batch: _Batch) -> None:
-        status = _discard(self._workers, worker)
+        status, last_words = _status(worker), "" if worker.ready else _last_words(worker)
+        _discard(self._workers, worker)
         cause = "its worker ran out of memory" if status == EXIT_MEMORY else f"its worker died with status {status}"
         if not worker.ready:
             raise RuntimeError(
                 f"A worker of the verifier {self.name!r} died with status {status} before it was ready "
-                f"(memory limit {self._memory_mb} MiB); its error output says why."
+                f"(memory limit {self._memory_mb} MiB). {last_words}"
             )
         if worker.item is not None:
             self._no_verdict(batch, worker.item, "crashes", cause)
 
     def _expire(self, worker: _Worker, batch: _Batch) -> None:
+        last_words = "" if worker.ready else _last_words(worker)
         _discard(self._workers, worker)
         if worker.item is None:
-            raise RuntimeError(f"A worker of the verifier {self.name!r} was not ready after {START_LIMIT_S:g} s.")
+            raise RuntimeError(
+                f"A worker of the verifier {self.name!r} was not ready after {START_LIMIT_S:g} s. {last_words}"
+            )
         self._no_verdict(batch, worker.item, "timeouts", f"it took more than {self._timeout_s:g} s")
 
     def _no_verdict(self, batch: _Batch, item: int, counter: str, why: str) -> None:

@@ -15,7 +15,6 @@ a report tells the tasks apart.
 import functools
 import hashlib
 import itertools
-import json
 import random
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -23,6 +22,7 @@ from typing import Any
 from concise_rl.errors import unknown
 from concise_rl.reasoning.overthinking import Habits, Pass, overthinking_completion, shortest_completion
 from concise_rl.reasoning.tasks import ENGLISH, SEEN, UNSEEN, Metadata, Sizes
+from concise_rl.verifiers.metadata import dump_metadata
 
 Row = dict[str, Any]
 
@@ -152,7 +152,7 @@ def _as_row(task: str, entry: Row) -> Row:
     row = {
         "prompt": entry["question"],
         "answer": entry["answer"],
-        "metadata": json.dumps(entry["metadata"]),
+        "metadata": dump_metadata(entry["metadata"]),
         "difficulty": task,
     }
     if task in SEEN:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from concise_rl.errors import import_dotted, unknown
+from concise_rl.verifiers.words import kind_of_gold
 
 Verify = Callable[[str, Mapping[str, Any]], bool | float | None]
 
@@ -22,6 +23,10 @@ class Verifier(NamedTuple):
     """Dotted path of the function."""
     gold: str = "{answer}"
     """A row's own answer written as a response: what the check at load hands to the verifier."""
+    worked_out: str | None = None
+    """The function that refuses an answer copied from the problem, where the verifier knows such answers."""
+    kind_of_gold: Callable[[str], str] | None = None
+    """What sort of gold answer a text is, as messages say it; empty for one that needs no mention."""
     trusted: bool = False
     """It may start processes, write files and use the network: so may the user's own verifiers, not those below."""
     columns: Sequence[str] = ()
@@ -29,7 +34,12 @@ class Verifier(NamedTuple):
 
 
 VERIFIERS = {
-    "math": Verifier("concise_rl.verifiers.math.verify", r"\boxed{{answer}}"),
+    "math": Verifier(
+        "concise_rl.verifiers.math.verify",
+        r"\boxed{{answer}}",
+        worked_out="concise_rl.verifiers.math.verify_worked_out",
+        kind_of_gold=kind_of_gold,
+    ),
     "reasoning_gym": Verifier("concise_rl.verifiers.reasoning_gym.verify", columns=("metadata",)),
     "choice": Verifier("concise_rl.verifiers.text.choice"),
     "exact": Verifier("concise_rl.verifiers.text.exact"),

@@ -1,12 +1,29 @@
-"""Mathematical answers, compared by math-verify."""
+r"""Mathematical answers, compared by value.
+
+The answer is what stands in the boxes of a response, or else its last claim (`concise_rl.verifiers.claims`). Gold
+answers are read as responses are (`concise_rl.verifiers.values`), and both are compared in
+`concise_rl.verifiers.equality`. latex2sympy, the reader of math-verify, reads the expressions; math-verify compares
+what numbers cannot.
+
+Limits:
+- Only the last 4,000 characters of a response are looked at, and answers of 1,500 characters at most.
+- Letters are factors, not units: units stand in `\text{}` or are words. A side without units agrees with any.
+- Formulas with variables are compared at points, most of them positive: `2\log x` is `\log x^2`.
+- Any form of the same value is right: an unreduced fraction, a product for a sum. The form is not asked for.
+- Bare letters are a word when they look like one (`east`), and a product otherwise (`xyz`).
+- Numbers too large to compute, and brackets nested beyond reading, get no verdict.
+"""
 
 import logging
 from collections.abc import Mapping
 from typing import Any
 
-import math_verify
-
-from concise_rl.verifiers.text import boxed
+from concise_rl.verifiers.claims import answers
+from concise_rl.verifiers.copied import is_copied
+from concise_rl.verifiers.equality import equal
+from concise_rl.verifiers.latex import TooDeepError
+from concise_rl.verifiers.numeric import TooLargeError
+from concise_rl.verifiers.values import Sequence, read
 
 # It warns that its own timeouts are off. They use SIGALRM, which long integer operations ignore; the pool has a clock.
 logging.getLogger("math_verify").setLevel(logging.ERROR)
@@ -15,27 +32,41 @@ MAX_BOXES = 8
 """More different boxed answers than this are guesses: wrong without a look at them."""
 
 
-def _equal(gold: str, text: str) -> bool:
-    """Whether the last answer in `text` has the value of `gold`."""
-    parsed_gold = math_verify.parse(rf"\boxed{{{gold}}}", parsing_timeout=0)
-    parsed = math_verify.parse(text, parsing_timeout=0, extraction_mode="first_match")
-    return math_verify.verify(parsed_gold, parsed, timeout_seconds=None)
+def _says(gold: Any, text: str) -> bool:
+    """Whether an answer has the value of the gold answer. `81,256` is two numbers where the gold answer is a list."""
+    value = read(text)
+    if value is not None and equal(gold, value):
+        return True
+    separate = read(text, thousands=False) if isinstance(gold, Sequence) and gold.brackets == "" else value
+    return separate is not None and separate != value and equal(gold, separate)
 
 
-def verify(response: str, row: Mapping[str, Any]) -> bool:
-    """Compare the boxed answer with the row's; without a box, the last expression of the response.
+def _is_right(gold: Any, found: list[str]) -> bool:
+    if not found or "" in found or len(found) > MAX_BOXES or gold is None:
+        return False
+    if all(_says(gold, answer) for answer in found):
+        return True
+    return len(found) > 1 and _says(gold, ", ".join(found))
+
+
+def verify(response: str, row: Mapping[str, Any]) -> bool | None:
+    """Compare the boxed answer with the row's; without a box, the last claim of the response.
 
     Several different boxes are right when each of them is, or when they make up a gold answer of several values; one
-    wrong box spoils the rest, so that guessing does not pay. An empty box and one never closed are wrong.
+    wrong box spoils the rest, so that guessing does not pay. A box never closed is wrong. None where it cannot be told.
     """
-    gold, boxes = row["answer"], list(dict.fromkeys(boxed(response)))
-    if "\\boxed" not in response:
-        return _equal(gold, response)
-    if not boxes or "" in boxes or len(boxes) > MAX_BOXES:
-        return False
-    if all(_equal(gold, rf"\boxed{{{box}}}") for box in boxes):
-        return True
-    return len(boxes) > 1 and _equal(gold, rf"\boxed{{{', '.join(boxes)}}}")
+    try:
+        return _is_right(read(row["answer"]), answers(response))
+    except (TooLargeError, TooDeepError, RecursionError):
+        return None
 
 
-_equal("1", "1")  # the first parse builds the grammar: half a second that belongs to the start, not to the first item
+def verify_worked_out(response: str, row: Mapping[str, Any]) -> bool | None:
+    """As `verify`, but an answer that copies a formula of the problem in place of working it out is wrong."""
+    verdict = verify(response, row)
+    if not verdict:
+        return verdict
+    return not any(is_copied(answer, row) for answer in answers(response))
+
+
+verify(r"\boxed{\frac{x}{2}+1}", {"answer": "1"})  # the first parse builds the grammar: that belongs to the start

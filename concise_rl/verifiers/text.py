@@ -4,20 +4,43 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-_OPEN = re.compile(r"\\boxed\s*\{")
+_OPEN = re.compile(r"\\(?:boxed|fbox)\s*(?:\{|(?P<bare>[-+]?(?:\d|\\[a-zA-Z])[^\s$]*))")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 
-_LETTER = r"(?:\(([A-Za-z])\)|\*{0,2}([A-Z])\b(?!'))"
-_LIST = rf"{_LETTER}(?:(?:\s*(?:,|/|&|\bor\b|\band\b)\s*)+{_LETTER})*"
-_CLAIM = re.compile(rf"(?i:\b(?:answer|choice|option)\b(?:\s+is)?)\s*:?\s*[*$\s]*({_LIST})")
-_BOX = re.compile(r"(?:\\(?:text|textbf|mathrm|mathbf)\{)?\W*([A-Za-z])(?:\W*|[).:].*)", re.DOTALL)
-_LEAD = re.compile(r"^[\s*$(]*([A-Za-z])(?:[\s*$]*[).:]|[\s*$]*$)", re.MULTILINE)
+_ARTICLE = r"(?:[AI]\s+(?!(?:because|since|as|for|and|or|is|but|not|which|with|due|from|by)\b)[a-z])"
+_LETTER = rf"(?:\(([A-Za-z])\)|\[([A-Za-z])\]|(?!{_ARTICLE})([A-Z])\b(?!'[a-z]))"
+_JOINT = r"(?:\s*(?:,|/|&|\bor\b|\band\b)\s*)"
+_LIST = rf"{_LETTER}(?:{_JOINT}+{_LETTER})*"
+_WORD = r"(?i:\banswer\b(?:\s+(?:letter|choice|option))?)"
+_LEADING = (
+    r"[\"'`}>]*(?:\s+(?i:is|was|must\s+be|should\s+be|would\s+be)\b)?\s*[:=]*\s*"
+    r"(?i:(?:clearly|therefore|thus|indeed|definitely)\s+)?(?i:(?:option|choice|letter)\s+)?[\"'`$\s{]*"
+)
+_ANSWER = re.compile(rf"{_WORD}{_LEADING}({_LIST})")
+_DENIED = re.compile(rf"{_WORD}\s+(?i:is\s+not|isn't|cannot\s+be)\b")
+_ANSWER_LAST = re.compile(
+    rf"({_LIST})[\"'`$\s]*\s(?i:is)\s+(?i:(?:the|my)\s+)?(?i:(?:correct|right|final|best)\s+)?(?i:answer|choice|option)\b"
+)
+_CLAIM = re.compile(rf"(?i:\b(?:choice|option)\b){_LEADING}({_LIST})")
+_BOX = re.compile(
+    r"(?:\\(?:text|textbf|mathrm|mathbf)\{)?\W*(?:(?i:option|choice|answer)\b\W*)?([A-Za-z])(?:\W*|[).:].*)", re.DOTALL
+)
+_LEAD = re.compile(r"^[\s$(\[]*([A-Za-z])(?:[\s$]*[).:\]]|[\s$]*$)", re.MULTILINE)
+_FONT = re.compile(r"\\(?:text|textbf|mathrm|mathbf)\s*\{([^{}]*)\}")
+_MARKS = re.compile(r"\*\*|__|(?<!\w)[*_](?=\S)|(?<=\S)[*_](?!\w)")
 
 
 def boxed(text: str) -> list[str]:
-    """The content of every outermost `\\boxed{...}`, stripped, in order. One never closed gives an empty string."""
+    r"""The content of every outermost `\boxed{...}`, stripped, in order. One never closed gives an empty string.
+
+    `\fbox{...}` is one, too, and so is `\boxed 73` without braces, up to the next blank.
+    """
     contents, position = [], 0
     while start := _OPEN.search(text, position):
+        if start["bare"]:
+            contents.append(start["bare"].rstrip(".,;:!"))
+            position = start.end()
+            continue
         depth, position = 1, len(text)
         for brace in _BRACE.finditer(text, start.end()):
             depth += {"{": 1, "}": -1}.get(brace.group(), 0)
@@ -34,14 +57,24 @@ def exact(response: str, row: Mapping[str, Any]) -> bool:
 
 
 def _letters(text: str) -> set[str]:
-    """The choices that a text names, in capitals: in its boxes, or where it says `answer is B`, or alone or leading."""
-    boxes = boxed(text)
+    """The choices that a text names, in capitals: in boxes, where it says *answer* or *option*, or leading a line."""
+    boxes = [box for box in boxed(text) if box] or boxed(text)
     if boxes:
         found = [_BOX.fullmatch(box) for box in boxes]
         return {match.group(1).upper() if match else "" for match in found}
-    claims = [claim for claim, *_ in _CLAIM.findall(text)]
-    letters = [a or b for claim in claims for a, b in re.findall(_LETTER, claim)] or _LEAD.findall(text)
-    return {letter.upper() for letter in letters}
+    text = _FONT.sub(r"\1", _MARKS.sub("", text))
+    for claims in (_ANSWER, _ANSWER_LAST):
+        named = {letter for claim, *_ in claims.findall(text) for letter in _singles(claim)}
+        if named:
+            return named
+    if _DENIED.search(text):
+        return set()
+    named = {letter for claim, *_ in _CLAIM.findall(text) for letter in _singles(claim)}
+    return named or {letter.upper() for letter in _LEAD.findall(text)}
+
+
+def _singles(claim: str) -> list[str]:
+    return ["".join(found).upper() for found in re.findall(_LETTER, claim)]
 
 
 def choice(response: str, row: Mapping[str, Any]) -> bool:

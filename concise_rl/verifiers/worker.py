@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from typing import Any
 
-from concise_rl.verifiers import Verify, find_verifier, load_verifier
+from concise_rl.verifiers import Verify, load_verifier
 
 EXIT_MEMORY = 66
 """Exit status of a worker that ran out of memory."""
@@ -35,10 +35,36 @@ def _forbid(event: str, args: tuple[Any, ...]) -> None:
         raise PermissionError(f"a verifier may not do this: {event}")
 
 
-def _set_limit(kind: int, amount: int) -> None:
-    """Lower a soft limit, within the hard one; the hard one stays, so that the next item may have more."""
+def _set_limit(kind: int, amount: int) -> bool:
+    """Lower a soft limit, within the hard one; the hard one stays, so that the next item may have more.
+
+    Returns:
+        Whether the system took it. macOS knows `RLIMIT_AS` and refuses each value of it.
+    """
     hard = resource.getrlimit(kind)[1]
-    resource.setrlimit(kind, (amount if hard == resource.RLIM_INFINITY else min(amount, hard), hard))
+    try:
+        resource.setrlimit(kind, (amount if hard == resource.RLIM_INFINITY else min(amount, hard), hard))
+    except (ValueError, OSError):
+        return False
+    return True
+
+
+def _set_limits(memory_mb: int) -> dict[str, str]:
+    """Bound what this process may use. Returns a reply to the pool, with a warning where the system refuses."""
+    _set_limit(resource.RLIMIT_CORE, 0)
+    processor = _set_limit(resource.RLIMIT_CPU, resource.RLIM_INFINITY)
+    memory = _set_limit(resource.RLIMIT_AS, memory_mb << 20)
+    refused = [what for what, taken in (("memory", memory), ("processor time", processor)) if not taken]
+    return {"warning": f"this system bounds no process's {' and '.join(refused)}"} if refused else {}
+
+
+def _show_output(descriptor: int) -> None:
+    """From now on, print where the pool's process prints; the pool keeps what came before."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
 
 
 def _die_with(parent: int) -> None:
@@ -65,18 +91,17 @@ def _send(connection: Connection, reply: dict[str, Any]) -> None:
     connection.send_bytes(json.dumps(reply).encode())
 
 
-def serve(connection: Connection, name: str, timeout_s: float, memory_mb: int) -> None:
+def serve(connection: Connection, output: int, path: str, trusted: bool, timeout_s: float, memory_mb: int) -> None:
     """Load the verifier, say so, then answer items `(response, row)` until the other end closes."""
-    _set_limit(resource.RLIMIT_CORE, 0)
-    _set_limit(resource.RLIMIT_AS, memory_mb << 20)
-    verifier = find_verifier(name)
+    started = _set_limits(memory_mb)
     try:
-        verify = load_verifier(verifier.path)
+        verify = load_verifier(path)
     except Exception as error:
         return _send(connection, {"error": f"{type(error).__name__}: {error}"})
-    if not verifier.trusted:
+    if not trusted:
         sys.addaudithook(_forbid)
-    _send(connection, {})
+    _show_output(output)
+    _send(connection, started)
     while True:
         try:
             response, row = connection.recv()
@@ -88,7 +113,7 @@ def serve(connection: Connection, name: str, timeout_s: float, memory_mb: int) -
 
 
 if __name__ == "__main__":
-    descriptor, name, timeout_s, memory_mb, parent = sys.argv[1:]
+    descriptor, output, path, trusted, timeout_s, memory_mb, parent = sys.argv[1:]
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the pool tidies up
     threading.Thread(target=_die_with, args=(int(parent),), daemon=True).start()
-    serve(Connection(int(descriptor)), name, float(timeout_s), int(memory_mb))
+    serve(Connection(int(descriptor)), int(output), path, trusted == "True", float(timeout_s), int(memory_mb))

@@ -384,3 +384,46 @@ def test_a_dotted_path_that_leads_to_no_function_is_an_error(custom: str, path: 
 def test_a_memory_limit_too_small_to_start_is_an_error() -> None:
     with VerifierPool("math", memory_mb=20) as pool, pytest.raises((RuntimeError, ValueError), match="math"):
         judge(pool, "", "x")
+
+
+def start_with(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have each new interpreter run some code first."""
+    (tmp_path / "sitecustomize.py").write_text(code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+
+def test_a_system_that_refuses_the_memory_limit_is_warned_of_once_and_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    code = """
+import resource
+set_limit = resource.setrlimit
+def refuse(kind, limits):
+    if kind == resource.RLIMIT_AS:
+        raise ValueError("current limit exceeds maximum limit")
+    set_limit(kind, limits)
+resource.setrlimit = refuse
+"""
+    start_with(code, tmp_path, monkeypatch)
+    with VerifierPool("exact", workers=2) as pool, caplog.at_level(logging.WARNING):
+        assert judge(pool, "a", "a", "b", "a", "b") == [1.0, 0.0, 1.0, 0.0]
+    assert caplog.messages == ["exact: this system bounds no process's memory; its workers go on without that limit."]
+
+
+def test_a_worker_that_cannot_start_says_its_status_and_last_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start_with(
+        "import os, sys\nprint('no such library', file=sys.stderr, flush=True)\nos._exit(7)", tmp_path, monkeypatch
+    )
+    with VerifierPool("exact") as pool, pytest.raises(RuntimeError, match=r"status 7 .*no such library"):
+        judge(pool, "", "x")
+
+
+def test_a_worker_that_raises_at_its_start_keeps_its_own_status(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = "import resource\ndef refuse(kind):\n    raise KeyError('no limits here')\nresource.getrlimit = refuse"
+    start_with(code, tmp_path, monkeypatch)
+    with VerifierPool("exact") as pool, pytest.raises(RuntimeError, match=r"(?s)status 1 .*no limits here"):
+        judge(pool, "", "x")
