@@ -50,6 +50,12 @@ class Passage:
         return self.thinking[: self.start]
 
 
+def problem_of(row: Mapping[str, Any]) -> str:
+    """The text of a row's problem: where the prompt is a conversation, `problem`, or else its last turn."""
+    prompt = row.get("problem", row["prompt"])
+    return prompt if isinstance(prompt, str) else str(prompt[-1]["content"])
+
+
 class JudgeOptions(BaseModel):
     """Base of a judge's options: typed, bounded, documented by the string under each."""
 

@@ -41,7 +41,7 @@ _TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
 _WORDS = {word: value for value, word in enumerate(_SMALL)}
 _WORDS |= {ten: 20 + 10 * i for i, ten in enumerate(_TENS)}
 _WORDS |= {f"{ten}-{_SMALL[i]}": _WORDS[ten] + i for ten in _TENS for i in range(1, 10)}
-_WORD = re.compile(rf"\b(?:{'|'.join(sorted(_WORDS, key=len, reverse=True))})\b(?!-)", re.IGNORECASE)
+_WORD = re.compile(rf"\b(?=[efnostz])(?:{'|'.join(sorted(_WORDS, key=len, reverse=True))})\b(?!-)", re.IGNORECASE)
 _LEAD = 120
 """Characters in front of a number, and behind it, that say what it is."""
 _MARKS = " \t\r,;:!*$&"
@@ -140,19 +140,22 @@ def _look(head: str) -> int:
     return 2 if cues.SECOND_LOOK.search(head) else int(bool(cues.STUMBLE.match(head)))
 
 
-def claims(thinking: str, problem: str = "") -> list[Claim]:
+def claims(thinking: str, problem: str = "", plain: bool = False) -> list[Claim]:
     """What thinking claims, in the order in which it ends.
 
     Args:
         thinking: all of it, or a passage that stands for itself.
         problem: whose numbers are given.
+        plain: only numbers written plainly, and what is boxed: enough where the answer is one.
     """
     given, sentences = numbers_in(problem), _sentences(thinking)
     for sentence in sentences:
         _mark(sentence, given)
     for sentence, behind in itertools.pairwise(sentences):
         _hand_on(sentence, behind)
-    found = [*_boxes(thinking), *_plain(sentences, given), *_others(sentences)]
+    found = [*_boxes(thinking), *_plain(sentences, given)]
+    if not plain:
+        found += _others(sentences)
     return sorted(dict.fromkeys(found), key=lambda claim: claim.end)
 
 
@@ -263,7 +266,7 @@ def _boxes(thinking: str) -> Iterator[Claim]:
 
 def _others(sentences: list[_Sentence]) -> Iterator[Claim]:
     """What clauses, and whole sentences, end with."""
-    following = [sentence.text for sentence in sentences[1:]] + [""]
+    following = [*(sentence.text for sentence in sentences[1:]), ""][: len(sentences)]
     for sentence, next_text in zip(sentences, following, strict=True):
         if sentence.quiet or "\\boxed" in sentence.text:
             continue

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from concise_rl.judges import JudgeOptions, Passage
+from concise_rl.judges import JudgeOptions, Passage, problem_of
 from concise_rl.judges.claims import Claim, claims
-from concise_rl.judges.model import problem_of
 from concise_rl.verify import Item, VerifierPool
 
 _NUMBER = re.compile(r"-?[\d,]*\.?\d+")
@@ -61,13 +60,16 @@ class RuleJudge:
 
     def _answers(self, passage: Passage) -> list[str]:
         gold = str(passage.row["answer"])
+        is_number = bool(_NUMBER.fullmatch(gold))
         characters = max(self.options.max_characters, 4 * len(gold))
         words = max(self.options.max_words, 2 * len(gold.split()))
+        # What is long to read for a verifier, and is no number, is not asked about where the answer is one.
+        found = _claims(passage.thinking, problem_of(passage.row), gold.lstrip('-').isdigit() and "\\" not in passage.thinking)
         return [
             claim.text
-            for claim in _claims(passage.thinking, problem_of(passage.row))
+            for claim in found
             if passage.start < claim.end <= passage.end
-            and (claim.plain or not _NUMBER.fullmatch(gold) or _WRITTEN_OTHERWISE.fullmatch(claim.text))
+            and (claim.plain or not is_number or _WRITTEN_OTHERWISE.fullmatch(claim.text))
             and len(claim.text) <= characters
             and len(claim.text.split()) <= words
         ]
@@ -93,5 +95,5 @@ def _stated(verdicts: Sequence[float | None]) -> bool | None:
 
 
 @functools.lru_cache(maxsize=64)  # the passages of a completion ask one after the other
-def _claims(thinking: str, problem: str) -> list[Claim]:
-    return claims(thinking, problem)
+def _claims(thinking: str, problem: str, plain: bool) -> list[Claim]:
+    return claims(thinking, problem, plain)
