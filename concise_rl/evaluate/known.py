@@ -1,17 +1,22 @@
 """How far a judge can be believed on thinking whose redundant part is known."""
 
 import json
+import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich import box
+from rich.table import Table
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from concise_rl.evaluate.agreement import json_numbers
 from concise_rl.evaluate.engines import load_tokenizer
+from concise_rl.evaluate.text import percent
 from concise_rl.judges.prose import KnownTrace, known_traces
 from concise_rl.redundancy import Labels, PassageKind, agreement, build_labeller
 from concise_rl.trace import NEWLINES, SPLIT_WORDS, Delimiters, Trace
@@ -52,6 +57,10 @@ class KnownAgreement:
     failed: int
     seconds: float
 
+    def to_json(self) -> dict[str, Any]:
+        """Its fields, None where they are NaN."""
+        return json_numbers(self)
+
 
 @dataclass(frozen=True)
 class _Reading:
@@ -78,8 +87,8 @@ def load_known(path: str | Path) -> list[KnownTrace]:
     """Read such traces.
 
     Args:
-        path: `prose`, or a .jsonl file with `problem` and `answer` and either `necessary` and `redundant`, the two parts
-            of the thinking, or `lines`, of which the last is the first to state the answer.
+        path: `prose`, or a .jsonl file with `problem` and `answer` and either `necessary` and `redundant`, the two
+            parts of the thinking, or `lines`, of which the last is the first to state the answer.
 
     Raises:
         ValueError: for a row that lacks one of these.
@@ -90,22 +99,20 @@ def load_known(path: str | Path) -> list[KnownTrace]:
 
 
 def _rows(path: Path) -> Iterator[KnownTrace]:
+    fields = ("problem", "answer", "necessary", "redundant")
     for number, line in enumerate(path.read_text().splitlines(), 1):
         row = json.loads(line)
         if "lines" in row:
             row |= {"necessary": "\n".join(row["lines"]) + "\n", "redundant": row.get("redundant", "")}
-        fields = ("problem", "answer", "necessary", "redundant")
         if missing := [field for field in fields if not isinstance(row.get(field), str)]:
-            raise ValueError(
-                f"{path}, line {number}: no text in {', '.join(missing)}. A known trace needs all of {fields}."
-            )
+            raise ValueError(f"{path}, line {number}: no text in {', '.join(missing)}; a known trace needs {fields}.")
         yield KnownTrace(*(row[field] for field in fields))
 
 
 def word_tokenizer(texts: Sequence[str]) -> PreTrainedTokenizerFast:
     """Every word, number and mark of some texts as a token: for texts of no one model."""
     cut = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    needed = [space + word for word in SPLIT_WORDS for space in ("", " ")]
+    needed = ["a?", *(space + word for word in SPLIT_WORDS for space in ("", " "))]
     words = dict.fromkeys(word for text in (*texts, *needed, *NEWLINES) for word, _ in cut.pre_tokenize_str(text))
     tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="?"))
     tokenizer.pre_tokenizer, tokenizer.decoder = cut, decoders.ByteLevel()
@@ -115,7 +122,7 @@ def word_tokenizer(texts: Sequence[str]) -> PreTrainedTokenizerFast:
 def compare_known(
     traces: Sequence[KnownTrace],
     judge: str,
-    options: dict[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
     passages: Sequence[PassageKind] = ("chunk",),
     verifier: str = "math",
     model: str | None = None,
@@ -143,15 +150,24 @@ def _read(traces: Sequence[KnownTrace], model: str | None) -> _Reading:
     tokenizer = load_tokenizer(model) if model else word_tokenizer(texts)
     encoded = [tokenizer(text, add_special_tokens=False, return_offsets_mapping=True) for text in texts]
     ends = [
-        sum(start < len(trace.necessary.rstrip()) for start, _ in one["offset_mapping"])
-        for one, trace in zip(encoded, traces, strict=True)
+        _tokens_in(len(trace.necessary.rstrip()), text, one["offset_mapping"])
+        for one, text, trace in zip(encoded, texts, traces, strict=True)
     ]
     rows = [{"prompt": trace.problem, "answer": trace.answer} for trace in traces]
     return _Reading(rows, [one["input_ids"] for one in encoded], ends, tokenizer, Delimiters((), frozenset()))
 
 
+def _tokens_in(length: int, text: str, offsets: Sequence[tuple[int, int]]) -> int:
+    """How many tokens begin within the first characters of a text. White space behind them counts with them."""
+    for i, (start, end) in enumerate(offsets):
+        piece = text[start:end]
+        if piece.strip() and end - len(piece.lstrip()) >= length:
+            return i
+    return len(offsets)
+
+
 def _compare(
-    reading: _Reading, judge: str, options: dict[str, Any] | None, passage: PassageKind, pool: VerifierPool
+    reading: _Reading, judge: str, options: Mapping[str, Any] | None, passage: PassageKind, pool: VerifierPool
 ) -> KnownAgreement:
     labeller = build_labeller(passage, judge, options, reading.delimiters, reading.tokenizer, pool)
     sizes = [len(ids) for ids in reading.completions]
@@ -193,3 +209,27 @@ def _place(label: Labels, end: int) -> str:
         return "never"
     start, stop = label.spans[label.first]
     return "early" if stop < end else "late" if start >= end else "first"
+
+
+def known_table(results: Sequence[KnownAgreement]) -> Table:
+    """The results as a table: one line for each judge and kind of passage."""
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        padding=0,  # all columns fit 80 characters
+        title=f"Redundant tokens of {results[0].traces:,} traces whose necessary part is known",
+        caption=(
+            "Lost: necessary tokens that are called redundant. Early, late, never: traces in which the first passage "
+            "that states the answer is found too early, too late, or not at all."
+        ),
+        title_style="bold",
+        caption_justify="left",
+    )
+    for name in ("judge", "passage"):
+        table.add_column(name, no_wrap=name == "passage")
+    for name in ("precision", "recall", "F1", "lost", "early", "late", "never"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for result in results:
+        shares = (result.precision, result.recall, result.f1, result.lost, result.early, result.late, result.never)
+        cells = [percent(None if math.isnan(share) else share) for share in shares]
+        table.add_row(result.judge, result.passage, *cells)
+    return table

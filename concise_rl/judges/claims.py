@@ -21,7 +21,8 @@ from concise_rl.judges import cues
 from concise_rl.verifiers.text import boxed
 
 _SENTENCE_END = re.compile(
-    r"(?<=[.!?])[\"'\u201d)*]*\s+|\n+|\s(?=(?:Wait|Hmm+|Hold on|Alternatively|Actually|Let me|Let['\u2019]s|Okay|Just to)\b)"
+    r"(?<=[.!?])[\"'\u201d)*]*\s+|\n+"
+    r"|\s(?=(?:Wait|Hmm+|Hold on|Alternatively|Actually|Let me|Let['\u2019]s|Okay|Just to)\b)"
 )
 _CLAUSE_END = re.compile(
     r",\s+(?=[A-Za-z]{2})|[;\u2014]\s+|\b(?:which|because|since|and|but|then|although)\b", re.IGNORECASE
@@ -34,10 +35,10 @@ _DIGITS = re.compile(r"(?<![\w.\\])(?:(?:\d{1,3}(?:(?:,|\{,\}|\\,)\d{3})+(?!\d)|
 _BOX = re.compile(r"\\(?:boxed|fbox)\b")
 _LAST_WORD = re.compile(r"\b(?:which|because|since|and|but|then|although)\b\s*$", re.IGNORECASE)
 _SMALL = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen"
-).split()
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+)  # fmt: skip
+_TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 _WORDS = {word: value for value, word in enumerate(_SMALL)}
 _WORDS |= {ten: 20 + 10 * i for i, ten in enumerate(_TENS)}
 _WORDS |= {f"{ten}-{_SMALL[i]}": _WORDS[ten] + i for ten in _TENS for i in range(1, 10)}
@@ -164,9 +165,10 @@ def _mark(sentence: _Sentence, given: set[str]) -> None:
     text, behind = sentence.text, 0
     concludes = bool(cues.CONCLUDES.search(text) or _COMPUTES.search(text))
     for number in sentence.numbers:
-        lead, behind = text[max(behind, number.start - _LEAD) : number.start].rstrip("-\u2212"), number.end
+        begin, behind = max(behind, number.start - _LEAD), number.end
+        lead_end = begin + len(text[begin : number.start].rstrip("-\u2212"))
         goes_on = _GOES_ON.match(text[number.end : number.end + _LEAD])
-        number.in_place = not goes_on and bool(_IN_PLACE.search(lead))
+        number.in_place = not goes_on and bool(_IN_PLACE.search(text, begin, lead_end))
         number.is_result = (
             number.in_place
             and not sentence.quiet
@@ -272,22 +274,21 @@ def _others(sentences: list[_Sentence]) -> Iterator[Claim]:
             continue
         ends = [*sentence.clauses[1:], len(sentence.text)]
         spans = [*zip(sentence.clauses, ends, strict=True), (0, len(sentence.text))]
+        dropped = {number.start for number in sentence.numbers if number.in_place and not number.is_kept}
         for start, end in dict.fromkeys(spans):
-            if claim := _tail(sentence, start, end):
-                if not (next_text.startswith(claim.text) and "=" in next_text):
-                    yield claim
+            claim = _tail(sentence, start, end, dropped)
+            if claim and not ("=" in next_text and next_text.startswith(claim.text)):
+                yield claim
 
 
-def _tail(sentence: _Sentence, start: int, end: int) -> Claim | None:
-    """What stands behind the last word or sign of a result that has anything behind it."""
+def _tail(sentence: _Sentence, start: int, end: int, dropped: set[int]) -> Claim | None:
+    """What stands behind the last word or sign of a result that has anything behind it; nothing where it begins with a
+    number that is no claim."""
     clause = _LAST_WORD.sub("", sentence.text[start:end])
     for match in reversed(list(_RESULT.finditer(clause))):
         if tail := _bare(clause[match.end() :]):
             begin = sentence.text.find(tail, start + match.end())
-            dropped = any(
-                abs(number.start - begin) < 2 and number.in_place and not number.is_kept for number in sentence.numbers
-            )
-            if dropped or _taken_back(sentence, begin, begin + len(tail)):
+            if dropped & {begin, begin + 1} or _taken_back(sentence, begin, begin + len(tail)):
                 return None
             return Claim(tail, sentence.start + begin + len(tail), False)
     return None

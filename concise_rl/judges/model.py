@@ -29,9 +29,9 @@ class ModelJudge:
     r"""Asks a language model for `\boxed{yes}` or `\boxed{no}`, greedily, passage by passage: it sees nothing in front.
 
     This is DECS's way of finding the necessary prefix (https://hf.co/papers/2509.25827). `pixas/DECS_NRP_DETECTOR` is
-    its published judge, which is asked in the published words; any other model in ours. A reply with a `yes` is yes, one with a `no` is
-    no, and another is neither: the judge cannot tell. A passage that does not fit is taken for one without the answer,
-    as published. A server that fails ends the run: nothing goes unlabelled.
+    its published judge, which is asked in the published words; any other model in ours. A reply with a `yes` is yes,
+    one with a `no` is no, and another is neither: the judge cannot tell. A passage that does not fit is taken for one
+    without the answer, as published. A server that fails ends the run: nothing goes unlabelled.
     """
 
     class Options(JudgeOptions):
@@ -44,7 +44,7 @@ class ModelJudge:
         prompt: str | None = None
         """What it is asked, or a file with that: {problem}, {passage} and {answer} stand where those go. null: the
         published words for a model that is called DECS_NRP_DETECTOR, ours for any other."""
-        chat_template_kwargs: dict[str, Any] = {"enable_thinking": False}
+        chat_template_kwargs: dict[str, Any] = Field({"enable_thinking": False})
         """What its chat template gets: a judge that began to think would not reply within its few tokens."""
         max_new_tokens: int = Field(5, ge=1)
         """Most tokens of a reply."""

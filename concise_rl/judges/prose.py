@@ -117,8 +117,8 @@ def _trip(rng: random.Random) -> _Problem:
     speed, hours, rest = rng.randint(3, 60), rng.randint(2, 6), rng.randint(5, 90)
     done = speed * hours
     return _Problem(
-        f"A cyclist rides at {speed} km/h for {hours} hours, and then has {rest} km to go. Without the first {rest} km, "
-        "how long is the whole way?",
+        f"A cyclist rides at {speed} km/h for {hours} hours, and then has {rest} km to go. How long is the whole "
+        f"way without its first {rest} km?",
         "the distance asked for comes to",
         (
             _Step("the distance so far", speed, "*", hours, done, "km"),

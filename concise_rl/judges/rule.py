@@ -64,7 +64,9 @@ class RuleJudge:
         characters = max(self.options.max_characters, 4 * len(gold))
         words = max(self.options.max_words, 2 * len(gold.split()))
         # What is long to read for a verifier, and is no number, is not asked about where the answer is one.
-        found = _claims(passage.thinking, problem_of(passage.row), gold.lstrip('-').isdigit() and "\\" not in passage.thinking)
+        found = _claims(
+            passage.thinking, problem_of(passage.row), gold.lstrip("-").isdigit() and "\\" not in passage.thinking
+        )
         return [
             claim.text
             for claim in found
