@@ -19,12 +19,10 @@ from concise_rl.judges import DEFAULT_JUDGE
 
 CONTINUOUS_BATCH = 4096
 """Completions of a batch, where the engine refills itself."""
-JUDGE_EXAMPLES = """
-  concise-rl judge prose --passage sentence                how far the rule can be believed on prose
-  concise-rl judge prose --against model --against-options '{"model": "Qwen/Qwen3-8B"}'
-  concise-rl judge runs/report/samples/*.jsonl             on sums, against the oracle
-
-concise-rl judge WHAT [WHAT ...] [options]"""
+JUDGE_EXAMPLES = """concise-rl judge prose --passage sentence          how far the rule can be believed on prose
+       concise-rl judge prose --against model --against-options '{"model": "Qwen/Qwen3-8B"}'
+       concise-rl judge runs/report/samples/*.jsonl       on sums, against the oracle
+       concise-rl judge WHAT [WHAT ...] [options]"""
 _LABELLED = re.compile(r"(?P<label>[A-Za-z0-9][A-Za-z0-9._+-]*)=(?P<model>.+)")
 
 

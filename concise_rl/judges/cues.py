@@ -51,7 +51,7 @@ TRY = re.compile(
     _I | re.VERBOSE,
 )
 """The head of a sentence that supposes something: `Suppose it is 6`, `If n = 2`, `Let x be`. Not `Let me add`."""
-OF_A_TRY = re.compile(r"\W*(?:then|in that case|(?:that|this|it|which)(?! means| leaves))\b", _I)
+OF_A_TRY = re.compile(r"\W*(?:then|in that case|(?:that|this|it|which) (?:would|gives|is|equals|yields))\b", _I)
 """The head of a sentence that says what comes of the supposition right before it."""
 THEN = re.compile(r"\W*(?:and |so )?then\b", _I)
 """The head of one that goes on with that."""

@@ -81,6 +81,11 @@ def test_what_is_supposed_doubted_denied_tried_or_part_of_more_is_not_claimed(te
     assert "6" not in claimed(text)
 
 
+@pytest.mark.parametrize("head", ["This many", "That means he has", "So the total is"])
+def test_a_supposition_reaches_no_further_than_what_comes_of_it(head: str) -> None:
+    assert claimed(f"Suppose the answer is 5. Then it would be odd. {head} 36 - 30 = 6") == {"6"}
+
+
 def test_a_number_of_the_problem_is_claimed_only_where_something_is_computed_or_concluded() -> None:
     problem = "He has 8 eggs and eats 3. How many are left?"
     assert claimed("He has 8 eggs.", problem) == set()
