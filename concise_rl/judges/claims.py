@@ -11,10 +11,12 @@ The last holds as far as the next second look ("Wait, let me check"): there old 
 What is no number (an expression, a choice, a text) is what a clause ends with, behind the same words.
 """
 
+import copy
+import functools
 import itertools
 import re
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from concise_rl.judges import cues
@@ -66,13 +68,46 @@ class Claim:
 
 @dataclass
 class _Number:
+    """A number in a sentence.
+
+    Attributes:
+        start, end: where it stands, in characters of the sentence.
+        value: in one spelling.
+        in_place: it stands where a result stands.
+        is_open: and the words around it neither hedge nor deny it.
+        is_answer: and they call it the answer.
+        is_result: it is the result of its sentence.
+        is_kept: and nothing behind it goes on with it.
+    """
+
     start: int
     end: int
     value: str
     in_place: bool = False
-    is_result: bool = False
+    is_open: bool = False
     is_answer: bool = False
+    is_result: bool = False
     is_kept: bool = False
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """What a sentence says, wherever it stands.
+
+    Attributes:
+        tries, asks, retracts, concludes: what it does.
+        look: 2 where a second look begins with it, 1 where one may, 0 where the thinking goes on.
+        clauses: where each begins.
+        numbers: what is in it, to be copied.
+    """
+
+    tries: bool
+    asks: bool
+    retracts: bool
+    concludes: bool
+    look: int
+    clauses: list[int]
+    numbers: list[_Number]
 
 
 @dataclass
@@ -81,7 +116,7 @@ class _Sentence:
 
     Attributes:
         start: where it begins in the thinking.
-        look: 2 where a second look begins with it, 1 where one may, 0 where the thinking goes on.
+        look: see `_Reading`.
         quiet: it claims nothing: a question, a supposition, or what comes of one.
     """
 
@@ -118,27 +153,56 @@ def _is_negative(text: str, start: int) -> bool:
     return lead[-1:] in ("-", "\u2212") and not re.search(r"(?:[\d)\]}%]|\b[A-Za-z])\s*$|\w$", lead[:-1])
 
 
-def _sentences(thinking: str) -> list[_Sentence]:
+def _sentences(thinking: str, given: set[str]) -> list[_Sentence]:
     found: list[_Sentence] = []
     start, of_a_try = 0, cues.NEVER
     for end in [*(match.span() for match in _SENTENCE_END.finditer(thinking)), (len(thinking), len(thinking))]:
         text, begin, start = thinking[start : end[0]], start, end[1]
         if not text.strip():
             continue
-        head = text[:_LEAD]
-        tries, follows = cues.TRY.match(head), of_a_try.match(head)
-        of_a_try = cues.OF_A_TRY if tries else cues.THEN if follows else cues.NEVER
-        quiet = bool(tries or follows) or text.rstrip(" *\"')").endswith("?")
-        look = 0 if tries or follows else _look(head)
-        if found and "?" not in head and cues.RETRACTS.match(head):
-            found[-1].quiet, look = True, 0  # it is put right, and the thinking goes on
-        clauses = [0, *(match.end() for match in _CLAUSE_END.finditer(text))]
-        found.append(_Sentence(begin, text, look, quiet, _numbers(text), clauses))
+        says = _read(text)
+        follows = of_a_try.match(text)
+        of_a_try = cues.OF_A_TRY if says.tries else cues.THEN if follows else cues.NEVER
+        if found and says.retracts:
+            found[-1].quiet = True
+        # What is tried or put right belongs to the pass that it stands in.
+        look = 0 if says.tries or follows or says.retracts else says.look
+        numbers = [copy.copy(number) for number in says.numbers]
+        quiet = bool(says.tries or follows or says.asks)
+        found.append(_Sentence(begin, text, look, quiet, numbers, says.clauses))
+        for number in numbers:
+            number.is_result = number.is_open and (says.concludes or number.value not in given)
     return found
 
 
-def _look(head: str) -> int:
-    return 2 if cues.SECOND_LOOK.search(head) else int(bool(cues.STUMBLE.match(head)))
+@functools.lru_cache(maxsize=8192)  # lines come again: in second looks, and in the other rollouts of a group
+def _read(text: str) -> _Reading:
+    head = text[:_LEAD]
+    clauses = [0, *(match.end() for match in _CLAUSE_END.finditer(text))]
+    numbers = _numbers(text)
+    _place(text, clauses, numbers)
+    return _Reading(
+        tries=bool(cues.TRY.match(head)),
+        asks=text.rstrip(" *\"')").endswith("?"),
+        retracts="?" not in head and bool(cues.RETRACTS.match(head)),
+        concludes=bool(cues.CONCLUDES.search(text) or _COMPUTES.search(text)),
+        look=2 if cues.SECOND_LOOK.search(head) else int(bool(cues.STUMBLE.match(head))),
+        clauses=clauses,
+        numbers=numbers,
+    )
+
+
+def _place(text: str, clauses: Sequence[int], numbers: Sequence[_Number]) -> None:
+    """Say which of a sentence's numbers stand where a result stands."""
+    behind = 0
+    for number in numbers:
+        begin, behind = max(behind, number.start - _LEAD), number.end
+        lead_end = begin + len(text[begin : number.start].rstrip("-\u2212"))
+        goes_on = _GOES_ON.match(text[number.end : number.end + _LEAD])
+        number.in_place = not goes_on and bool(_IN_PLACE.search(text, begin, lead_end))
+        number.is_open = number.in_place and not _taken_back(text, clauses, number.start, number.end)
+        lead = text[max(0, number.start - _LEAD) : number.start]
+        number.is_answer = number.is_open and bool(cues.ANSWER.search(lead))
 
 
 def claims(thinking: str, problem: str = "", plain: bool = False) -> list[Claim]:
@@ -149,9 +213,8 @@ def claims(thinking: str, problem: str = "", plain: bool = False) -> list[Claim]
         problem: whose numbers are given.
         plain: only numbers written plainly, and what is boxed: enough where the answer is one.
     """
-    given, sentences = numbers_in(problem), _sentences(thinking)
-    for sentence in sentences:
-        _mark(sentence, given)
+    given = numbers_in(problem)
+    sentences = _sentences(thinking, given)
     for sentence, behind in itertools.pairwise(sentences):
         _hand_on(sentence, behind)
     found = [*_boxes(thinking), *_plain(sentences, given)]
@@ -160,45 +223,30 @@ def claims(thinking: str, problem: str = "", plain: bool = False) -> list[Claim]
     return sorted(dict.fromkeys(found), key=lambda claim: claim.end)
 
 
-def _mark(sentence: _Sentence, given: set[str]) -> None:
-    """Say which of a sentence's numbers are results."""
-    text, behind = sentence.text, 0
-    concludes = bool(cues.CONCLUDES.search(text) or _COMPUTES.search(text))
-    for number in sentence.numbers:
-        begin, behind = max(behind, number.start - _LEAD), number.end
-        lead_end = begin + len(text[begin : number.start].rstrip("-\u2212"))
-        goes_on = _GOES_ON.match(text[number.end : number.end + _LEAD])
-        number.in_place = not goes_on and bool(_IN_PLACE.search(text, begin, lead_end))
-        number.is_result = (
-            number.in_place
-            and not sentence.quiet
-            and (concludes or number.value not in given)
-            and not _taken_back(sentence, number.start, number.end)
-        )
-        number.is_answer = number.is_result and bool(
-            cues.ANSWER.search(text[max(0, number.start - _LEAD) : number.start])
-        )
-
-
 def _hand_on(computed: _Sentence, said: _Sentence) -> None:
     """Where a sentence only says, in the problem's terms, what the calculation before it came to, it is the claim."""
-    if not computed.numbers or said.quiet or said.look or "=" in said.text or "=" not in computed.text:
+    if (
+        computed.quiet
+        or not computed.numbers
+        or said.quiet
+        or said.look
+        or "=" in said.text
+        or "=" not in computed.text
+    ):
         return
     result = computed.numbers[-1]
     again = next((number for number in said.numbers if number.value == result.value), None)
     speaks = len(cues.STOCK.sub(" ", said.text[:_LEAD]).split()) >= 2
-    if again and result.is_result and speaks and not _taken_back(said, again.start, again.end):
+    if again and result.is_result and speaks and not _taken_back(said.text, said.clauses, again.start, again.end):
         result.is_result, again.is_result = False, True
 
 
-def _taken_back(sentence: _Sentence, start: int, end: int) -> bool:
+def _taken_back(text: str, clauses: Sequence[int], start: int, end: int) -> bool:
     """Whether the words around an answer hedge or deny it."""
-    clause = sentence.clauses[bisect_right(sentence.clauses, start) - 1]
-    lead = sentence.text[max(clause, start - _LEAD) : start]
+    clause = clauses[bisect_right(clauses, start) - 1]
+    lead = text[max(clause, start - _LEAD) : start]
     return bool(
-        cues.HEDGE.search(lead)
-        or cues.DENIED_BEFORE.search(lead)
-        or cues.DENIED_BEHIND.match(sentence.text[end : end + _LEAD])
+        cues.HEDGE.search(lead) or cues.DENIED_BEFORE.search(lead) or cues.DENIED_BEHIND.match(text[end : end + _LEAD])
     )
 
 
@@ -288,7 +336,7 @@ def _tail(sentence: _Sentence, start: int, end: int, dropped: set[int]) -> Claim
     for match in reversed(list(_RESULT.finditer(clause))):
         if tail := _bare(clause[match.end() :]):
             begin = sentence.text.find(tail, start + match.end())
-            if dropped & {begin, begin + 1} or _taken_back(sentence, begin, begin + len(tail)):
+            if dropped & {begin, begin + 1} or _taken_back(sentence.text, sentence.clauses, begin, begin + len(tail)):
                 return None
             return Claim(tail, sentence.start + begin + len(tail), False)
     return None

@@ -2,13 +2,14 @@
 
 import functools
 import re
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 
 from pydantic import Field
 
 from concise_rl.judges import JudgeOptions, Passage, problem_of
-from concise_rl.judges.claims import Claim, claims
+from concise_rl.judges.claims import claims
 from concise_rl.verify import Item, VerifierPool
 
 _NUMBER = re.compile(r"-?[\d,]*\.?\d+")
@@ -59,22 +60,12 @@ class RuleJudge:
         """Nothing is held."""
 
     def _answers(self, passage: Passage) -> list[str]:
+        """What is claimed with an end in a passage."""
         gold = str(passage.row["answer"])
-        is_number = bool(_NUMBER.fullmatch(gold))
         characters = max(self.options.max_characters, 4 * len(gold))
         words = max(self.options.max_words, 2 * len(gold.split()))
-        # What is long to read for a verifier, and is no number, is not asked about where the answer is one.
-        found = _claims(
-            passage.thinking, problem_of(passage.row), gold.lstrip("-").isdigit() and "\\" not in passage.thinking
-        )
-        return [
-            claim.text
-            for claim in found
-            if passage.start < claim.end <= passage.end
-            and (claim.plain or not is_number or _WRITTEN_OTHERWISE.fullmatch(claim.text))
-            and len(claim.text) <= characters
-            and len(claim.text.split()) <= words
-        ]
+        found, ends = _claims(passage.thinking, problem_of(passage.row), gold, characters, words)
+        return found[bisect_right(ends, passage.start) : bisect_right(ends, passage.end)]
 
     def _judge(self, items: Sequence[Item]) -> list[float | None]:
         """One batch. What the verifier counts stays what it was, the verdicts on whole completions."""
@@ -97,5 +88,16 @@ def _stated(verdicts: Sequence[float | None]) -> bool | None:
 
 
 @functools.lru_cache(maxsize=64)  # the passages of a completion ask one after the other
-def _claims(thinking: str, problem: str, plain: bool) -> list[Claim]:
-    return claims(thinking, problem, plain)
+def _claims(thinking: str, problem: str, gold: str, characters: int, words: int) -> tuple[list[str], list[int]]:
+    """Claimed answers of a bounded length, and where they end. Where the gold answer is a number, only what may be one:
+    prose is long to read for a verifier."""
+    is_number = bool(_NUMBER.fullmatch(gold))
+    plain = gold.lstrip("-").isdigit() and "\\" not in thinking
+    found = [
+        claim
+        for claim in claims(thinking, problem, plain)
+        if (claim.plain or not is_number or _WRITTEN_OTHERWISE.fullmatch(claim.text))
+        and len(claim.text) <= characters
+        and len(claim.text.split()) <= words
+    ]
+    return [claim.text for claim in found], [claim.end for claim in found]
