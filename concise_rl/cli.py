@@ -123,7 +123,7 @@ def build_parser() -> argparse.ArgumentParser:
         ("train", "train a model by a recipe", _add_recipe_arguments, run_train),
         ("eval", "sample models and a baseline on a task, report the tokens saved", add_eval_arguments, run_eval),
         ("report", "write the report again from the samples of an evaluation", add_report_arguments, run_report),
-        ("judge", "compare the redundant tokens that two judges find in samples", add_judge_arguments, run_judge),
+        ("judge", "show how far a judge of redundant tokens can be believed", add_judge_arguments, run_judge),
         ("methods", "list the methods, what they need and their options", _add_methods_arguments, run_methods),
         ("check", "check a recipe without training", _add_check_arguments, run_check),
         ("convert", "write a GGUF file as a model folder", add_convert_arguments, run_convert),

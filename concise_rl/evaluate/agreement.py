@@ -82,10 +82,15 @@ class JudgeAgreement:
 
     def to_json(self) -> dict[str, Any]:
         """Its fields, None where they are NaN."""
-        return {
-            name: None if isinstance(value, float) and math.isnan(value) else value
-            for name, value in asdict(self).items()
-        }
+        return json_numbers(self)
+
+
+def json_numbers(result: Any) -> dict[str, Any]:
+    """The fields of a dataclass, None where they are NaN."""
+    return {
+        name: None if isinstance(value, float) and math.isnan(value) else value
+        for name, value in asdict(result).items()
+    }
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,10 @@ from concise_rl.judges import DEFAULT_JUDGE
 
 CONTINUOUS_BATCH = 4096
 """Completions of a batch, where the engine refills itself."""
+JUDGE_EXAMPLES = """concise-rl judge prose --passage sentence          how far the rule can be believed on prose
+       concise-rl judge prose --against model --against-options '{"model": "Qwen/Qwen3-8B"}'
+       concise-rl judge runs/report/samples/*.jsonl       on sums, against the oracle
+       concise-rl judge WHAT [WHAT ...] [options]"""
 _LABELLED = re.compile(r"(?P<label>[A-Za-z0-9][A-Za-z0-9._+-]*)=(?P<model>.+)")
 
 
@@ -273,12 +277,15 @@ def _show(folder: Path) -> None:
 
 def add_judge_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `concise-rl judge`."""
+    parser.usage = JUDGE_EXAMPLES
     parser.add_argument(
         "samples",
         nargs="+",
         type=Path,
-        metavar="SAMPLES.jsonl",
-        help="DIR/samples/*.jsonl of `concise-rl eval --out DIR`",
+        metavar="WHAT",
+        help="DIR/samples/*.jsonl of `concise-rl eval --out DIR`; or, where the truth is known: prose (generated "
+        "traces in plain English), or a .jsonl file with problem, answer, and either necessary and redundant (the two "
+        "parts of the thinking) or lines (of which the last is the first to state the answer)",
     )
     parser.add_argument(
         "--judge",
@@ -288,9 +295,9 @@ def add_judge_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--judge-options", type=json_options, metavar="JSON", help="its options (default: none)")
     parser.add_argument(
         "--against",
-        default="oracle",
         metavar="JUDGE",
-        help="the judge taken for the truth; oracle knows sums as in tiny:sums (%(default)s)",
+        help="the judge taken for the truth; oracle knows sums as in tiny:sums (default: oracle). Where the truth is "
+        "known: another judge to show beside (default: none)",
     )
     parser.add_argument("--against-options", type=json_options, metavar="JSON", help="its options (default: none)")
     parser.add_argument(
@@ -299,13 +306,16 @@ def add_judge_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("chunk", "sentence", "line"),
         help="what the thinking is cut into; may be given several times (default: chunk)",
     )
-    parser.add_argument("--verifier", help="for the judges (default: the one that judged the samples)")
-    parser.add_argument("--model", help="whose tokenizer wrote the samples (default: the evaluation's own model)")
+    parser.add_argument("--verifier", help="for the judges (default: the one that judged the samples, else math)")
+    parser.add_argument(
+        "--model",
+        help="whose tokenizer wrote the samples (default: the evaluation's own model; known traces are cut into words)",
+    )
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the numbers there too, as JSON")
 
 
 def run_judge(args: argparse.Namespace) -> None:
-    """Label samples with two judges, and show how well they agree.
+    """Label samples with two judges, or known traces with one or two, and show how well the labels agree.
 
     Raises:
         ValueError: for samples, judges or options that cannot be used.
@@ -314,11 +324,35 @@ def run_judge(args: argparse.Namespace) -> None:
     from rich.console import Console
 
     from concise_rl.evaluate.agreement import JudgeSpec, agreement_table, compare_judges
+    from concise_rl.evaluate.known import is_known, known_table
     from concise_rl.files import write_atomically
 
-    judge, against = JudgeSpec(args.judge, args.judge_options), JudgeSpec(args.against, args.against_options)
-    passages: Any = dict.fromkeys(args.passage or ["chunk"])  # argparse has checked them
-    results = compare_judges(args.samples, judge, against, list(passages), args.verifier, args.model)
-    Console().print(agreement_table(results))
+    passages: Any = list(dict.fromkeys(args.passage or ["chunk"]))  # argparse has checked them
+    known = [is_known(path) for path in args.samples]
+    if any(known) and not all(known):
+        raise ValueError("Some of these are known traces and some are samples: give one kind at a time.")
+    judge, against = (
+        JudgeSpec(args.judge, args.judge_options),
+        JudgeSpec(args.against or "oracle", args.against_options),
+    )
+    if all(known):
+        results: Any = _known(args, [judge, against] if args.against else [judge], passages)
+        table = known_table(results)
+    else:
+        results = compare_judges(args.samples, judge, against, passages, args.verifier, args.model)
+        table = agreement_table(results)
+    Console().print(table)
     if args.out:
         write_atomically(args.out, json.dumps([result.to_json() for result in results], indent=2) + "\n")
+
+
+def _known(args: argparse.Namespace, judges: list[Any], passages: list[Any]) -> list[Any]:
+    from concise_rl.evaluate.known import compare_known, load_known
+
+    traces = [trace for path in args.samples for trace in load_known(path)]
+    verifier = args.verifier or "math"
+    return [
+        result
+        for judge in judges
+        for result in compare_known(traces, judge.name, judge.options, passages, verifier, args.model)
+    ]

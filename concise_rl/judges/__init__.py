@@ -50,6 +50,12 @@ class Passage:
         return self.thinking[: self.start]
 
 
+def problem_of(row: Mapping[str, Any]) -> str:
+    """The text of a row's problem: where the prompt is a conversation, `problem`, or else its last turn."""
+    prompt = row["prompt"]  # where this is text, `problem` is a column of the data's own
+    return prompt if isinstance(prompt, str) else str(row.get("problem", prompt[-1]["content"]))
+
+
 class JudgeOptions(BaseModel):
     """Base of a judge's options: typed, bounded, documented by the string under each."""
 

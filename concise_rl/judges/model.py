@@ -2,15 +2,15 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, model_validator
 from transformers import AutoTokenizer
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
-from concise_rl.judges import JudgeOptions, Passage
+from concise_rl.judges import JudgeOptions, Passage, problem_of
 from concise_rl.rollout.engine import Engine, Request, Sampling
 from concise_rl.rollout.transformers_engine import eos_ids_of, load_engine
 from concise_rl.rollout.vllm_server import VllmServer
@@ -18,18 +18,9 @@ from concise_rl.tiny import resolve_model
 from concise_rl.verify import VerifierPool
 
 PLACES = ("{problem}", "{passage}", "{answer}")
-PROMPT = r"""Below are a problem, its correct answer, and one passage from a longer attempt at solving the problem. Does
-the passage itself state a result for the problem that means the same as the correct answer? Reply with \boxed{yes} if
-it does and with \boxed{no} if it does not.
-
-Problem:
-{problem}
-
-Correct answer:
-{answer}
-
-Passage:
-{passage}"""
+PROMPTS = Path(__file__).parent / "prompts"
+"""Where the prompts lie; the README there says whose they are."""
+DETECTOR = "pixas/DECS_NRP_DETECTOR"
 _PLACE = re.compile("|".join(map(re.escape, PLACES)))
 _NO = re.compile(r"\bno\b")
 
@@ -38,9 +29,9 @@ class ModelJudge:
     r"""Asks a language model for `\boxed{yes}` or `\boxed{no}`, greedily, passage by passage: it sees nothing in front.
 
     This is DECS's way of finding the necessary prefix (https://hf.co/papers/2509.25827). `pixas/DECS_NRP_DETECTOR` is
-    its published judge, for which `prompt` should be the published one. A reply with a `yes` is yes, one with a `no` is
-    no, and another is neither: the judge cannot tell. A passage that does not fit is taken for one without the answer,
-    as published. A server that fails ends the run: nothing goes unlabelled.
+    its published judge, which is asked in the published words; any other model in ours. A reply with a `yes` is yes,
+    one with a `no` is no, and another is neither: the judge cannot tell. A passage that does not fit is taken for one
+    without the answer, as published. A server that fails ends the run: nothing goes unlabelled.
     """
 
     columns = ()
@@ -48,12 +39,15 @@ class ModelJudge:
     class Options(JudgeOptions):
         """What can be set."""
 
-        model: str = "pixas/DECS_NRP_DETECTOR"
+        model: str = DETECTOR
         """The judge: a folder or a hub id. With a server, the model that it serves."""
         server: str | None = None
         """URL of a vLLM server. null: the model is loaded into each training process."""
-        prompt: str = PROMPT
-        """What it is asked, with {problem}, {passage} and {answer} where those go."""
+        prompt: str | None = None
+        """What it is asked, or a file with that: {problem}, {passage} and {answer} stand where those go. null: the
+        published words for a model that is called DECS_NRP_DETECTOR, ours for any other."""
+        chat_template_kwargs: dict[str, Any] = Field({"enable_thinking": False})
+        """What its chat template gets: a judge that began to think would not reply within its few tokens."""
         max_new_tokens: int = Field(5, ge=1)
         """Most tokens of a reply."""
         max_input_tokens: int = Field(17_990, ge=1)
@@ -65,13 +59,11 @@ class ModelJudge:
         batch_size: int = Field(64, ge=1)
         """Passages judged together without a server."""
 
-        @field_validator("prompt")
-        @classmethod
-        def _has_places(cls, prompt: str) -> str:
-            missing = [place for place in PLACES if place not in prompt]
-            if missing:
+        @model_validator(mode="after")
+        def _has_places(self) -> Self:
+            if missing := [place for place in PLACES if place not in prompt_of(self)]:
                 raise ValueError(f"the judge would not be told {', '.join(missing)}: put that into the prompt")
-            return prompt
+            return self
 
     def __init__(self, options: Options, verifier: VerifierPool) -> None:
         """Load the model, or find its server.
@@ -84,7 +76,7 @@ class ModelJudge:
             ValueError: when the model is not there, or the server holds another.
             EngineError: when no server answers.
         """
-        self.options = options
+        self.options, self.prompt = options, prompt_of(options)
         self.counters: Counter[str] = Counter(too_long=0, unclear=0)
         self.engine, self.tokenizer, context = _served(options) if options.server else _loaded(options)
         self.max_input_tokens = min(options.max_input_tokens, context - options.max_new_tokens)
@@ -110,11 +102,12 @@ class ModelJudge:
 
     def _question(self, passage: Passage) -> list[int]:
         parts = {"{problem}": problem_of(passage.row), "{passage}": passage.text, "{answer}": passage.row["answer"]}
-        text = _PLACE.sub(lambda place: parts[place[0]], self.options.prompt)
+        text = _PLACE.sub(lambda place: parts[place[0]], self.prompt)
         if not self.tokenizer.chat_template:
             return self.tokenizer.encode(text)
         message = {"role": "user", "content": text}
-        return self.tokenizer.apply_chat_template([message], add_generation_prompt=True)["input_ids"]
+        settings = self.options.chat_template_kwargs
+        return self.tokenizer.apply_chat_template([message], add_generation_prompt=True, **settings)["input_ids"]
 
     def _read(self, ids: Sequence[int]) -> bool | None:
         """What a reply says."""
@@ -124,10 +117,20 @@ class ModelJudge:
         return False if _NO.search(reply) else None
 
 
-def problem_of(row: Mapping[str, Any]) -> str:
-    """The text of a row's problem: where the prompt is a conversation, `problem`, or else its last turn."""
-    prompt = row["prompt"]  # where this is text, `problem` is a column of the data's own
-    return prompt if isinstance(prompt, str) else str(row.get("problem", prompt[-1]["content"]))
+def prompt_of(options: ModelJudge.Options) -> str:
+    """What a judge is asked.
+
+    Raises:
+        ValueError: for the name of a file that is not there.
+    """
+    if options.prompt is None:
+        published = Path(options.model).name == Path(DETECTOR).name
+        return (PROMPTS / ("decs.txt" if published else "instruct.txt")).read_text()
+    if "{" in options.prompt or "\n" in options.prompt:
+        return options.prompt
+    if not Path(options.prompt).is_file():
+        raise ValueError(f"there is no prompt file {options.prompt!r}, and as a prompt it lacks {', '.join(PLACES)}")
+    return Path(options.prompt).read_text()
 
 
 def _loaded(options: ModelJudge.Options) -> tuple[Engine, Any, int]:

@@ -1,28 +1,19 @@
 """The answers that a passage states, and the run's own verifier to judge them."""
 
+import functools
 import re
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 
 from pydantic import Field
 
-from concise_rl.judges import JudgeOptions, Passage
-from concise_rl.verifiers.text import boxed
+from concise_rl.judges import JudgeOptions, Passage, problem_of
+from concise_rl.judges.claims import claims
 from concise_rl.verify import Item, VerifierPool
 
-_SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
-_CLAUSE = re.compile(r",\s+(?=[A-Za-z]{2})|;\s+|\b(?:which|because|since|and|but|then|although)\b", re.IGNORECASE)
-_SUPPOSED = re.compile(r"\W*(?:if|let|suppose|assume|assuming|say|maybe|perhaps|check|try)\b", re.IGNORECASE)
-_RESULT = re.compile(
-    r"(?<![<>!:=])=+|≈|\\approx|:(?=[\s*]|$)"
-    r"|\b(?:is|are|be|equals?|gets?|got|gives?|have|yields?|makes?|becomes?|so|therefore|thus|hence|yes|no)\b",
-    re.IGNORECASE,
-)
-_STEP = re.compile(r"(?P<left>[^=]+)=(?P<right>[^=]+)|(?P<left2>[-(\d][^=]*)\bis\b(?P<right2>[^=]+)")
-_MARKS = " \t\r,;:!*$&"
-_OPENING, _CLOSING = (r"\(", r"\["), (r"\)", r"\]", r"\\", ".")
-_LOOKAHEAD = 200
-"""Characters behind a passage in which its last line may be gone on with."""
+_NUMBER = re.compile(r"-?[\d,]*\.?\d+")
+_WRITTEN_OTHERWISE = re.compile(r"-?[\d.,]+\s*\\?%|-?\d+\s*/\s*\d+|(?!.*\\(?:times|cdot|div))[^+*]*\\.*", re.DOTALL)
 
 
 class RuleJudge:
@@ -71,11 +62,12 @@ class RuleJudge:
         """Nothing is held."""
 
     def _answers(self, passage: Passage) -> list[str]:
+        """What is claimed with an end in a passage."""
         gold = str(passage.row["answer"])
         characters = max(self.options.max_characters, 4 * len(gold))
         words = max(self.options.max_words, 2 * len(gold.split()))
-        found = stated_answers(passage.text, passage.thinking[passage.end : passage.end + _LOOKAHEAD])
-        return [answer for answer in found if len(answer) <= characters and len(answer.split()) <= words]
+        found, ends = _claims(passage.thinking, problem_of(passage.row), gold, characters, words)
+        return found[bisect_right(ends, passage.start) : bisect_right(ends, passage.end)]
 
     def _judge(self, items: Sequence[Item]) -> list[float | None]:
         """One batch. What the verifier counts stays what it was, the verdicts on whole completions."""
@@ -97,49 +89,17 @@ def _stated(verdicts: Sequence[float | None]) -> bool | None:
     return None if None in verdicts else False
 
 
-def stated_answers(text: str, after: str = "") -> list[str]:
-    """What a text states as results, in order, each once. Some of it will be no answer to anything.
-
-    Args:
-        text: of a passage.
-        after: what comes behind it.
-    """
-    found = [answer for answer in boxed(text) if answer]
-    sentences = _SENTENCE.split(text.rstrip())
-    following = [*sentences[1:], _SENTENCE.split(after.lstrip(), maxsplit=1)[0]]
-    for sentence, next_one in zip(sentences, following, strict=True):
-        if not sentence.endswith("?") and "\\boxed" not in sentence and not _goes_on(sentence, next_one):
-            found += filter(None, map(_result, (*_CLAUSE.split(sentence), sentence)))
-    return list(dict.fromkeys(found))
-
-
-def _goes_on(sentence: str, following: str) -> bool:
-    """Whether a line of arithmetic is one step of several: the next line has its result on the left."""
-    step, next_step = _step(sentence), _step(following)
-    return bool(step and next_step and re.match(rf"{re.escape(step[1])}(?![\w.])", next_step[0]))
-
-
-def _step(sentence: str) -> tuple[str, str] | None:
-    """Both sides of a line of arithmetic, `3 + 4 = 7` or `3 plus 4 is 7`."""
-    found = _STEP.fullmatch(sentence)
-    return found and (_bare(found["left"] or found["left2"]), _bare(found["right"] or found["right2"]))
-
-
-def _result(clause: str) -> str:
-    """What stands behind the last word or sign of a result that has anything behind it; nothing where there is none."""
-    if _SUPPOSED.match(clause):
-        return ""
-    tails = (_bare(clause[match.end() :]) for match in reversed(list(_RESULT.finditer(clause))))
-    return next(filter(None, tails), "")
-
-
-def _bare(text: str) -> str:
-    """Without the punctuation and mathematics delimiters around it, and a closing bracket that was opened before it."""
-    before = None
-    while text != before:
-        before, text = text, text.strip(_MARKS)
-        for opening in _OPENING:
-            text = text.removeprefix(opening)
-        for closing in _CLOSING:
-            text = text.removesuffix(closing)
-    return text[:-1].rstrip() if text.endswith(")") and not re.search(r"[(\[]", text) else text
+@functools.lru_cache(maxsize=64)  # the passages of a completion ask one after the other
+def _claims(thinking: str, problem: str, gold: str, characters: int, words: int) -> tuple[list[str], list[int]]:
+    """Claimed answers of a bounded length, and where they end. Where the gold answer is a number, only what may be one:
+    prose is long to read for a verifier."""
+    is_number = bool(_NUMBER.fullmatch(gold))
+    plain = gold.lstrip("-").isdigit() and "\\" not in thinking
+    found = [
+        claim
+        for claim in claims(thinking, problem, plain)
+        if (claim.plain or not is_number or _WRITTEN_OTHERWISE.fullmatch(claim.text))
+        and len(claim.text) <= characters
+        and len(claim.text.split()) <= words
+    ]
+    return [claim.text for claim in found], [claim.end for claim in found]

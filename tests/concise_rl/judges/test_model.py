@@ -2,14 +2,15 @@
 
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from concise_rl.errors import EngineError
-from concise_rl.judges import Passage, build_judge, judge_options
-from concise_rl.judges.model import PROMPT, ModelJudge, problem_of
+from concise_rl.judges import Passage, build_judge, judge_options, problem_of
+from concise_rl.judges.model import DETECTOR, ModelJudge, prompt_of
 from concise_rl.rollout.vllm_server import VllmServer
 from concise_rl.tiny import load_problems
 from concise_rl.verify import VerifierPool
@@ -214,8 +215,31 @@ def test_the_problem_is_the_text_of_the_row(row: Mapping[str, Any], problem: str
     assert problem_of(row) == problem
 
 
-def test_the_prompt_asks_for_a_boxed_word_about_all_three() -> None:
-    assert all(part in PROMPT for part in ("{problem}", "{passage}", "{answer}", r"\boxed{yes}", r"\boxed{no}"))
+@pytest.mark.parametrize("model", [DETECTOR, "runs/DECS_NRP_DETECTOR", "Qwen/Qwen3-8B"])
+def test_the_prompt_asks_for_a_boxed_word_about_all_three(model: str) -> None:
+    prompt = prompt_of(judge_options("model", {"model": model}))
+    assert all(part in prompt for part in ("{problem}", "{passage}", "{answer}", r"\boxed{yes}", r"\boxed{no}"))
+
+
+def test_the_published_judge_is_asked_in_the_published_words_and_another_in_ours() -> None:
+    published = prompt_of(judge_options("model"))
+    assert published.startswith("Given a math problem and a segement of a long reasoning process")
+    assert published.endswith("**Reasoning segment**:\n{passage}\n**Ground Truth**: {answer}")
+    assert prompt_of(judge_options("model", {"model": f"models/{DETECTOR.rpartition('/')[2]}"})) == published
+    assert prompt_of(judge_options("model", {"model": "Qwen/Qwen3-8B"})) != published
+
+
+def test_a_prompt_may_be_a_file(tmp_path: Path) -> None:
+    (tmp_path / "ask.txt").write_text(PLAIN)
+    assert prompt_of(judge_options("model", {"prompt": str(tmp_path / "ask.txt")})) == PLAIN
+
+
+def test_the_chat_template_is_told_not_to_think() -> None:
+    with FakeJudge(truthful) as fake:
+        judge = judge_at(fake.url)
+        judge.tokenizer.chat_template = "{{ 'Hmm' if enable_thinking else 'So' }} {{ messages[0]['content'] }}"
+        judge.states([passage("So 7.")])
+    assert fake.questions == ["So \\boxed{7} So 7. ? 3 + 4"]
 
 
 @pytest.mark.parametrize(
@@ -223,6 +247,7 @@ def test_the_prompt_asks_for_a_boxed_word_about_all_three() -> None:
     [
         ({"sever": "http://x"}, "Did you mean 'server'"),
         ({"prompt": "{problem} {passage}"}, "would not be told {answer}"),
+        ({"prompt": "nowhere.txt"}, "there is no prompt file 'nowhere.txt'"),
         ({"max_new_tokens": 0}, "max_new_tokens"),
         ({"timeout": float("inf")}, "timeout"),
     ],

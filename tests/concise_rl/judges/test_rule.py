@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from concise_rl.judges import Passage, build_judge
-from concise_rl.judges.rule import stated_answers
+from concise_rl.judges.claims import claims
 from concise_rl.verify import Item, VerifierPool
 
 
@@ -15,6 +15,11 @@ from concise_rl.verify import Item, VerifierPool
 def math() -> Iterator[VerifierPool]:
     with VerifierPool("math", workers=1) as pool:
         yield pool
+
+
+def stated_answers(text: str) -> list[str]:
+    """What is claimed, each once."""
+    return list(dict.fromkeys(claim.text for claim in claims(text)))
 
 
 def passage(text: str, answer: str, **fields: Any) -> Passage:
@@ -95,8 +100,9 @@ def test_the_next_line_may_be_in_the_next_passage(math: VerifierPool) -> None:
     assert states(math, Passage(row, thinking, 0, 10), Passage(row, thinking, 10, 20)) == [False, True]
 
 
-def test_a_result_that_only_begins_like_the_next_line_is_an_answer() -> None:
-    assert stated_answers("3 + 4 = 7\n70 + 2 = 72\n") == ["7", "72"]
+def test_a_result_that_only_begins_like_an_operand_of_the_next_line_is_an_answer() -> None:
+    assert stated_answers("3 + 4 = 7\nWait, 70 + 2 = 72\n") == ["7", "72"]
+    assert stated_answers("3 + 4 = 7\nWait, 7 + 2 = 9\n") == ["9"]
 
 
 @pytest.mark.parametrize(
@@ -168,10 +174,10 @@ def test_a_verifier_that_raises_on_all_that_is_no_answer_is_not_taken_for_a_brok
 
 def test_answers_that_are_prose_are_left_out() -> None:
     with CountingPool("exact", workers=1) as pool:
-        long = "one two three four"
-        states(pool, passage(f"It is {long}.", "7"), max_words=4)
+        long = "red and green foxes"
+        states(pool, passage(f"It is {long}.", "fox"), max_words=4)
         assert long in pool.asked
-        states(pool, passage(f"It is {long}. So 7.", "7"), max_words=3)
+        states(pool, passage(f"It is {long}. So fox.", "fox"), max_words=3)
         assert long not in pool.asked
         assert states(pool, passage(f"It is {'9' * 121}.", "7")) == [False]
         assert states(pool, passage(f"It is {'9' * 121}.", "9" * 121)) == [True]

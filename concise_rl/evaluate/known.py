@@ -1,0 +1,236 @@
+"""How far a judge can be believed on thinking whose redundant part is known."""
+
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.table import Table
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from concise_rl.evaluate.agreement import json_numbers
+from concise_rl.evaluate.text import percent
+from concise_rl.judges.prose import KnownTrace, known_traces
+from concise_rl.redundancy import Labels, PassageKind, agreement, build_labeller
+from concise_rl.rollout.transformers_engine import load_tokenizer
+from concise_rl.tiny import resolve_model
+from concise_rl.trace import NEWLINES, SPLIT_WORDS, Delimiters, Trace
+from concise_rl.verify import VerifierPool
+
+PROSE = "prose"
+"""The generated traces, where the command is given no file."""
+
+
+@dataclass(frozen=True)
+class KnownAgreement:
+    """What a judge says about thinking whose necessary part is known. NaN where there was nothing to be right about.
+
+    Attributes:
+        passage: what the thinking was cut into.
+        judge: its name.
+        precision, recall, f1: of the redundant tokens of all traces together.
+        lost: share of the necessary tokens that are called redundant.
+        first: share of the traces in which the first passage that states the answer is found.
+        early, late, never: shares of those in which another one, or none, is.
+        traces, passages: how many were read.
+        failed: passages about which the judge could not tell.
+        seconds: that the judge took.
+    """
+
+    passage: str
+    judge: str
+    precision: float
+    recall: float
+    f1: float
+    lost: float
+    first: float
+    early: float
+    late: float
+    never: float
+    traces: int
+    passages: int
+    failed: int
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Its fields, None where they are NaN."""
+        return json_numbers(self)
+
+
+@dataclass(frozen=True)
+class _Reading:
+    rows: list[dict[str, str]]
+    completions: list[list[int]]
+    ends: list[int]
+    """Tokens of the necessary part of each."""
+    tokenizer: Any
+    delimiters: Delimiters
+
+
+def is_known(path: str | Path) -> bool:
+    """Whether these are traces with a known necessary part: `prose`, or a file whose rows say so."""
+    if str(path) == PROSE:
+        return True
+    if not Path(path).is_file():
+        return False
+    with open(path) as file:
+        first = file.readline()
+    return first.startswith("{") and bool({"necessary", "lines"} & set(json.loads(first)))
+
+
+def load_known(path: str | Path) -> list[KnownTrace]:
+    """Read such traces.
+
+    Args:
+        path: `prose`, or a .jsonl file with `problem` and `answer` and either `necessary` and `redundant`, the two
+            parts of the thinking, or `lines`, of which the last is the first to state the answer.
+
+    Raises:
+        ValueError: for a row that lacks one of these.
+    """
+    if str(path) == PROSE:
+        return known_traces()
+    return list(_rows(Path(path)))
+
+
+def _rows(path: Path) -> Iterator[KnownTrace]:
+    fields = ("problem", "answer", "necessary", "redundant")
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        row = json.loads(line)
+        if "lines" in row:
+            row |= {"necessary": "\n".join(row["lines"]) + "\n", "redundant": row.get("redundant", "")}
+        if missing := [field for field in fields if not isinstance(row.get(field), str)]:
+            raise ValueError(f"{path}, line {number}: no text in {', '.join(missing)}; a known trace needs {fields}.")
+        yield KnownTrace(*(row[field] for field in fields))
+
+
+def word_tokenizer(texts: Sequence[str]) -> PreTrainedTokenizerFast:
+    """Every word, number and mark of some texts as a token: for texts of no one model."""
+    cut = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    needed = ["a?", *(space + word for word in SPLIT_WORDS for space in ("", " "))]
+    words = dict.fromkeys(word for text in (*texts, *needed, *NEWLINES) for word, _ in cut.pre_tokenize_str(text))
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="?"))
+    tokenizer.pre_tokenizer, tokenizer.decoder = cut, decoders.ByteLevel()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, clean_up_tokenization_spaces=False)
+
+
+def compare_known(
+    traces: Sequence[KnownTrace],
+    judge: str,
+    options: Mapping[str, Any] | None = None,
+    passages: Sequence[PassageKind] = ("chunk",),
+    verifier: str = "math",
+    model: str | None = None,
+) -> list[KnownAgreement]:
+    """Have a judge read known traces.
+
+    Args:
+        traces: see `load_known`.
+        judge, options: see `build_judge`.
+        passages: what to cut the thinking into; one entry of the result for each.
+        verifier: used by the judge.
+        model: whose tokens to count; None for words, numbers and marks.
+
+    Raises:
+        ValueError: when the judge is unknown or does not know such problems.
+        EngineError: when the engine behind it fails.
+    """
+    reading = _read(traces, model)
+    with VerifierPool(verifier) as pool:
+        return [_compare(reading, judge, options, passage, pool) for passage in passages]
+
+
+def _read(traces: Sequence[KnownTrace], model: str | None) -> _Reading:
+    texts = [trace.necessary + trace.redundant for trace in traces]
+    tokenizer: Any = load_tokenizer(resolve_model(model))[0] if model else word_tokenizer(texts)
+    encoded = [tokenizer(text, add_special_tokens=False, return_offsets_mapping=True) for text in texts]
+    ends = [
+        _tokens_in(len(trace.necessary.rstrip()), text, one["offset_mapping"])
+        for one, text, trace in zip(encoded, texts, traces, strict=True)
+    ]
+    rows = [{"prompt": trace.problem, "answer": trace.answer} for trace in traces]
+    return _Reading(rows, [one["input_ids"] for one in encoded], ends, tokenizer, Delimiters((), frozenset()))
+
+
+def _tokens_in(length: int, text: str, offsets: Sequence[tuple[int, int]]) -> int:
+    """How many tokens begin within the first characters of a text. White space behind them counts with them."""
+    for i, (start, end) in enumerate(offsets):
+        piece = text[start:end]
+        if piece.strip() and end - len(piece.lstrip()) >= length:
+            return i
+    return len(offsets)
+
+
+def _compare(
+    reading: _Reading, judge: str, options: Mapping[str, Any] | None, passage: PassageKind, pool: VerifierPool
+) -> KnownAgreement:
+    labeller = build_labeller(passage, judge, options, reading.delimiters, reading.tokenizer, pool)
+    sizes = [len(ids) for ids in reading.completions]
+    with closing(labeller):
+        began = time.perf_counter()
+        thinking = [Trace(size, size, None, False) for size in sizes]
+        labels = labeller.label(reading.rows, reading.completions, thinking, [1.0] * len(sizes))
+        seconds = time.perf_counter() - began
+    truth = [Labels(((0, end), (end, size)), 0, size) for end, size in zip(reading.ends, sizes, strict=True)]
+    found = agreement(labels, truth)
+    lost = sum(max(0, end - label.redundant[0]) for label, end in zip(labels, reading.ends, strict=True))
+    places = [_place(label, end) for label, end in zip(labels, reading.ends, strict=True)]
+
+    def share(place: str) -> float:
+        return places.count(place) / len(places)
+
+    return KnownAgreement(
+        passage=passage,
+        judge=judge,
+        precision=found.precision,
+        recall=found.recall,
+        f1=found.f1,
+        lost=lost / sum(reading.ends),
+        first=share("first"),
+        early=share("early"),
+        late=share("late"),
+        never=share("never"),
+        traces=len(labels),
+        passages=labeller.counters["passages"],
+        failed=labeller.counters["unsure"],
+        seconds=seconds,
+    )
+
+
+def _place(label: Labels, end: int) -> str:
+    """Where the first passage that is said to state the answer lies, the one that holds the end of the necessary part
+    being right."""
+    if label.first is None:
+        return "never"
+    start, stop = label.spans[label.first]
+    return "early" if stop < end else "late" if start >= end else "first"
+
+
+def known_table(results: Sequence[KnownAgreement]) -> Table:
+    """The results as a table: one line for each judge and kind of passage."""
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        padding=0,  # all columns fit 80 characters
+        title=f"Redundant tokens of {results[0].traces:,} traces whose necessary part is known",
+        caption=(
+            "Lost: necessary tokens that are called redundant. Early, late, never: traces in which the first passage "
+            "that states the answer is found too early, too late, or not at all."
+        ),
+        title_style="bold",
+        caption_justify="left",
+    )
+    for name in ("judge", "passage"):
+        table.add_column(name, no_wrap=name == "passage")
+    for name in ("precision", "recall", "F1", "lost", "early", "late", "never"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for result in results:
+        shares = (result.precision, result.recall, result.f1, result.lost, result.early, result.late, result.never)
+        cells = [percent(None if math.isnan(share) else share) for share in shares]
+        table.add_row(result.judge, result.passage, *cells)
+    return table
