@@ -97,6 +97,7 @@ class Watchdog(TrainerCallback):
             self._check_truncation("rollouts", cut, state.global_step, cap)
             exits_cut = logs.get("rollout/exits_cut", 0.0)
             self._check_truncation("exits' answers", exits_cut, state.global_step, "the method's answer_max_tokens")
+            self._check_delimiter(logs.get("rollout/ended_thinking", 0.0), args, state.global_step)
             self._check_signal(logs.get("groups/no_signal", 0.0), state.global_step)
             self._check_ratio(logs, state.global_step)
 
@@ -106,6 +107,14 @@ class Watchdog(TrainerCallback):
                 "Step %d: %.0f %% of the %s were cut at %s and count as wrong. "
                 "Raise it, unless the cap is meant to be the compressor.",
                 *(step, 100 * share, what, cap),
+            )
+
+    def _check_delimiter(self, share: float, args: Any, step: int) -> None:
+        if share > self.truncation_warning:
+            logger.warning(
+                "Step %d: %.0f %% of the rollouts ended inside the thinking, without %r, and count as wrong. Is that "
+                "think_end what closes this model's thinking, and does its chat template let it think?",
+                *(step, 100 * share, getattr(args, "think_end", None)),
             )
 
     def _check_signal(self, share: float, step: int) -> None:

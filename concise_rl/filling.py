@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from datasets import Dataset
 from transformers import TrainerCallback
 
+from concise_rl.judge import earned
 from concise_rl.rollout.collect import Judged, Row
 from concise_rl.rollout.engine import derive_seed
 from concise_rl.schedule import Curriculum, CurriculumMemory, GroupKind, OversampleFactor
@@ -260,9 +261,8 @@ class Filling:
 
     def _of_sampled(self, judged: Judged) -> dict[str, float]:
         """Accuracy and cut rollouts of all that was sampled on all ranks: those of the batch depend on the choice."""
-        pairs = zip(judged.verdicts, judged.traces, strict=True)
-        earned = [verdict if trace.finished else 0.0 for verdict, trace in pairs]
-        known = [verdict for verdict in earned if verdict is not None]
+        verdicts = [earned(*pair) for pair in zip(judged.verdicts, judged.traces, strict=True)]
+        known = [verdict for verdict in verdicts if verdict is not None]
         plain = [
             not trace.finished
             for trace, rollout in zip(judged.traces, judged.rollouts, strict=True)

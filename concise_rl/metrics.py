@@ -27,7 +27,7 @@ def rollout_metrics(batch: RolloutBatch, advantages: Tensor, kept_B: Tensor) -> 
     judged_PG = ~correct_PG.isnan()
     largest_B = advantages.abs() if advantages.ndim == 1 else advantages.abs().amax(dim=1)
     cut_B, exit_B = ~batch.finished & ~aborted_B, batch.stop_reason == StopReason.FORCED_EXIT
-    right_B = batch.earned == 1
+    right_B, open_B = batch.earned == 1, batch.think_length == batch.length - 1
     mean_right = batch.length[right_B].float().mean().item() if right_B.any() else NAN
     return {
         "correct/mean": correct_PG.nanmean().item(),
@@ -42,6 +42,7 @@ def rollout_metrics(batch: RolloutBatch, advantages: Tensor, kept_B: Tensor) -> 
         # What an aborted rollout would have taken nobody knows: the cap bounds it.
         "rollout/spared_at_most": ((batch.max_length - batch.length) * aborted_B).float().mean().item(),
         "rollout/cut": cut_B[~exit_B].float().mean().item(),
+        "rollout/ended_thinking": (batch.finished & ~batch.closed & open_B).float().mean().item(),
         **({"rollout/exits_cut": cut_B[exit_B].float().mean().item()} if exit_B.any() else {}),
         **{f"stop/{reason.label}": (batch.stop_reason == reason).float().mean().item() for reason in LOGGED_REASONS},
     }

@@ -33,6 +33,7 @@ from concise_rl.eval_batches import EvalBatches
 from concise_rl.filling import Filled, Filling
 from concise_rl.finite import FiniteSteps
 from concise_rl.forwards import Forwards
+from concise_rl.judge import earned
 from concise_rl.judges import DEFAULT_JUDGE
 from concise_rl.metrics import (
     NAN,
@@ -363,9 +364,8 @@ class ConciseTrainer(FiniteSteps, WholeCheckpoints, EvalBatches, Forwards, GRPOT
             completions = [rollout.ids for rollout in judged.rollouts]
             thinking = [ids[: t.think_length] for ids, t in zip(completions, judged.traces, strict=True)]
             self._cues = sum(count_cues(text).total() for text in self._tokenizer.batch_decode(thinking))
-            # Only what ended counts as right.
-            earned = [v if t.finished else 0.0 for v, t in zip(judged.verdicts, judged.traces, strict=True)]
-            return self.labeller.label(judged.rows, completions, judged.traces, earned)
+            verdicts = [earned(*pair) for pair in zip(judged.verdicts, judged.traces, strict=True)]
+            return self.labeller.label(judged.rows, completions, judged.traces, verdicts)
 
     def _kinds(self, judged: Judged) -> list[GroupKind]:
         """What each of this rank's groups is, by raw verdicts on what the objective keeps."""

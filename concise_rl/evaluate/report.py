@@ -14,7 +14,16 @@ from concise_rl.evaluate.evaluation import Evaluation, Label, read_evaluation
 from concise_rl.evaluate.overthinking import describe_thinking
 from concise_rl.evaluate.page import render_page
 from concise_rl.evaluate.plots import draw_figures, png
-from concise_rl.evaluate.statistics import MOSTLY_TRUNCATED, RESAMPLES, Table, compare, describe, oracle_tokens, pool
+from concise_rl.evaluate.statistics import (
+    MOSTLY_TRUNCATED,
+    OFTEN_UNCLOSED,
+    RESAMPLES,
+    Table,
+    compare,
+    describe,
+    oracle_tokens,
+    pool,
+)
 from concise_rl.files import write_atomically
 
 FEW_PROBLEMS = 30
@@ -81,7 +90,10 @@ def _seed(label: Label, index: int, baseline: Label | None) -> dict[str, Any]:
     """One training seed by itself."""
     run, table = label.runs[index], label.tables[index]
     alone = asdict(describe(table))
-    kept = ("accuracy", "accuracy_ci95", "tokens", "tokens_ci95", "truncated", "unjudged", "oracle_ratio")
+    kept = (
+        *("accuracy", "accuracy_ci95", "tokens", "tokens_ci95"),
+        *("truncated", "ended_thinking", "unjudged", "oracle_ratio"),
+    )
     return {
         "model": run.model,
         "fingerprint": run.fingerprint,
@@ -110,6 +122,12 @@ def _warnings(entries: Sequence[dict[str, Any]], evaluation: Evaluation) -> list
         if entry["truncated"] > MOSTLY_TRUNCATED:
             share = f"{entry['truncated']:.0%} of the {units} of {entry['label']}"
             found.append(f"{share} hit the cap of {cap} tokens: raise --max-tokens for numbers that mean something.")
+        if entry["ended_thinking"] > OFTEN_UNCLOSED:
+            share = f"{entry['ended_thinking']:.0%} of the samples of {entry['label']}"
+            found.append(
+                f"{share} ended inside the thinking, without {measurement.think_end!r}, and count as wrong: is that "
+                "what closes this model's thinking (--think-end), and does its chat template let it think?"
+            )
         if entry["unjudged"]:
             total = entry["samples"] // (measurement.samples if measurement.keep_shortest else 1)
             count = f"{entry['unjudged']} of {total} {units} of {entry['label']}"

@@ -19,7 +19,7 @@ from concise_rl.evaluate.labels import ThinkingReader
 from concise_rl.evaluate.samples import Sample, append_samples, cut_torn_line, hash_prompt, read_samples
 from concise_rl.evaluate.spec import EvalSpec, Manifest, Measurement, ModelRun, claim_folder, installed_versions
 from concise_rl.evaluate.statistics import MOSTLY_TRUNCATED
-from concise_rl.judge import grade
+from concise_rl.judge import answer_text, earned, grade
 from concise_rl.judges import Judge, Passage, build_judge, judge_options
 from concise_rl.rollout.engine import Request, Sampling, derive_seed
 from concise_rl.rollout.plans import Parallel, Plan, Rollout, ThinkingBudget
@@ -355,7 +355,7 @@ def make_samples(
     """Read and judge completions: (problem, number of the sample, rollout). What was given up is not judged."""
     traces = [_read(rollout, delimiters) for *_, rollout in drawn]
     rows = [problem.row for problem, *_ in drawn]
-    verdicts = grade(traces, rows, tokenizer, verifier)
+    verdicts = [earned(*pair) for pair in zip(grade(traces, rows, tokenizer, verifier), traces, strict=True)]
     ids = [rollout.ids for *_, rollout in drawn]
     labels = reader.read(rows, ids, traces, verdicts) if reader else [None] * len(drawn)
     return [
@@ -373,7 +373,7 @@ def make_samples(
             stop_reason=rollout.stop_reason.label,
             finished=trace.finished,
             correct=None if verdict is None or _given_up(rollout) else int(verdict == 1),
-            answer=None if trace.answer_ids is None else _text(tokenizer, trace.answer_ids, skip_special_tokens=True),
+            answer=None if trace.answer_ids is None else answer_text(trace.answer_ids, tokenizer),
             difficulty=problem.row.get("difficulty"),
             oracle_length=problem.oracle_length,
             reflections=None if _given_up(rollout) else _cues(tokenizer, rollout.ids[: trace.think_length]),
@@ -397,7 +397,7 @@ def _read(rollout: Rollout, delimiters: Delimiters) -> Trace:
     return replace(trace, answer_ids=None) if _given_up(rollout) else trace
 
 
-def _text(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], skip_special_tokens: bool = False) -> str:
-    text = tokenizer.decode(list(ids), skip_special_tokens=skip_special_tokens)
+def _text(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
+    text = tokenizer.decode(list(ids))
     assert isinstance(text, str), "one sequence decodes to one text"
     return text

@@ -23,6 +23,8 @@ from concise_rl.trace import StopReason
 RESAMPLES = 10_000
 MOSTLY_TRUNCATED = 0.5
 """Share of samples at the cap above which their accuracy and length say little."""
+OFTEN_UNCLOSED = 0.1
+"""Share of samples that ended inside the thinking above which `think_end` is probably not the model's."""
 Interval = tuple[float, float]
 
 
@@ -239,6 +241,7 @@ class Description:
         tokens_correct: mean length of the correct units; None without any.
         tokens_thinking: mean tokens before the closing think delimiter.
         truncated: share of the units that hit the cap.
+        ended_thinking: share of the samples that ended by themselves, inside the thinking: they have no answer.
         unjudged: units without a verdict, which accuracy leaves out.
         stop_reasons: samples drawn, by why they ended.
         oracle_ratio: tokens divided by the oracle's; None where the oracle is not known for every problem.
@@ -252,6 +255,7 @@ class Description:
     tokens_correct: float | None
     tokens_thinking: float
     truncated: float
+    ended_thinking: float
     unjudged: int
     stop_reasons: dict[str, int]
     oracle_ratio: float | None
@@ -277,11 +281,19 @@ def describe(table: Table, drawn: Table | None = None) -> Description:
         tokens_correct=_mean(table.length_PK[table.correct_PK == 1]),
         tokens_thinking=float(table.think_length_PK.mean()),
         truncated=float((table.stop_PK == StopReason.LENGTH.label).mean()),
+        ended_thinking=_ended_thinking(drawn),
         unjudged=int((np.isnan(table.correct_PK) & (table.stop_PK != StopReason.ABORTED.label)).sum()),
         stop_reasons=dict(sorted(Counter(drawn.stop_PK.ravel().tolist()).items())),
         oracle_ratio=tokens / oracle if oracle else None,
         by_difficulty=_by_difficulty(table),
     )
+
+
+def _ended_thinking(drawn: Table) -> float:
+    """Share of the samples of which all but the EOS is thinking: the delimiter that closes it never came."""
+    open_PK = (drawn.stop_PK == StopReason.EOS.label) & (drawn.think_length_PK == drawn.length_PK - 1)
+    unanswered_PK = np.array([[answer is None for answer in answers] for answers in drawn.answer_PK])
+    return float((open_PK & unanswered_PK).mean())
 
 
 def oracle_tokens(table: Table) -> float | None:

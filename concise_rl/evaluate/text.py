@@ -130,7 +130,7 @@ def terminal_table(report: Mapping[str, Any]) -> Table:
     )
     table.add_column("model", overflow="fold", min_width=12)
     tokens_column = "tokens\nredundant" if has_labels(report) else "tokens"
-    for name in ("accuracy", tokens_column, "saved", "acc. change", "AES", "at cap", "oracle"):
+    for name in ("accuracy", tokens_column, "saved", "acc. change", "AES", "at cap\nunclosed", "oracle"):
         table.add_column(name, justify="right", no_wrap=True)
     for entry in all_entries(report):
         table.add_row(*_cells(entry))
@@ -153,7 +153,7 @@ def _cells(entry: Entry, intervals: bool = True) -> list[Text]:
         _two_lines(percent(saved.get("value")), saved_line),
         _two_lines(points(change.get("value")), change_line),
         Text(score(entry["aes"])),
-        Text(percent(entry["truncated"])),
+        _two_lines(percent(entry["truncated"]), percent(entry["ended_thinking"])),
         Text(ratio(entry["oracle_ratio"])),
     ]
 

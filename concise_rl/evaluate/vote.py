@@ -8,7 +8,9 @@ import numpy as np
 
 from concise_rl.evaluate.statistics import Table
 from concise_rl.trace import StopReason
-from concise_rl.verifiers.text import boxed
+from concise_rl.verifiers import latex
+from concise_rl.verifiers.claims import answers
+from concise_rl.verifiers.values import number
 
 
 def vote(table: Table, keep: int) -> Table:
@@ -51,8 +53,15 @@ def _winners(table: Table, problem: int, keep: int) -> list[int]:
 
 
 def ballot(answer: str) -> str:
-    """What two answers must share to be one: their boxes, or without any the whole text."""
-    return "\n".join(dict.fromkeys(boxed(answer))) or answer.strip()
+    """What two answers must share to be one: the values of their boxes, or without any of their last claim."""
+    return "\n".join(dict.fromkeys(map(_value, answers(answer)))) or answer.strip()
+
+
+def _value(claim: str) -> str:
+    """A number in one spelling, whatever it is written as; other claims without what LaTeX adds to them."""
+    text = latex.join_thousands(latex.clean(claim))
+    found = number(text)
+    return f"{found.value}{'%' if found.percent else ''}" if found else text.replace(" ", "")
 
 
 def _verdict(correct_K: np.ndarray, winners: list[int]) -> float:

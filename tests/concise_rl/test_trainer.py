@@ -194,6 +194,16 @@ def test_answers_of_exits_that_their_cap_cuts_are_warned_about(tmp_path: Path, c
     assert "100 % of the exits' answers were cut at the method's answer_max_tokens" in caplog.text
 
 
+def test_rollouts_that_end_inside_the_thinking_are_warned_about(tmp_path: Path, caplog) -> None:
+    with caplog.at_level(logging.WARNING):
+        trainer_of(
+            tmp_path, max_steps=1, max_completion_length=300, think_end="<user>"
+        ).train()  # the reasoner never writes it
+    logged = metrics_of(tmp_path)[0]
+    assert logged["rollout/ended_thinking"] == logged["stop/eos"] > 0.5
+    assert "ended inside the thinking, without '<user>'" in caplog.text
+
+
 def test_no_signal_for_many_steps_is_warned_about(tmp_path: Path, caplog) -> None:
     with caplog.at_level(logging.WARNING):
         trainer_of(tmp_path, max_completion_length=4, no_signal_patience=2).train()

@@ -129,6 +129,15 @@ def test_models_of_which_nothing_is_correct_still_get_a_page(tmp_path: Path) -> 
     assert "before and after" not in (tmp_path / "report.html").read_text()
 
 
+def test_samples_that_ended_inside_the_thinking_are_warned_about(tmp_path: Path) -> None:
+    inside = [sample(p, k, 0, 20, answer=None, think_length=19) for p in range(6) for k in range(2)]
+    write_evaluation(tmp_path, None, ("grpo", inside), problems=6, samples=2)
+    report = write_report(tmp_path)
+    assert report["model"]["ended_thinking"] == 1
+    assert any("100% of the samples of grpo ended inside the thinking" in warning for warning in report["warnings"])
+    assert "ended inside the thinking" in (tmp_path / "report.html").read_text()
+
+
 def test_what_could_not_be_judged_is_said(tmp_path: Path) -> None:
     unjudged = [sample(p, k, None) for p in range(PROBLEMS) for k in range(SAMPLES)]
     write_evaluation(tmp_path, samples_of(40), ("grpo", unjudged), problems=PROBLEMS, samples=SAMPLES)

@@ -17,7 +17,7 @@ from concise_rl.evaluate.statistics import (
     pool,
     tabulate,
 )
-from tests.concise_rl.evaluate.fabric import given_up, grid, sample
+from tests.concise_rl.evaluate.fabric import given_up, grid, labelled, sample
 
 
 def table(
@@ -149,6 +149,15 @@ def test_other_numbers_of_samples_are_not_compared() -> None:
 def test_missing_samples_are_counted_and_named() -> None:
     with pytest.raises(ValueError, match="grpo: 3 of 4 samples are missing"):
         tabulate([sample(0, 0)], 2, 2, "grpo")
+    with pytest.raises(ValueError, match="grpo: 3 of 4 samples are missing"):
+        tabulate([labelled(0, 0)], 2, 2, "grpo")
+
+
+def test_samples_that_ended_inside_the_thinking_are_told_apart() -> None:
+    inside = sample(0, 0, 0, 20, answer=None, think_length=19)
+    closed_twice = sample(0, 1, 0, 20, answer=None, think_length=8)
+    cut = sample(1, 0, 0, 20, answer=None, think_length=20, stop_reason="length", finished=False)
+    assert describe(tabulate([inside, closed_twice, cut, sample(1, 1)], 2, 2)).ended_thinking == 0.25
 
 
 def test_the_order_of_samples_does_not_matter() -> None:

@@ -57,6 +57,11 @@ def test_a_question_on_which_nothing_ended_is_wrong_and_ended_by_the_cap() -> No
     assert (described.accuracy, described.truncated, described.unjudged) == (0, 1, 0)
 
 
+def test_votes_are_cast_by_value() -> None:
+    samples = question(("7", 0, 20), (r"\boxed{\frac{1}{2}}", 1, 30), ("0.5", 1, 40))
+    assert verdict(samples, keep=3) == 1
+
+
 def test_white_space_does_not_part_answers() -> None:
     assert verdict(question(("8", 0, 20), ("7\n", 1, 30), (" 7", 1, 40)), keep=3) == 1
 
@@ -69,9 +74,17 @@ def test_white_space_does_not_part_answers() -> None:
         (r"\boxed{7} and \boxed{8}", r"\boxed{8}", False),
         ("7", " 7 ", True),
         (r"\boxed{7}", "7", True),
+        (r"\boxed{\frac{1}{2}}", "0.5", True),
+        (r"\boxed{0.5}", r"It is \boxed{1/2}.", True),
+        (r"\boxed{10{,}080}", "10080", True),
+        (r"\boxed{7.0}", r"\boxed{7}", True),
+        (r"\boxed{50\%}", r"\boxed{50}", False),
+        ("The answer is 7.", "**7**", True),
+        (r"\boxed{x+1}", r"\boxed{x + 1}", True),
+        ("", "", True),
     ],
 )
-def test_where_there_are_boxes_they_are_the_answer(one: str, other: str, same: bool) -> None:
+def test_answers_are_compared_by_the_value_of_their_boxes_or_last_claims(one: str, other: str, same: bool) -> None:
     assert (ballot(one) == ballot(other)) is same
 
 
