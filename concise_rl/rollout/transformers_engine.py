@@ -291,7 +291,9 @@ def load_engine(
     """
     path = resolve_model(model, adapters=True)
     settings = {"revision": revision, "trust_remote_code": trust_remote_code}
-    tokenizer, ids = load_tokenizer(path, revision, trust_remote_code)
+    tokenizer: Any = AutoTokenizer.from_pretrained(path, **settings)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     loaded = AutoModelForCausalLM.from_pretrained(path, **settings).to(device).eval()
+    ids = eos_ids(loaded, tokenizer)  # of the loaded model: a folder of adapters has no generation config
+    complete(tokenizer, ids)
     return TransformersEngine(loaded, tokenizer, ids, batch_size)

@@ -23,7 +23,7 @@ from concise_rl.forwards import used_columns
 from tests.bench.prefix import CONFIGS, Batch, model_of, padded, spread, words
 from tests.bench.step import ours
 
-ROWS, PROMPT, CAP, TAIL = 16, 64, 1536, 3.0
+ROWS, PROMPT, CAP, TAIL = 16, 64, 768, 3.0
 WAYS: dict[str, Callable[..., Any]] = {
     "TRL's width": GRPOTrainer._get_per_token_logps_and_entropies,
     "own columns": ConciseTrainer._get_per_token_logps_and_entropies,

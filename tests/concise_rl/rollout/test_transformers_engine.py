@@ -209,7 +209,10 @@ def test_a_rule_that_keeps_all_gives_up_nothing(engine, prompts) -> None:
 @pytest.mark.parametrize("name", OPINIONS)
 def test_a_setting_of_the_models_own_generation_config_does_not_seep_in(engine, prompts, monkeypatch, name) -> None:
     requests = asking(prompts[:2], 24, seed=1)
-    expected, opinion = engine.generate(requests, SAMPLED), GenerationConfig.from_dict({name: OPINIONS[name]})
+    expected, opinion = (
+        engine.generate(requests, SAMPLED),
+        GenerationConfig.from_dict({"do_sample": True, name: OPINIONS[name]}),
+    )
     monkeypatch.setattr(engine.model, "generation_config", opinion)
     assert engine.generate(requests, SAMPLED) == expected
     assert engine.model.generation_config is opinion, "the model is saved as it was loaded"
