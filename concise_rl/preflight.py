@@ -302,8 +302,6 @@ def check_rows(rows: int, recipe: Recipe) -> None:
         ValueError: when no step could be made.
     """
     training = recipe.training
-    if training.max_steps <= 0 and training.num_train_epochs <= 0:
-        raise ValueError("Neither max_steps nor num_train_epochs is above 0: no step would be made.")
     if recipe.stage == "rl":
         needed, whose = prompts_a_step(training), "prompts that a batch of rollouts takes"
         settings = "per_device_train_batch_size or gradient_accumulation_steps"

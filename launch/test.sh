@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Everything that has to pass: installs into .venv, then lints, checks types and runs the tests, the slow ones last.
+# Everything that has to pass: installs into .venv, then lints, checks types and runs the tests.
 #
-#   bash launch/test.sh                   # all of it
+#   bash launch/test.sh                   # all of it, about half an hour on two cores
 #   bash launch/test.sh -m "not slow"     # arguments go to pytest
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -21,4 +21,5 @@ ruff format --check .
 say "ty"
 ty check
 say "pytest"
-pytest --durations=15 "$@"
+# Two processes, each with whole files: what a file has started, a vLLM say, is started once.
+pytest --numprocesses 2 --dist loadfile --durations=15 "$@"

@@ -14,7 +14,8 @@ GPU = str(ROOT / "recipes/qwen3-8b/grpo_lambda.yaml")
 
 
 def rows(path: Path, answers: list[str]) -> str:
-    path.write_text("".join(json.dumps({"prompt": "1 + 1?", "answer": answer}) + "\n" for answer in answers))
+    rows = [{"prompt": f"1 + {i}?", "answer": answer} for i, answer in enumerate(answers)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return str(path)
 
 

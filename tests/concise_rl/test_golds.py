@@ -75,7 +75,7 @@ def test_numbers_are_written_as_plain_digits(tmp_path: Path) -> None:
     numbers = [1e16, 1e-7, 142.0, 3]
     (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps({"prompt": "?", "answer": n}) for n in numbers))
     answers = load_rows(str(tmp_path / "rows.jsonl"))["answer"][:]
-    assert answers == ["10000000000000000", "0.0000001", "142.0", "3"]
+    assert answers == ["10000000000000000", "0.0000001", "142", "3"]
 
 
 def test_narrow_numbers_have_no_more_digits_than_their_column_holds(tmp_path: Path) -> None:

@@ -169,7 +169,7 @@ def test_a_batch_of_demonstrations_that_is_dropped_is_refused() -> None:
 
 
 def test_no_step_asked_for_is_refused() -> None:
-    with pytest.raises(ValueError, match="no step would be made"):
+    with pytest.raises(ValueError, match="num_train_epochs is above 0 and finite, not 0"):
         trained_on(100, "--max_steps", "-1", "--num_train_epochs", "0")
 
 

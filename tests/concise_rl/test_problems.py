@@ -67,20 +67,20 @@ def test_a_prompt_that_does_not_fit_beside_the_cap_is_dropped_and_named(
 
 
 def test_more_than_a_few_percent_of_prompts_that_do_not_fit_is_an_error(tmp_path: Path) -> None:
-    recipe = recipe_of(tmp_path, long_after(4), max_completion_length=512)
+    recipe = recipe_of(tmp_path, long_after(4), max_completion_length=512, per_device_train_batch_size=8)
     with pytest.raises(ValueError, match=r"(?s)1 of 5 prompts.*longest has \d+ tokens.*lower max_completion_length"):
         load(recipe)
 
 
 def test_a_cap_as_long_as_the_context_leaves_room_for_no_prompt(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="No prompt fits: the model's context is 1024, max_completion_length 1024"):
-        load(recipe_of(tmp_path, sums(4), max_completion_length=TINY_CONTEXT))
+        load(recipe_of(tmp_path, sums(16), max_completion_length=TINY_CONTEXT))
 
 
 def test_where_vllm_samples_its_own_limit_is_the_context(tmp_path: Path) -> None:
     settings = {"max_completion_length": 64, "use_vllm": True, "vllm_max_model_length": 65}
     with pytest.raises(ValueError, match=r"(?s)vllm_max_model_length is 65.*row 0.*Raise vllm_max_model_length"):
-        load(recipe_of(tmp_path, sums(4), **settings))
+        load(recipe_of(tmp_path, sums(16), **settings))
 
 
 @pytest.mark.parametrize("system_prompt", [None, "State the final answer."])

@@ -113,7 +113,7 @@ def test_a_checkpoint_of_other_processes_is_refused(tmp_path: Path) -> None:
 def test_a_checkpoint_that_lacks_this_rank_is_refused(tmp_path: Path) -> None:
     trainer = trainer_of(tmp_path)
     save_state(trainer, tmp_path)
-    second = SimpleNamespace(accelerator=SimpleNamespace(process_index=1, num_processes=2))
+    second = SimpleNamespace(accelerator=SimpleNamespace(process_index=1, num_processes=2, device="cpu"))
     with pytest.raises(ValueError, match=r"cannot be resumed by 2 processes: it was written by 1\. Start as many"):
         load_state(second, tmp_path)
 

@@ -125,24 +125,24 @@ MAY_CHANGE: dict[str, object] = {
 
 
 def test_what_nothing_learnt_depends_on_may_change(tmp_path: Path) -> None:
-    settings = begun(tmp_path / "run")
+    settings = [*begun(tmp_path / "run", "--use_vllm", "true"), "--use_vllm", "true"]
     check_folder(parse_recipe(TINY, [*settings, *(w for k, v in MAY_CHANGE.items() for w in (f"--{k}", str(v)))]))
 
 
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("vllm_importance_sampling_mode", "token_truncate"),
-        ("vllm_importance_sampling_clip_max", "2.0"),
+        ("vllm_importance_sampling_mode", "token_mask"),
+        ("vllm_importance_sampling_clip_max", "3.0"),
         ("vllm_importance_sampling_correction", "false"),
-        ("use_vllm", "true"),
+        ("use_vllm", "false"),
         ("verifier_timeout", "3"),
         ("max_completion_length", "96"),
         ("dtype", "bfloat16"),
     ],
 )
 def test_what_is_learnt_by_other_settings_is_another_run(tmp_path: Path, key: str, value: str) -> None:
-    settings = begun(tmp_path / "run")
+    settings = [*begun(tmp_path / "run", "--use_vllm", "true"), "--use_vllm", "true"]
     with pytest.raises(ValueError, match=f"holds another run \\({key}: "):
         check_folder(parse_recipe(TINY, [*settings, f"--{key}", value]))
 
@@ -202,7 +202,7 @@ def test_a_folder_with_names_of_ours_alone_is_not_free(tmp_path: Path) -> None:
 @pytest.mark.parametrize("stage", ["rl", "sft"])
 def test_checkpoints_without_what_a_run_goes_on_with_are_refused(tmp_path: Path, stage: str) -> None:
     recipe = TINY if stage == "rl" else str(ROOT / "recipes/tiny/sft.yaml")
-    with pytest.raises(SystemExit, match="save_only_model: true leaves out"):
+    with pytest.raises(SystemExit, match="save_only_model: a run could not go on"):
         main(small(recipe, tmp_path / "run", save_only_model=True, save_strategy="steps"))
     assert not (tmp_path / "run").exists()
 
