@@ -41,6 +41,14 @@ def use_progress_bar(trainer: Trainer) -> None:
         trainer.add_callback(ProgressBar())
 
 
+def close_progress_bar(trainer: Trainer) -> None:
+    """Let the bar of a training that has failed write its last line now: what went wrong is said below it."""
+    for callback in trainer.callback_handler.callbacks:
+        if isinstance(callback, ProgressCallback) and callback.training_bar is not None:
+            callback.training_bar.close()
+            callback.training_bar = None
+
+
 def metrics_file(args: TrainingArguments) -> Path:
     """Where the metrics of a run are."""
     return Path(args.output_dir or ".") / "metrics.jsonl"

@@ -14,6 +14,7 @@ from trl import get_peft_config
 
 import concise_rl
 import reward
+from concise_rl.callbacks import close_progress_bar
 from concise_rl.checkpoint import MARKER, demand_steps, last_complete
 from concise_rl.config import ConciseConfig
 from concise_rl.errors import EngineError
@@ -223,6 +224,8 @@ def finish_training(trainer: Any, output_dir: str) -> None:
         if not any(raised_in.is_relative_to(folder) for folder in OURS):
             traceback.print_exc()
         raise
+    finally:
+        close_progress_bar(trainer)
     demand_steps(trainer, trainer.state.max_steps)
     demand_finite_weights(trainer)
     trainer.model.config.use_cache = True  # training turned it off, and the released model would generate slowly

@@ -272,7 +272,7 @@ def _show(folder: Path) -> None:
     for warning in report["warnings"]:
         console.print(f"Warning: {warning}", style="yellow", markup=False)
     console.print(headline(report), style="bold", markup=False, highlight=False)
-    console.print(f"Report: {folder / 'report.html'}", markup=False, highlight=False)
+    console.print(f"Report: {folder / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
 
 
 def add_judge_arguments(parser: argparse.ArgumentParser) -> None:

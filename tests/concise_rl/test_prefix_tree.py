@@ -520,7 +520,7 @@ def test_two_ranks_with_trees_of_different_sizes_have_the_gradients_of_their_pad
 def test_two_processes_under_zero_3_train_as_with_padded_rows(tmp_path: Path) -> None:
     """Each forward gathers the weights from both: they have to make the same number."""
     command = ["-m", "accelerate.commands.launch", "--config_file", "launch/accelerate/cpu_zero3.yaml"]
-    small = {"max_steps": 2, "num_rows": 64, "per_device_train_batch_size": 8, "max_completion_length": 96}
+    small = {"max_steps": 1, "num_rows": 64, "per_device_train_batch_size": 8, "max_completion_length": 96}
     steps = {}
     for name in ("false", "true"):
         own = {"output_dir": tmp_path / name, "shared_prefix": name, "beta": 0.1, "logging_steps": 1}
@@ -536,8 +536,8 @@ def test_two_processes_under_zero_3_train_as_with_padded_rows(tmp_path: Path) ->
                 *words,
             ]
         )
-        steps[name] = metrics_of(tmp_path / name)[:2]
-    # From the second step on rollouts differ: TRL's generate draws from the generator that its shuffle draws from.
+        steps[name] = metrics_of(tmp_path / name)
+    # Of one step: rollouts differ later, as TRL's generate draws from the generator that its shuffle draws from.
     of_padded, of_shared = steps["false"][0], steps["true"][0]
     assert of_padded["grad_norm"] > 0 and of_shared["prefix/forwarded"] < 1
     for key in ("loss", "grad_norm", "entropy"):

@@ -49,6 +49,7 @@ def small(recipe: Path | str, folder: Path, **settings: object) -> list[str]:
         "disable_tqdm": True,
         "save_strategy": "no",
         **STAGE_SETTINGS[stage],
+        **({"steps_per_generation": 2} if "steps_per_generation" in content else {}),
         **{f"objective_options.{key}": value for key, value in SMALL_OPTIONS.get(content.get("objective"), {}).items()},
         **settings,
     }
