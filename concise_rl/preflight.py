@@ -21,6 +21,7 @@ from concise_rl.fit.facts import find_facts
 from concise_rl.objective import build_objective
 from concise_rl.recipe import Recipe
 from concise_rl.tiny import resolve_model
+from concise_rl.trace import Delimiters
 
 FLASH = {
     "flash_attention_2": "flash_attn",
@@ -71,7 +72,9 @@ def preflight(recipe: Recipe) -> None:
     findings = Findings()
     find_packages(recipe, findings)
     with findings.collecting():
-        check_prompt(recipe, load_tokenizer(recipe))
+        tokenizer = load_tokenizer(recipe)
+        check_prompt(recipe, tokenizer)
+        Delimiters.of(tokenizer, (), getattr(recipe.training, "think_end", None))
     with findings.collecting():
         check_cap(recipe)
     if recipe.stage == "rl":
