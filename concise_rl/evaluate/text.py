@@ -92,6 +92,13 @@ def redundancy(report: Mapping[str, Any]) -> str:
     )
 
 
+def unclosed(report: Mapping[str, Any]) -> str:
+    """What unclosed samples are, in a line; empty where there are none."""
+    if not any(entry["ended_thinking"] for entry in all_entries(report)):
+        return ""
+    return "Unclosed: samples that ended inside the thinking."
+
+
 def headline(report: Mapping[str, Any]) -> str:
     """The one sentence that a reader takes away."""
     model, savings, change = report["model"], report["token_savings"], report["accuracy_change"]
@@ -124,7 +131,9 @@ def terminal_table(report: Mapping[str, Any]) -> Table:
         box=box.SIMPLE_HEAD,
         padding=0,  # all columns fit 80 characters
         title=f"{measurement['task']}: {report['problems']} problems x {measurement['samples']} samples",
-        caption="\n".join(line for line in (intervals, redundancy(report), rule(report), endings(report)) if line),
+        caption="\n".join(
+            filter(None, (intervals, redundancy(report), rule(report), endings(report), unclosed(report)))
+        ),
         title_style="bold",
         caption_justify="left",
     )
