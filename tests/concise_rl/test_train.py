@@ -236,7 +236,7 @@ def test_an_error_of_other_code_in_training_comes_with_its_traceback(raised_by, 
 
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(ValueError):
-        finish_training(Broken(), str(tmp_path))
+        finish_training(Broken(callback_handler=SimpleNamespace(callbacks=[])), str(tmp_path))
     assert ("Traceback" in capsys.readouterr().err) == shown
 
 
