@@ -12,7 +12,7 @@ from rich.console import Console
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 from trl import get_peft_config
 
-from concise_rl.compatibility import check_compatible, passages_wanted, shares_prefixes
+from concise_rl.compatibility import check_compatible, passages_wanted, refuse_unsupported, shares_prefixes
 from concise_rl.config import ConciseConfig, mapping
 from concise_rl.data import MAX_UNVERIFIABLE, keep_verifiable, to_messages
 from concise_rl.findings import Findings
@@ -36,7 +36,6 @@ from concise_rl.preflight import (
 )
 from concise_rl.problems import find_too_long, rl_columns, room_for_prompts
 from concise_rl.recipe import Recipe, parse_overrides, parse_recipe, read_recipe
-from concise_rl.rollout.links import refuse_unsupported
 from concise_rl.rollout.transformers_engine import eos_ids_of
 from concise_rl.schedule import build_curriculum
 from concise_rl.sources import GENERATED

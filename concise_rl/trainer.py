@@ -27,7 +27,13 @@ from concise_rl.batch import crop, fit_width, loss_mask, to_batch, to_columns
 from concise_rl.callbacks import MetricsFile, Watchdog, use_progress_bar
 from concise_rl.card import write_card
 from concise_rl.checkpoint import WholeCheckpoints, demand_trainable
-from concise_rl.compatibility import check_compatible, check_datasets, passages_wanted, shares_prefixes
+from concise_rl.compatibility import (
+    check_compatible,
+    check_datasets,
+    passages_wanted,
+    refuse_unsupported,
+    shares_prefixes,
+)
 from concise_rl.config import ConciseConfig, mapping
 from concise_rl.eval_batches import EvalBatches
 from concise_rl.filling import Filled, Filling
@@ -53,7 +59,7 @@ from concise_rl.redundancy import Labeller, Labels, build_labeller
 from concise_rl.resume import EpochSampler, TellEpoch, check_reference, load_state, save_state
 from concise_rl.rollout.collect import Collector, Judged
 from concise_rl.rollout.engine import Sampling, derive_seed
-from concise_rl.rollout.links import Colocated, Remote, link_to_engine, refuse_plan, refuse_unsupported
+from concise_rl.rollout.links import Colocated, Remote, link_to_engine, refuse_plan
 from concise_rl.rollout.plans import Parallel
 from concise_rl.rollout.shortest import ShortestOnly
 from concise_rl.schedule import GroupKind, build_curriculum, group_kinds
