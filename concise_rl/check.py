@@ -22,6 +22,7 @@ from concise_rl.fit.report import report_fit, unknown_model
 from concise_rl.fit.setup import Setup
 from concise_rl.judges import DEFAULT_JUDGE, judge_options
 from concise_rl.objective import PlanContext, build_objective
+from concise_rl.policy import hub_settings
 from concise_rl.prefix_attention import use_tree_attention
 from concise_rl.preflight import (
     check_cap,
@@ -31,8 +32,6 @@ from concise_rl.preflight import (
     find_packages,
     local_folder,
     prompts_a_step,
-    revision_of,
-    trusts_code,
 )
 from concise_rl.problems import find_too_long, rl_columns, room_for_prompts
 from concise_rl.recipe import Recipe, parse_overrides, parse_recipe, read_recipe
@@ -93,7 +92,7 @@ def check_model(recipe: Recipe, findings: Findings) -> PreTrainedTokenizerBase |
     findings.add("model", name if folder else f"{name} (hub id, not looked up)")
     if folder is None:
         return None
-    tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=trusts_code(recipe))
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder, **hub_settings(recipe.training))
     with findings.collecting():
         check_prompt(recipe, tokenizer)
     if recipe.stage == "rl":
@@ -244,7 +243,7 @@ def check_fit(recipe: Recipe, path: str, gpus: Gpus, accelerate: str | None, fin
     Raises:
         ValueError: for a model whose sizes are not known, and an accelerate configuration that cannot be read.
     """
-    facts = find_facts(recipe.model_name, revision_of(recipe))
+    facts = find_facts(recipe.model_name, hub_settings(recipe.training)["revision"])
     if facts is None:
         raise unknown_model(recipe.model_name)
     setup = Setup(recipe, facts, gpus, find_launch(gpus, path, accelerate))

@@ -19,6 +19,7 @@ from concise_rl.errors import unknown
 from concise_rl.findings import Findings
 from concise_rl.fit.facts import find_facts
 from concise_rl.objective import build_objective
+from concise_rl.policy import hub_settings
 from concise_rl.recipe import Recipe
 from concise_rl.tiny import resolve_model
 from concise_rl.trace import Delimiters
@@ -160,17 +161,6 @@ def _kernels_work() -> bool:
     return Version(KERNELS_MIN_VERSION) <= Version(importlib.metadata.version("kernels")) < Version(KERNELS_MAX_VERSION)
 
 
-def revision_of(recipe: Recipe) -> str | None:
-    """Which revision of the model's repository is meant; None for its main one."""
-    return mapping(recipe.training.model_init_kwargs).get("revision")
-
-
-def trusts_code(recipe: Recipe) -> bool:
-    """Whether code that comes with the model may run."""
-    loading = mapping(recipe.training.model_init_kwargs)
-    return bool(loading.get("trust_remote_code", getattr(recipe.training, "trust_remote_code", False)))
-
-
 def local_folder(recipe: Recipe) -> Path | None:
     """Where the recipe's model, or at least its tokenizer, is on this machine: its folder, or the hub's cache.
 
@@ -182,7 +172,7 @@ def local_folder(recipe: Recipe) -> Path | None:
         if not (Path(path) / "config.json").is_file():
             raise ValueError(f"{path} holds no model: there is no config.json in it.")
         return Path(path)
-    cached = try_to_load_from_cache(path, "tokenizer_config.json", revision=revision_of(recipe))
+    cached = try_to_load_from_cache(path, "tokenizer_config.json", revision=hub_settings(recipe.training)["revision"])
     return Path(cached).parent if isinstance(cached, str) else None
 
 
@@ -199,9 +189,7 @@ def load_tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
             f"{recipe.model_name}` where there is a network, or unset it."
         )
     try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(
-            folder or recipe.model_name, revision=revision_of(recipe), trust_remote_code=trusts_code(recipe)
-        )
+        tokenizer: Any = AutoTokenizer.from_pretrained(folder or recipe.model_name, **hub_settings(recipe.training))
     except OSError as error:
         said = str(error).partition("\n")[0]
         raise ValueError(f"The tokenizer of {recipe.model_name} cannot be loaded: {said}") from None
@@ -267,7 +255,7 @@ def check_cap(recipe: Recipe) -> None:
         ValueError: naming the setting to change.
     """
     training = recipe.training
-    facts = find_facts(recipe.model_name, revision_of(recipe))
+    facts = find_facts(recipe.model_name, hub_settings(recipe.training)["revision"])
     if facts is None:
         return
     cap = getattr(training, "max_completion_length", None)
@@ -287,7 +275,7 @@ def check_cap(recipe: Recipe) -> None:
 def room_beside_cap(recipe: Recipe) -> int | None:
     """The most tokens that a prompt may have beside the cap; None where the model's context is not known."""
     training = recipe.training
-    facts = find_facts(recipe.model_name, revision_of(recipe))
+    facts = find_facts(recipe.model_name, hub_settings(recipe.training)["revision"])
     limits = [facts.context] if facts else []
     if training.use_vllm and training.vllm_max_model_length:
         limits.append(training.vllm_max_model_length)

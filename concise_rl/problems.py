@@ -16,6 +16,7 @@ from concise_rl.config import ConciseConfig, mapping
 from concise_rl.context import context_length
 from concise_rl.data import CHUNK, columns_read, find_unverifiable, listing, to_messages
 from concise_rl.judges import DEFAULT_JUDGE
+from concise_rl.policy import hub_settings
 from concise_rl.preflight import check_rows
 from concise_rl.recipe import Recipe
 from concise_rl.tiny import resolve_model
@@ -96,7 +97,7 @@ def room_for_prompts(recipe: Recipe) -> Room | None:
     if config.use_vllm and config.vllm_max_model_length:
         context, what, more = config.vllm_max_model_length, "vllm_max_model_length", "Raise vllm_max_model_length"
     else:
-        context = context_length(AutoConfig.from_pretrained(path, **loading_options(recipe)))
+        context = context_length(AutoConfig.from_pretrained(path, **hub_settings(recipe.training)))
         what, more = "the model's context", "Take a model with a longer context"
     if context is None:
         return None
@@ -136,15 +137,10 @@ def find_too_long(rows: Dataset, recipe: Recipe) -> list[int]:
     return long
 
 
-def loading_options(recipe: Recipe) -> dict[str, Any]:
-    """How configuration and tokenizer of the recipe's model are loaded."""
-    return {"revision": recipe.model.model_revision, "trust_remote_code": recipe.training.trust_remote_code}
-
-
 def prompt_lengths(rows: Dataset, recipe: Recipe) -> list[int]:
     """How many tokens each prompt has, written as TRL's `_tokenize_prompts` does."""
     data, config = recipe.data, recipe.training
-    tokenizer: Any = AutoTokenizer.from_pretrained(resolve_model(recipe.model_name), **loading_options(recipe))
+    tokenizer: Any = AutoTokenizer.from_pretrained(resolve_model(recipe.model_name), **hub_settings(recipe.training))
     starts = range(0, len(rows), CHUNK)
     bar = track(starts, "Measuring the prompts", console=Console(stderr=True), transient=True, disable=len(starts) < 4)
     lengths = []

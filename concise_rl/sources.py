@@ -89,7 +89,7 @@ def _read_file(path: Path, wanted: Wanted) -> Columns:
         raise ValueError(f"There is no file {path}.")
     if path.suffix == ".parquet":
         return _read_parquet(path, wanted)
-    return _from_rows(_jsonl_rows(path) if path.suffix == ".jsonl" else _json_rows(path), wanted)
+    return _from_rows(jsonl_rows(path) if path.suffix == ".jsonl" else _json_rows(path), wanted)
 
 
 def _parse(text: bytes, place: str) -> Any:
@@ -106,8 +106,12 @@ def _of_type(kind: type, value: Any, place: str) -> Any:
     return value
 
 
-def _jsonl_rows(path: Path) -> Iterable[tuple[str, Row]]:
-    """One object a line; blank lines are passed over."""
+def jsonl_rows(path: Path) -> Iterable[tuple[str, Row]]:
+    """One object a line, and what messages call it; blank lines are passed over.
+
+    Raises:
+        ValueError: for a line that is no JSON object, naming file and line.
+    """
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             if line.strip():

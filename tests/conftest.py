@@ -1,4 +1,4 @@
-"""What every test runs under: no hub, one thread (sums in one order, and no fight over the cores), slow tests last."""
+"""What every test runs under: no hub, one thread (sums in one order, and no fight over the cores)."""
 
 import os
 
@@ -17,5 +17,5 @@ hypothesis.settings.load_profile("concise_rl")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the slow tests last; the order stays otherwise."""
+    """Run the slow tests last, of each file where files are run by several processes; the order stays otherwise."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is not None)

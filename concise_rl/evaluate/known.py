@@ -1,6 +1,5 @@
 """How far a judge can be believed on thinking whose redundant part is known."""
 
-import json
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from concise_rl.evaluate.text import percent
 from concise_rl.judges.prose import KnownTrace, known_traces
 from concise_rl.redundancy import Labels, PassageKind, agreement, build_labeller
 from concise_rl.rollout.transformers_engine import load_tokenizer
+from concise_rl.sources import jsonl_rows
 from concise_rl.tiny import resolve_model
 from concise_rl.trace import NEWLINES, SPLIT_WORDS, Delimiters, Trace
 from concise_rl.verify import VerifierPool
@@ -79,9 +79,8 @@ def is_known(path: str | Path) -> bool:
         return True
     if not Path(path).is_file():
         return False
-    with open(path) as file:
-        first = file.readline()
-    return first.startswith("{") and bool({"necessary", "lines"} & set(json.loads(first)))
+    _, first = next(iter(jsonl_rows(Path(path))), ("", {}))
+    return not {"necessary", "lines"}.isdisjoint(first)
 
 
 def load_known(path: str | Path) -> list[KnownTrace]:
@@ -101,12 +100,11 @@ def load_known(path: str | Path) -> list[KnownTrace]:
 
 def _rows(path: Path) -> Iterator[KnownTrace]:
     fields = ("problem", "answer", "necessary", "redundant")
-    for number, line in enumerate(path.read_text().splitlines(), 1):
-        row = json.loads(line)
+    for place, row in jsonl_rows(path):
         if "lines" in row:
-            row |= {"necessary": "\n".join(row["lines"]) + "\n", "redundant": row.get("redundant", "")}
+            row = {**row, "necessary": "\n".join(row["lines"]) + "\n", "redundant": row.get("redundant", "")}
         if missing := [field for field in fields if not isinstance(row.get(field), str)]:
-            raise ValueError(f"{path}, line {number}: no text in {', '.join(missing)}; a known trace needs {fields}.")
+            raise ValueError(f"{path}, {place}: no text in {', '.join(missing)}; a known trace needs {fields}.")
         yield KnownTrace(*(row[field] for field in fields))
 
 

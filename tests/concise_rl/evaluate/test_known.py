@@ -91,3 +91,11 @@ def test_the_help_of_the_command_begins_with_an_example(capsys: pytest.CaptureFi
     with pytest.raises(SystemExit):
         main(["judge", "--help"])
     assert capsys.readouterr().out.startswith("usage: concise-rl judge prose")
+
+
+def test_a_line_that_is_no_json_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "traces.jsonl"
+    path.write_text('{"problem": "?", "answer": "7", "necessary": "7.", "redundant": ""}\n\n{"problem": \n')
+    assert is_known(path)
+    with pytest.raises(ValueError, match=r"traces\.jsonl, line 3: not valid JSON"):
+        load_known(path)
