@@ -10,12 +10,11 @@ from concise_rl.cli.recipes import add_check_arguments, add_train_arguments, hel
 from concise_rl.convert import add_convert_arguments, run_convert
 from concise_rl.evaluate.cli import (
     add_eval_arguments,
-    add_judge_arguments,
     add_report_arguments,
     run_eval,
-    run_judge,
     run_report,
 )
+from concise_rl.evaluate.judge_cli import add_judge_arguments, run_judge
 from concise_rl.rollout.serve import add_serve_arguments, run_serve
 
 Group = Literal["look", "train", "measure", "share"]
