@@ -43,6 +43,7 @@ def add_eval_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--task",
         required=True,
+        metavar="TASK",
         help="tiny:sums, reasoning:NAME, reasoning_gym:TASK?option=value, a .jsonl or .parquet file, or a hub id",
     )
     what.add_argument(

@@ -42,6 +42,7 @@ def add_judge_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--verifier", help="for the judges (default: the one that judged the samples, else math)")
     parser.add_argument(
         "--model",
+        metavar="MODEL",
         help="whose tokenizer wrote the samples (default: the evaluation's own model; known traces are cut into words)",
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the numbers there too, as JSON")

@@ -13,7 +13,7 @@ import concise_rl.methods
 from concise_rl.cli import arrange, build_parser, main
 from concise_rl.cli.commands import COMMANDS, Command
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 TINY = str(ROOT / "recipes/tiny/grpo_lambda.yaml")
 NAMED = {"argvalues": COMMANDS, "ids": [command.name for command in COMMANDS]}
 
