@@ -21,7 +21,7 @@ from concise_rl.output import add_json_argument, console_for, print_json
 
 CONTINUOUS_BATCH = 4096
 """Completions of a batch, where the engine refills itself."""
-QUICK: dict[str, int | None] = {"problems": 128, "samples": 2}
+QUICK: dict[str, int | None] = {"problems": 192, "samples": 2}
 """What is drawn of a tiny: task unless said otherwise: its intervals are of use, and are there within a minute."""
 REPORT_JSON = "what report.json in DIR holds: accuracy, tokens, savings and their intervals, by model"
 _LABELLED = re.compile(r"(?P<label>[A-Za-z0-9][A-Za-z0-9._+-]*)=(?P<model>.+)")
@@ -176,9 +176,9 @@ def run_eval(args: argparse.Namespace) -> None:
     # Imported where needed: `concise-rl --help` must not wait for torch.
     from concise_rl.evaluate.run import evaluate
 
-    out = folder_of(args)
+    out, spec = folder_of(args), spec_of(args)
     print(f"Samples and report go to {out}.", file=sys.stderr)
-    evaluate(spec_of(args), out, args.overwrite)
+    evaluate(spec, out, args.overwrite)
     _show(out, args.json)
 
 
@@ -255,12 +255,14 @@ def split_labels(models: list[str]) -> list[tuple[str, str]]:
     """(label, model) of each `[LABEL=]MODEL`.
 
     Raises:
-        ValueError: when two models without a label would share one: they would be taken for seeds of one method.
+        ValueError: for a label that cannot be a file's name, and when two models without a label would share one: they
+            would be taken for seeds of one method.
     """
     pairs, unlabelled = [], []
     for model in models:
         match = _LABELLED.fullmatch(model)
         if not match:
+            _refuse_bad_label(model)
             unlabelled.append(_name_of(model))
         pairs.append((match["label"], match["model"]) if match else (unlabelled[-1], model))
     labels = [label for label, _ in pairs]
@@ -271,6 +273,14 @@ def split_labels(models: list[str]) -> list[tuple[str, str]]:
                 "several training seeds of one method."
             )
     return pairs
+
+
+def _refuse_bad_label(model: str) -> None:
+    label, equals, _ = model.partition("=")
+    if equals and not Path(model).exists() and not label.startswith((".", "/", "~")):
+        raise ValueError(
+            f"--model {model}: a label has letters, digits and . _ + - alone, as in --model my-run=runs/x."
+        )
 
 
 def _name_of(model: str) -> str:
