@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from concise_rl.context import context_length
 from concise_rl.evaluate.spec import Measurement
-from concise_rl.rollout.engine import Completion, Engine, Progress, Request, Sampling
+from concise_rl.rollout.engine import Completion, Heard, Progress, Request, Sampling, StreamingEngine
 from concise_rl.rollout.shortest import ShortestOnly
 from concise_rl.rollout.transformers_engine import TransformersEngine, load_engine, load_tokenizer
 from concise_rl.tiny import resolve_model
@@ -18,7 +18,7 @@ ROLLOUT_LIMIT_S = 3600.0
 """How long a server may go without ending any completion. Batches are large, and completions may be long."""
 
 
-class EvalEngine(Engine, Protocol):
+class EvalEngine(StreamingEngine, Protocol):
     """An engine that also says how it reads and writes tokens."""
 
     tokenizer: PreTrainedTokenizerBase
@@ -90,6 +90,10 @@ class ServedModel:
     ) -> list[Completion]:
         """See `Engine.generate`."""
         return self.server.generate(requests, sampling, progress, rule)
+
+    def stream(self, request: Request, sampling: Sampling, heard: Heard) -> Completion:
+        """See `StreamingEngine.stream`."""
+        return self.server.stream(request, sampling, heard)
 
     def close(self) -> None:
         """Let go of the connections; the server stays."""
