@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 from importlib.metadata import version
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from concise_rl.cli.commands import COMMANDS, Command
 
@@ -18,11 +18,23 @@ class CommandParser(argparse.ArgumentParser):
     """What help begins with."""
     closing: Callable[[], str] | None = None
     """Says what help ends with."""
+    _mixes = False
 
     def format_help(self) -> str:
         """Help as argparse has it, between the opening and the closing."""
         closing = f"\n{self.closing()}\n" if self.closing else ""
         return f"{self.opening}\n{super().format_help()}{closing}"
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse does, but with options between positional arguments: `try tiny:base --seed 1 "1 + 2 + 3"`."""
+        fixed = any(action.nargs in (argparse.PARSER, argparse.REMAINDER) for action in self._get_positional_actions())
+        if fixed or self._mixes:
+            return super().parse_known_args(args, namespace)
+        self._mixes = True  # argparse comes back here for each of the two kinds
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._mixes = False
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong, and where help is."""

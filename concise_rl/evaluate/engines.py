@@ -40,6 +40,7 @@ def open_engine(model: str, measurement: Measurement, patience: float = START_LI
         ValueError: when the model is not there, or vLLM is asked for and not installed.
         EngineError: when no server answers at the measurement's URL.
     """
+    _demand_model(model)
     source = {"revision": measurement.revision, "trust_remote_code": measurement.trust_remote_code}
     if measurement.engine == "transformers":
         with _finding(model):
@@ -57,6 +58,16 @@ def open_engine(model: str, measurement: Measurement, patience: float = START_LI
             connected = ServedModel(measurement.engine, model, patience, **source)
         with closing(connected) as served:
             yield served
+
+
+def _demand_model(model: str) -> None:
+    """
+    Raises:
+        ValueError: when there is none of that name, or a folder that holds something else.
+    """
+    folder = Path(resolve_model(model, adapters=True))
+    if folder.is_dir() and not any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
+        raise ValueError(f"{model} holds no model: there is no config.json in it.")
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from concise_rl.evaluate.options import (
@@ -62,21 +63,23 @@ def run_try(args: argparse.Namespace) -> None:
     """
     _check(args)
     from rich.console import Console
-    from transformers.utils import logging
 
-    from concise_rl.evaluate.ask.question import check_gold
-    from concise_rl.evaluate.ask.run import ask
-    from concise_rl.evaluate.ask.show import Plain, Screen
-    from concise_rl.verify import VerifierPool
-
-    logging.disable_progress_bar()  # it would be drawn over
-    measurement, question, models = prepare(args)
     console = Console(stderr=args.json)
-    view = Screen(console, question, [model.title for model in models]) if console.is_terminal else Plain(console.file)
-    with VerifierPool(measurement.verifier) as pool:
+    with console.status("Loading ...") if console.is_terminal else nullcontext():  # torch alone takes seconds
+        from transformers.utils import logging
+
+        from concise_rl.evaluate.ask.question import check_gold
+        from concise_rl.evaluate.ask.run import ask
+        from concise_rl.evaluate.ask.show import Plain, Screen
+        from concise_rl.verify import VerifierPool
+
+        logging.disable_progress_bar()  # it would be drawn over
+        measurement, question, models = prepare(args)
+        pool = VerifierPool(measurement.verifier)
         check_gold(question, pool)
-        with view:
-            replies = ask(models, question, measurement, args.max_tokens, pool, view)
+    view = Screen(console, question, [model.title for model in models]) if console.is_terminal else Plain(console.file)
+    with pool, view:
+        replies = ask(models, question, measurement, args.max_tokens, pool, view)
     for reply in replies if args.json else ():
         print(json.dumps(reply.to_json(measurement.seed)))
 
@@ -88,6 +91,12 @@ def _check(args: argparse.Namespace) -> None:
     """
     if args.question is not None and (args.task is not None or args.index is not None):
         raise ValueError("A question and --task (or --index) are given: ask your own, or one of the task.")
+    if args.question is not None and not args.question.strip():
+        raise ValueError("The question is empty: give one in quotes, or none for one of --task.")
+    if args.gold is not None and not args.gold.strip():
+        raise ValueError("--gold is empty: give the right answer, or leave --gold out.")
+    if args.index is not None and args.index < 0:
+        raise ValueError(f"--index is {args.index}: the first question has number 0.")
     if args.question is None and args.gold is not None:
         raise ValueError("--gold is the right answer to a question of your own: give the question, too.")
     served = args.engine.startswith(("http://", "https://"))
@@ -111,17 +120,19 @@ def prepare(args: argparse.Namespace) -> "tuple[Measurement, Question, list[Aske
     task = args.task or known
     if args.question is None and task is None:
         raise ValueError(f"Nothing is asked: give a question in quotes, or the task to take one from (--task {TASKS}).")
+    cap = TINY_CAP if task == SUMS else CAP
     own = "math" if args.question is not None else default_verifier(str(task))
     measurement = Measurement(
         task=str(task),
         split=args.split,
         samples=1,
-        max_tokens=args.max_tokens or (TINY_CAP if task == SUMS else CAP),
+        max_tokens=cap if args.max_tokens is None else args.max_tokens,
         temperature=args.temperature,
         top_p=args.top_p,
         seed=args.seed,
         think_end=args.think_end or None,
         verifier=args.verifier or own,
+        engine=models[0].engine,
         batch_size=1,
         prompt_template=args.prompt_template,
         system_prompt=args.system_prompt,

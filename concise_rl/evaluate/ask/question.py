@@ -23,7 +23,8 @@ RUN_SETTINGS = "recipe.json"
 SUMS = "tiny:sums"
 """The task of the embedded reasoner, and the only one that it knows."""
 _SUM = re.compile(r"-?\d( ?[-+] ?\d)*")
-_ASKED = "State the final answer to the following arithmetic problem: {} ="
+_KNOWN = re.compile(r"\d( ?[-+] ?\d){2,5}")
+_SENTENCE = "State the final answer to the following arithmetic problem:"
 
 
 @dataclass(frozen=True)
@@ -64,20 +65,14 @@ def own_question(text: str, gold: str | None, knows_sums: bool) -> Question:
         gold: its answer, if the user knows it.
         knows_sums: whether all that will be asked are reasoners that know `tiny:sums` alone. They are asked a bare sum
             of digits in the words that they know, and its answer is worked out.
-
-    Raises:
-        ValueError: for a question or an answer that is empty.
     """
-    if not text.strip():
-        raise ValueError("The question is empty: give one in quotes, or none for one of --task.")
-    if gold is not None and not gold.strip():
-        raise ValueError("--gold is empty: give the right answer, or leave --gold out.")
-    bare = re.sub(r"\s*=?\s*\??\s*$", "", text.strip())
+    bare = re.sub(r"\s*=?\s*\??$", "", text.removeprefix(_SENTENCE).strip())
     if knows_sums and _SUM.fullmatch(bare):
         terms = re.findall(r"[-+]?\d", bare.replace(" ", ""))
-        text = _ASKED.format(re.sub(r"(?<=\d) ?([-+]) ?", r" \1 ", bare))
+        spaced = re.sub(r"(?<=\d) ?([-+]) ?", r" \1 ", bare)
+        text = f"{_SENTENCE} {spaced} ="
         gold = str(sum(map(int, terms))) if gold is None else gold
-    elif knows_sums:
+    if knows_sums and not _KNOWN.fullmatch(bare):
         logger.warning("The embedded reasoners know sums of 3 to 6 digits alone, '4 - 5 + 2 + 3' say: expect nonsense.")
     return Question(Dataset.from_list([{"prompt": text, "answer": gold or ""}]), "your question")
 
@@ -92,8 +87,6 @@ def question_of_task(measurement: Measurement, index: int) -> Question:
     Raises:
         ValueError: when the task cannot be read, or has no such question.
     """
-    if index < 0:
-        raise ValueError(f"--index is {index}: the first question has number 0.")
     wanted = index + 1 if measurement.task.startswith(GENERATED) else None
     columns = columns_read(measurement.verifier, DEFAULT_JUDGE)
     rows = measured_rows(measurement.model_copy(update={"problems": wanted}), columns)

@@ -58,12 +58,13 @@ class Reader:
         labeller = build_labeller("chunk", DEFAULT_JUDGE, None, delimiters, tokenizer, pool) if thinks else None
         return cls(tokenizer, delimiters, labeller, pool)
 
-    def parts(self, ids: Sequence[int], stated_at: int | None) -> list[Part]:
+    def parts(self, ids: Sequence[int], stated_at: int | None, is_redundant: bool = True) -> list[Part]:
         """Cut a completion, finished or growing, into its parts. An EOS is in none of them.
 
         Args:
             ids: its tokens.
-            stated_at: token at which its thinking has become redundant; None where it has not.
+            stated_at: tokens of thinking up to and with the first passage that states the answer, if any.
+            is_redundant: whether what comes behind that is redundant, and not just more thinking.
         """
         trace = read_trace(ids, self.delimiters)
         end = trace.think_length
@@ -71,7 +72,7 @@ class Reader:
         behind = min(end + len(self.delimiters.think_end), trace.length - trace.finished)
         spans: list[tuple[Kind, int, int]] = [
             ("thinking", 0, cut),
-            ("redundant", cut, end),
+            ("redundant" if is_redundant else "thinking", cut, end),
             ("delimiter", end, behind),
             ("answer", behind, trace.length - trace.finished),
         ]
@@ -111,7 +112,7 @@ class Reader:
             seconds=seconds,
             parts=(),
         )
-        return replace(reply, parts=tuple(self.parts(completion.ids, stated if reply.is_redundant else None)))
+        return replace(reply, parts=tuple(self.parts(completion.ids, stated, reply.is_redundant)))
 
 
 def _own_answer(answer: str | None) -> str | None:

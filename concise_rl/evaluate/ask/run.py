@@ -14,6 +14,7 @@ from concise_rl.evaluate.run import encode_problems
 from concise_rl.evaluate.spec import Measurement
 from concise_rl.rollout.engine import Request, Sampling, derive_seed
 from concise_rl.rollout.http import Http
+from concise_rl.tiny import resolve_model
 from concise_rl.trace import Delimiters
 from concise_rl.verify import VerifierPool
 
@@ -58,10 +59,11 @@ def find_model(name: str, engine: str) -> Asked:
     """A model by its name, or by the URL of the server that holds it.
 
     Raises:
-        ValueError: for a URL beside another engine.
+        ValueError: for a model that is not there, and for a URL beside another engine.
         EngineError: when no server answers there.
     """
     if not name.startswith(("http://", "https://")):
+        resolve_model(name, adapters=True)  # says so at once where there is none
         return Asked(name, name, engine)
     if engine not in ("transformers", name):  # the default, or the same server
         raise ValueError(f"{name} is a server already: leave --engine {engine} out.")
@@ -131,14 +133,14 @@ def _ask_one(
 
 
 def _cap(asked: Asked, prompt: int, context: int | None, default: int, given: int | None) -> int:
-    """The cap on completion tokens: as given, or the default as far as the context has room for it.
+    """The cap on completion tokens: the one that is given or set by default, the latter as far as there is room for it.
 
     Raises:
         ValueError: when the context has no room.
     """
     room = None if context is None else context - prompt
-    if room is None or (given or 1) <= room:
-        return given or (default if room is None else min(default, room))
+    if room is None or (1 if given is None else given) <= room:
+        return default if room is None else min(default, room)
     what = f"The question takes {prompt} tokens, and {asked.title} has a context of {context}"
     if room < 1:
         raise ValueError(f"{what}: ask a shorter one.")

@@ -90,7 +90,8 @@ class Screen:
     def _growing(self, i: int) -> RenderableType:
         room = max(4, self.console.height - AROUND)
         if i < len(self.replies):
-            return _block(self.titles[i], self.replies[i].parts, *_summary(self.replies[i]), room=room)
+            reply = self.replies[i]
+            return _block(self.titles[i], reply.parts, *_summary(reply), gold=reply.is_judged, room=room)
         if i > len(self.replies) or self.listening is None:
             return _block(self.titles[i], (), "waits" if i > len(self.replies) else "is loaded ...")
         parts = self.listening.parts
@@ -102,11 +103,12 @@ class Tail:
     """The last lines of a text of several parts.
 
     Attributes:
-        parts: of a reply.
+        parts, gold: see `_body`.
         room: how many lines.
     """
 
     parts: Sequence[Part]
+    gold: bool
     room: int
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[SegmentLines]:
@@ -116,7 +118,7 @@ class Tail:
             if left > 0:
                 kept.insert(0, Part(part.kind, part.text[-left:], part.tokens))
             left -= len(part.text)
-        lines = console.render_lines(Group(*_body(kept)), options.update(height=None), pad=False)
+        lines = console.render_lines(Group(*_body(kept, self.gold)), options.update(height=None), pad=False)
         yield SegmentLines(lines[-self.room :], new_lines=True)
 
 
@@ -126,33 +128,46 @@ def _heading(question: Question) -> RenderableType:
 
 
 def _whole(reply: Reply) -> RenderableType:
-    return _block(reply.model, reply.parts, *_summary(reply))
+    return _block(reply.model, reply.parts, *_summary(reply), gold=reply.is_judged)
 
 
-def _block(title: str, parts: Sequence[Part], *lines: str, room: int | None = None) -> RenderableType:
+def _block(
+    title: str, parts: Sequence[Part], *lines: str, gold: bool = True, room: int | None = None
+) -> RenderableType:
     """A title, a text, and what there is to say of it. With `room`, no more than the last lines of the text."""
-    text = _body(parts) if room is None else [Tail(parts, room)]
+    text = _body(parts, gold) if room is None else [Tail(parts, gold, room)]
     head = Rule(Text(title, style="bold"), align="left", characters="\u2501", style="")
     return Group(head, *text, Text(""), *map(_told, lines), Text(""))
 
 
-def _body(parts: Sequence[Part]) -> list[RenderableType]:
-    """The text of a reply, with a rule where it becomes redundant and one in front of the answer."""
+def _body(parts: Sequence[Part], gold: bool) -> list[RenderableType]:
+    """The text of a reply, with a rule where its thinking first states the answer, and one in front of its own.
+
+    Args:
+        parts: of the reply.
+        gold: whether the right answer is known.
+    """
     shown: list[RenderableType] = []
-    for part in parts:
-        if part.kind in ("redundant", "answer"):
-            shown.append(Rule(Text(_LABELS[part.kind]), align="left", style=_RULES[part.kind]))
+    for i, part in enumerate(parts):
+        if label := _label(part, i, gold):
+            shown.append(Rule(Text(label), align="left", style="" if part.kind == "answer" else "yellow"))
         if text := part.text.strip("\n"):
             shown.append(Text(text, style=STYLES[part.kind]))
     return shown
 
 
-_LABELS = {"redundant": "answer stated, rest redundant", "answer": "answer"}
-_RULES = {"redundant": "yellow", "answer": ""}
+def _label(part: Part, i: int, gold: bool) -> str:
+    """What is said in front of a part; nothing of most."""
+    if part.kind == "redundant":
+        return "answer stated, rest redundant" if gold else "own answer stated"
+    if part.kind == "thinking" and i:  # a second part of it: the reply is wrong
+        return "right answer stated"
+    return "answer" if part.kind == "answer" else ""
 
 
 def _summary(reply: Reply) -> list[str]:
-    return [line for line in (wording.verdict(reply), wording.tokens(reply), wording.statement(reply)) if line]
+    lines = (wording.verdict(reply), wording.cost(reply), wording.split(reply), wording.statement(reply))
+    return [line for line in lines if line]
 
 
 def _told(line: str) -> Text:
@@ -171,6 +186,9 @@ def _columns(shown: Sequence[RenderableType]) -> Table:
 def _bars(replies: Sequence[Reply], width: int) -> RenderableType:
     """The tokens of each reply, to scale."""
     table = Table.grid(padding=(0, 1, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True, justify="right")
     longest = max(reply.trace.length for reply in replies)
     name = min(max(len(reply.model) for reply in replies), width // 3)
     for reply in replies:
@@ -218,12 +236,22 @@ class Plain:
             gold = [f"right answer: {question.gold}"] if question.gold else []
             self._write("\n".join([f"{question.origin}: {question.text}", *gold, ""]))
         self.replies.append(reply)
-        self._write("\n".join([f"== {reply.model} ==", marked(reply.parts), "", *_summary(reply), ""]))
+        self._write("\n".join([f"== {reply.model} ==", marked(reply.parts, reply.is_judged), "", *_summary(reply), ""]))
 
     def _write(self, text: str) -> None:
         print(text, file=self.file, flush=True)
 
 
-def marked(parts: Sequence[Part]) -> str:
-    """The text of a reply, with what is redundant between marks."""
-    return "".join(f"[redundant: {part.text}]" if part.kind == "redundant" else part.text for part in parts)
+def marked(parts: Sequence[Part], gold: bool) -> str:
+    """The text of a reply, with what comes behind the first statement of the answer between marks.
+
+    Args:
+        parts, gold: see `_body`.
+    """
+    return "".join(_mark(part, i, gold) for i, part in enumerate(parts))
+
+
+def _mark(part: Part, i: int, gold: bool) -> str:
+    if part.kind == "redundant":
+        return f"[{'redundant' if gold else 'behind its own answer'}: {part.text}]"
+    return f"[right answer stated] {part.text}" if part.kind == "thinking" and i else part.text

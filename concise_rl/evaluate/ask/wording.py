@@ -32,12 +32,18 @@ def _why_none(reply: Reply) -> str:
     return "it ended without closing its thinking (--think-end says how this model does)"
 
 
-def tokens(reply: Reply) -> str:
+def cost(reply: Reply) -> str:
     """What it took."""
-    trace = reply.trace
-    answered = len(trace.answer_ids or ())
-    parts = [f"{trace.think_length:,} thinking"] if trace.think_length else []
-    return f"{trace.length:,} tokens ({', '.join([*parts, f'{answered:,} answer'])}) in {reply.seconds:.1f} s"
+    return f"{reply.trace.length:,} tokens in {reply.seconds:.1f} s"
+
+
+def split(reply: Reply) -> str:
+    """How its tokens divide; empty where they do not. Delimiter and EOS are in neither part."""
+    if not reply.trace.think_length:
+        return ""
+    redundant = f" ({reply.redundant:,} redundant)" if reply.redundant is not None else ""
+    answer = "" if reply.trace.answer_ids is None else f", {len(reply.trace.answer_ids):,} answer"
+    return f"{reply.trace.think_length:,} thinking{redundant}{answer}"
 
 
 def statement(reply: Reply) -> str:
@@ -45,16 +51,13 @@ def statement(reply: Reply) -> str:
     look for."""
     if reply.reference is None or not reply.trace.think_length:
         return ""
-    whose = "the right answer" if reply.is_judged else f"its own answer, {reply.reference},"
+    whose = "right answer" if reply.is_judged else f"own answer ({reply.reference})"
     if reply.stated_at is None:
-        return f"its thinking never states {whose}".rstrip(",")
-    at = f"{whose} is there after {reply.stated_at:,} tokens"
+        return f"{whose} never stated in the thinking"
+    at = f"{whose} stated after {reply.stated_at:,} tokens"
     if reply.redundant is None:
-        return f"{at}, but it went on"
-    if reply.redundant == 0:
-        return f"{at}, where its thinking ends"
-    certain = "" if reply.is_judged else ", if it is right"
-    return f"{at}; the {reply.redundant:,} behind them are redundant{certain}"
+        return f"{at}, and left again" if reply.answer is not None else f"{at}, and it went on"
+    return at if reply.is_judged or not reply.redundant else f"{at}; if right, the rest is redundant"
 
 
 def comparison(replies: Sequence[Reply]) -> str:
@@ -65,8 +68,11 @@ def comparison(replies: Sequence[Reply]) -> str:
     if short.trace.length == long.trace.length:
         return f"Both take {short.trace.length:,} tokens."
     saved = 1 - short.trace.length / long.trace.length
-    but = ", but its answer is wrong" if short.verdict == 0.0 and long.verdict == 1.0 else ""
-    return f"{short.model} takes {saved:.0%} fewer tokens than {long.model} here{but}."
+    least = "" if long.trace.finished else "at least "
+    but = "" if short.trace.finished else ", but it was cut off"
+    if short.trace.finished and short.verdict == 0.0 and long.verdict == 1.0:
+        but = ", but its answer is wrong"
+    return f"{short.model} takes {least}{100 * saved:.0f} % fewer tokens than {long.model} here{but}."
 
 
 def bar(reply: Reply, longest: int, width: int) -> str:
