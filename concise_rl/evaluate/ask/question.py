@@ -14,6 +14,7 @@ from concise_rl.evaluate.run import Row, measured_rows
 from concise_rl.evaluate.spec import Measurement
 from concise_rl.judges import DEFAULT_JUDGE
 from concise_rl.sources import GENERATED
+from concise_rl.tiny import WEIGHTS
 from concise_rl.verify import VerifierPool
 
 logger = logging.getLogger(__name__)
@@ -114,7 +115,7 @@ def check_gold(question: Question, pool: VerifierPool) -> None:
 def default_task(models: Sequence[str]) -> str | None:
     """The task that goes with the models: `tiny:sums` with an embedded reasoner, and with a trained folder what it was
     trained on. None where neither is known."""
-    if any(model.startswith("tiny:") for model in models):
+    if any(model.startswith("tiny:") or Path(model).parent == WEIGHTS for model in models):  # as a server names them
         return SUMS
     trained_on = (_trained_on(Path(model)) for model in models)
     return next((task for task in trained_on if task), None)

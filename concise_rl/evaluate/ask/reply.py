@@ -89,8 +89,10 @@ class Reader:
         (label,) = self.labeller.label([row], [ids], [trace], [1.0])
         return None if label.first is None else label.redundant[0]
 
-    def read(self, model: str, question: Question, completion: Completion, seconds: float) -> "Reply":
-        """Read and judge a finished completion."""
+    def read(
+        self, model: str, question: Question, completion: Completion, seconds: float, context_ended: bool = False
+    ) -> "Reply":
+        """Read and judge a finished completion. Arguments as the attributes of `Reply`."""
         trace = read_trace(completion.ids, self.delimiters)
         answer = None if trace.answer_ids is None else answer_text(trace.answer_ids, self.tokenizer).strip()
         verdict = None
@@ -110,6 +112,7 @@ class Reader:
             reference=reference,
             stated_at=stated,
             seconds=seconds,
+            context_ended=context_ended,
             parts=(),
         )
         return replace(reply, parts=tuple(self.parts(completion.ids, stated, reply.is_redundant)))
@@ -135,6 +138,7 @@ class Reply:
         reference: the answer that the thinking was searched for: the right one; where that is not known, its own.
         stated_at: tokens of thinking up to and with the first passage that states the reference.
         seconds: that its tokens took.
+        context_ended: whether it filled the model's context, so that it could not go on.
         parts: of its text.
     """
 
@@ -148,6 +152,7 @@ class Reply:
     reference: str | None
     stated_at: int | None
     seconds: float
+    context_ended: bool
     parts: tuple[Part, ...]
 
     @property

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -67,13 +68,28 @@ def find_model(name: str, engine: str) -> Asked:
         return Asked(name, name, engine)
     if engine not in ("transformers", name):  # the default, or the same server
         raise ValueError(f"{name} is a server already: leave --engine {engine} out.")
-    http = Http(name.rstrip("/"), PATIENCE_S)
-    try:
+    return Asked(name, _served_at(name), name)
+
+
+def _served_at(url: str) -> str:
+    """The model that a server holds, as it calls it.
+
+    Raises:
+        ValueError: when no tokenizer is found by that name.
+        EngineError: when no server answers there.
+    """
+    http = Http(url.rstrip("/"), PATIENCE_S)
+    with closing(http.client):
         http.wait_until_healthy(PATIENCE_S)
         served = str(http.dig(http.call("GET", "/v1/models"), "data", 0, "id"))
-    finally:
-        http.client.close()
-    return Asked(name, served, name)
+    try:
+        resolve_model(served)
+    except ValueError as error:
+        raise ValueError(
+            f"The server at {url} calls its model {served!r}, and no tokenizer is found by that name: "
+            "`concise-rl serve MODEL` names it by its folder or hub id."
+        ) from error
+    return served
 
 
 def ask(
@@ -120,7 +136,8 @@ def _ask_one(
 ) -> Reply:
     (problem,) = encode_problems(question.rows, engine.tokenizer, measurement)
     _warn_of_unknown(engine, asked, problem.prompt_ids)
-    cap = _cap(asked, len(problem.prompt_ids), context_of(engine), measurement.max_tokens, max_tokens)
+    prompt, context = len(problem.prompt_ids), context_of(engine)
+    cap = _cap(asked, prompt, context, measurement.max_tokens, max_tokens)
     delimiters = Delimiters.of(engine.tokenizer, engine.eos_token_ids, measurement.think_end)
     reader = Reader.of(engine.tokenizer, delimiters, pool)
     listening = Listening(reader, question)
@@ -129,7 +146,8 @@ def _ask_one(
     view.listens(listening)
     began = time.perf_counter()
     completion = engine.stream(request, sampling, listening.heard)
-    return reader.read(asked.title, question, completion, time.perf_counter() - began)
+    seconds = time.perf_counter() - began
+    return reader.read(asked.title, question, completion, seconds, prompt + len(completion.ids) == context)
 
 
 def _cap(asked: Asked, prompt: int, context: int | None, default: int, given: int | None) -> int:

@@ -14,7 +14,7 @@ def verdict(reply: Reply) -> str:
     if reply.answer is None:
         return f"no answer: {_why_none(reply)}"
     if not reply.trace.finished:
-        return f"wrong: the cap of {reply.trace.length} tokens cut its answer off"
+        return f"wrong: {_limit(reply)} cut its answer off"
     if not reply.is_judged:
         return "not judged: the right answer is not known (give it by --gold)"
     if reply.verdict is None:
@@ -26,10 +26,17 @@ def verdict(reply: Reply) -> str:
 
 def _why_none(reply: Reply) -> str:
     if reply.stop_reason is StopReason.LENGTH:
-        return f"the cap of {reply.trace.length} tokens cut it off in its thinking (--max-tokens)"
+        return f"{_limit(reply)} cut its thinking off"
     if reply.trace.think_length < reply.trace.length - reply.trace.finished:
         return "it closed its thinking more than once"
     return "it ended without closing its thinking (--think-end says how this model does)"
+
+
+def _limit(reply: Reply) -> str:
+    """What cut a reply off."""
+    if reply.context_ended:
+        return f"the end of its context, {reply.trace.length:,} tokens behind the question,"
+    return f"the cap of {reply.trace.length:,} tokens (--max-tokens)"
 
 
 def cost(reply: Reply) -> str:
