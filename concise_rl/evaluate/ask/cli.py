@@ -13,6 +13,7 @@ from concise_rl.evaluate.options import (
     add_source_options,
 )
 from concise_rl.evaluate.spec import Measurement
+from concise_rl.output import add_json_argument, console_for
 
 if TYPE_CHECKING:
     from concise_rl.evaluate.ask.question import Question
@@ -25,7 +26,7 @@ TINY_CAP, CAP = 512, 16384
 def add_try_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `concise-rl try`."""
     parser.add_argument(
-        "model", metavar="MODEL", help="a folder, a hub id, tiny:base, or the URL of a vLLM server that holds a model"
+        "model", metavar="MODEL", help="a folder, a hub id, one that ships (tiny:base), or the URL of a vLLM server"
     )
     parser.add_argument(
         "question", metavar="QUESTION", nargs="?", help="what to ask, in quotes (default: a question of --task)"
@@ -35,12 +36,10 @@ def add_try_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--gold", metavar="ANSWER", help="the right answer to QUESTION, if you know it")
     what.add_argument(
         "--task",
+        metavar="TASK",
         help=f"where the question is from: {TASKS} (default: what the model was trained on)",
     )
     what.add_argument("--index", type=int, metavar="N", help="number of the question in the task (0)")
-    what.add_argument(
-        "--json", action="store_true", help="print the replies as JSON on stdout, one object a line, and nothing else"
-    )
     add_source_options(what)
     how = parser.add_argument_group("how it is asked")
     how.add_argument(
@@ -52,6 +51,7 @@ def add_try_arguments(parser: argparse.ArgumentParser) -> None:
     add_sampling_options(how)
     add_engine_options(how)
     add_prompt_options(how)
+    add_json_argument(parser, "one line for each reply, with the parts of its text, its verdict and its tokens")
 
 
 def run_try(args: argparse.Namespace) -> None:
@@ -62,9 +62,7 @@ def run_try(args: argparse.Namespace) -> None:
         EngineError: when a server is not there, or fails.
     """
     _check(args)
-    from rich.console import Console
-
-    console = Console(stderr=args.json)
+    console = console_for(args.json)
     with console.status("Loading ...") if console.is_terminal else nullcontext():  # torch alone takes seconds
         from transformers.utils import logging
 
