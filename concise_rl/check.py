@@ -200,6 +200,18 @@ def check_recipe(path: str, overrides: list[str], gpus: str | None = None, accel
     Raises:
         ValueError: with all that is wrong and what to do about it, a line each.
     """
+    findings = findings_of(path, overrides, gpus, accelerate)
+    findings.print()
+    findings.refuse()
+    Console(highlight=False, soft_wrap=True).print(f"{path} is fine.")
+
+
+def findings_of(path: str, overrides: list[str], gpus: str | None = None, accelerate: str | None = None) -> Findings:
+    """All that a check of a recipe finds; arguments as in `check_recipe`.
+
+    Raises:
+        ValueError: for a recipe that cannot be read.
+    """
     on = Gpus.parse(gpus) if gpus else None
     if accelerate and not on:
         raise ValueError("--accelerate says how GPUs are used: give --gpus, too.")
@@ -218,9 +230,7 @@ def check_recipe(path: str, overrides: list[str], gpus: str | None = None, accel
             f"There is no GPU here: what needs one was not checked. --gpus {named.count}x{named.gigabytes:g} says what "
             "would fit."
         )
-    findings.print()
-    findings.refuse()
-    Console(highlight=False, soft_wrap=True).print(f"{path} is fine.")
+    return findings
 
 
 def find_faults(recipe: Recipe, findings: Findings) -> None:

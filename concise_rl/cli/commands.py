@@ -16,6 +16,7 @@ from concise_rl.evaluate.cli import (
     run_judge,
     run_report,
 )
+from concise_rl.evaluate.probe.cli import add_probe_arguments, run_probe
 from concise_rl.rollout.serve import add_serve_arguments, run_serve
 
 Group = Literal["look", "train", "measure", "share"]
@@ -45,6 +46,17 @@ class Command:
 
 
 COMMANDS: tuple[Command, ...] = (
+    Command(
+        "probe",
+        "look",
+        "say whether a model is worth training, how, and with which recipe",
+        (
+            "concise-rl probe tiny:base --task tiny:sums",
+            "concise-rl probe tiny:base --task tiny:sums --recipe mine.yaml --method grpo_lambda",
+        ),
+        add_probe_arguments,
+        run_probe,
+    ),
     Command(
         "methods",
         "look",
