@@ -11,6 +11,7 @@ from concise_rl.evaluate.spec import MANIFEST, EvalSpec, Measurement, read_manif
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from concise_rl.evaluate.probe.page import Recipe
     from concise_rl.evaluate.probe.probe import Probe
 
 PROBLEMS, SAMPLES = 32, 16
@@ -95,21 +96,23 @@ def run_probe(args: argparse.Namespace) -> None:
     # Imported where needed: `concise-rl --help` must not wait for torch.
     from rich.console import Console
 
-    from concise_rl.evaluate.probe.page import write_pages
+    from concise_rl.evaluate.probe.page import write_probe_page
     from concise_rl.evaluate.probe.probe import as_text, read_probe, to_json
     from concise_rl.evaluate.probe.text import print_probe
+    from concise_rl.evaluate.report import write_report
     from concise_rl.evaluate.run import evaluate
     from concise_rl.files import write_atomically
 
     out = args.out or Path("runs/probe") / slug(f"{args.model}-{args.task}")
     spec = spec_of(argparse.Namespace(**{**vars(args), "model": [args.model], "out": out}))
     evaluate(spec, out, args.overwrite and not _is_there(out, spec))
+    write_report(out)
     probe, console = read_probe(out, spec.models[0]), Console(stderr=args.json)
     print_probe(probe, console)
     recipe = _write_recipe(args, probe, console) if args.recipe else None
     content = to_json(probe, args.recipe)
     write_atomically(out / "probe.json", as_text(content))
-    write_pages(out, probe, recipe)
+    write_probe_page(out / "probe.html", probe, recipe)
     console.print(f"Page: {out / 'probe.html'}", markup=False, highlight=False, soft_wrap=True)
     if args.json:
         print(as_text(content), end="")
@@ -153,15 +156,13 @@ def _is_there(out: Path, spec: EvalSpec) -> bool:
     return spec.models[0] in there.runs and not there.measurement.differing_fields(spec.measurement)
 
 
-def _write_recipe(args: argparse.Namespace, probe: "Probe", console: "Console") -> str:
+def _write_recipe(args: argparse.Namespace, probe: "Probe", console: "Console") -> "Recipe":
     """Write the recipe and say so.
-
-    Returns:
-        Its text.
 
     Raises:
         ValueError: when no method fits and none is named, and as `plan_recipe` and `write_recipe` do.
     """
+    from concise_rl.evaluate.probe.page import Recipe
     from concise_rl.evaluate.probe.recipe import plan_recipe, write_recipe
 
     method = args.method or probe.advice.best
@@ -171,4 +172,4 @@ def _write_recipe(args: argparse.Namespace, probe: "Probe", console: "Console") 
         )
     check = write_recipe(plan_recipe(probe.measured, probe.advice, method, args.recipe, args.gpus))
     console.print(f"Recipe: {args.recipe}, checked by: {check}", markup=False, highlight=False, soft_wrap=True)
-    return args.recipe.read_text()
+    return Recipe(args.recipe, args.recipe.read_text(), check)

@@ -147,7 +147,7 @@ def redundant_tokens(table: Table) -> np.ndarray:
     return np.nan_to_num(table.measures_PK["redundant_tokens"], nan=0.0)
 
 
-def histogram_edges(longest: int, bins: int = 36) -> np.ndarray:
+def histogram_edges(longest: int, bins: int = 24) -> np.ndarray:
     """Edges of equal, whole widths from 0 to the longest sample."""
     width = max(1, math.ceil((longest + 1) / bins))
     return np.arange(0, longest + width + 1, width)
