@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 from concise_rl.evaluate.cli import json_options, spec_of
 from concise_rl.evaluate.spec import MANIFEST, EvalSpec, Measurement, read_manifest
+from concise_rl.output import add_json_argument, console_for, print_json
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from concise_rl.evaluate.probe.page import Recipe
     from concise_rl.evaluate.probe.probe import Probe
 
@@ -29,6 +28,7 @@ def add_probe_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--task",
         required=True,
+        metavar="TASK",
         help="problems with answers, which it would be trained on: tiny:sums, reasoning:NAME, "
         "reasoning_gym:TASK?option=value, a .jsonl or .parquet file, or a hub id",
     )
@@ -38,11 +38,13 @@ def add_probe_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--out", type=Path, metavar="DIR", help="folder for samples and pages (default: runs/probe/MODEL-TASK)"
     )
-    what.add_argument("--json", action="store_true", help="print probe.json on stdout, and nothing else there")
+    add_json_argument(what, "what probe.json holds")
 
     recipe = parser.add_argument_group("the recipe that follows")
     recipe.add_argument("--recipe", type=Path, metavar="FILE", help="write it there (default: none is written)")
-    recipe.add_argument("--method", help="of the recipe, see `concise-rl methods` (default: the first that fits)")
+    recipe.add_argument(
+        "--method", metavar="METHOD", help="of the recipe, see `concise-rl methods` (default: the first that fits)"
+    )
     recipe.add_argument(
         "--gpus", metavar="NxGB", help="for such GPUs, e.g. 8x80 (default: 8x80; a CPU for a model as small as tiny:)"
     )
@@ -94,7 +96,6 @@ def run_probe(args: argparse.Namespace) -> None:
     """
     check_arguments(args)
     # Imported where needed: `concise-rl --help` must not wait for torch.
-    from rich.console import Console
 
     from concise_rl.evaluate.probe.page import write_probe_page
     from concise_rl.evaluate.probe.probe import as_text, read_probe, to_json
@@ -107,7 +108,7 @@ def run_probe(args: argparse.Namespace) -> None:
     spec = spec_of(argparse.Namespace(**{**vars(args), "model": [args.model], "out": out}))
     evaluate(spec, out, args.overwrite and not _is_there(out, spec))
     write_report(out)
-    probe, console = read_probe(out, spec.models[0]), Console(stderr=args.json)
+    probe, console = read_probe(out, spec.models[0]), console_for(args.json)
     print_probe(probe, console)
     recipe = _write_recipe(args, probe, console) if args.recipe else None
     content = to_json(probe, args.recipe)
@@ -115,7 +116,7 @@ def run_probe(args: argparse.Namespace) -> None:
     write_probe_page(out / "probe.html", probe, recipe)
     console.print(f"Page: {out / 'probe.html'}", markup=False, highlight=False, soft_wrap=True)
     if args.json:
-        print(as_text(content), end="")
+        print_json(content)
 
 
 def check_arguments(args: argparse.Namespace) -> None:
