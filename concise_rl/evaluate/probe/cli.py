@@ -10,6 +10,8 @@ from concise_rl.evaluate.spec import MANIFEST, EvalSpec, Measurement, read_manif
 from concise_rl.output import add_json_argument, console_for, print_json
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from concise_rl.evaluate.probe.page import Recipe
     from concise_rl.evaluate.probe.probe import Probe
 
@@ -38,7 +40,6 @@ def add_probe_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--out", type=Path, metavar="DIR", help="folder for samples and pages (default: runs/probe/MODEL-TASK)"
     )
-    add_json_argument(what, "what probe.json holds")
 
     recipe = parser.add_argument_group("the recipe that follows")
     recipe.add_argument("--recipe", type=Path, metavar="FILE", help="write it there (default: none is written)")
@@ -54,6 +55,7 @@ def add_probe_arguments(parser: argparse.ArgumentParser) -> None:
         help="replace FILE, and the samples in DIR where they are of another model or measurement",
     )
     _add_measurement(parser, default)
+    add_json_argument(parser, "what probe.json holds")
     parser.set_defaults(**NOT_PROBED)
 
 
