@@ -81,8 +81,8 @@ For `from_pretrained`, `concise_rl.tiny.resolve_model("{name}")` is its folder.
 concise-rl train recipes/tiny/{method}.yaml
 ```
 
-The base is `tiny:base`, the seed is 0, and the weights are float32, as trained. `bash launch/tiny_models.sh` makes it again.
-It is released under the licence Apache-2.0.
+The base is `tiny:base`, the seed is 0, and the weights are float32, as trained. `bash launch/tiny_models.sh` makes it
+again. It is released under the licence Apache-2.0.
 
 ## Measured
 
