@@ -163,16 +163,16 @@ def _write_recipe(args: argparse.Namespace, probe: "Probe", console: "Console") 
     """Write the recipe and say so.
 
     Raises:
-        ValueError: when no method fits and none is named, and as `plan_recipe` and `write_recipe` do.
+        ValueError: when no method fits and none is named, and as `outline_recipe` and `write_recipe` do.
     """
     from concise_rl.evaluate.probe.page import Recipe
-    from concise_rl.evaluate.probe.recipe import plan_recipe, write_recipe
+    from concise_rl.evaluate.probe.recipe import outline_recipe, write_recipe
 
     method = args.method or probe.advice.best
     if method is None:
         raise ValueError(
             "No method fits what was measured: see above why, and name one (--method) for a recipe all the same."
         )
-    check = write_recipe(plan_recipe(probe.measured, probe.advice, method, args.recipe, args.gpus))
+    check = write_recipe(outline_recipe(probe.measured, probe.advice, method, args.recipe, args.gpus))
     console.print(f"Recipe: {args.recipe}, checked by: {check}", markup=False, highlight=False, soft_wrap=True)
     return Recipe(args.recipe, args.recipe.read_text(), check)

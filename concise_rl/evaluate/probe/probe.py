@@ -73,10 +73,12 @@ def _find(evaluation: Evaluation, run: ModelRun) -> Any:
 def check_thinks(measured: Measured) -> None:
     """
     Raises:
-        ValueError: when samples ended and none of them held a delimiter, its own or another model's.
+        ValueError: when samples ended, none of them held a delimiter, its own or another model's, and the template has
+            not closed the thinking either.
     """
     closed = measured.rollouts.closed
-    if closed.value == 0 and not measured.tokens.others and LIMITS["half_cut"].holds(measured.rollouts):
+    tokens = measured.tokens
+    if closed.value == 0 and not tokens.others and not tokens.closes and LIMITS["half_cut"].holds(measured.rollouts):
         raise ValueError(
             f"{measured.model} never closes its thinking with {measured.measurement.think_end!r}, in none of "
             f"{measured.rollouts.samples} samples: is it a model that thinks? Give --think-end the text that closes it."

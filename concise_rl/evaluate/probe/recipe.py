@@ -8,7 +8,7 @@ from pathlib import Path
 from concise_rl.check import findings_of
 from concise_rl.evaluate.probe.advice import Advice
 from concise_rl.evaluate.probe.findings import Measured
-from concise_rl.evaluate.probe.plan import DEFAULT_GPUS, SMALL, Plan
+from concise_rl.evaluate.probe.outline import DEFAULT_GPUS, SMALL, Outline
 from concise_rl.evaluate.probe.render import render
 from concise_rl.evaluate.probe.settings import SETTINGS
 from concise_rl.files import beside, write_atomically
@@ -20,7 +20,7 @@ from concise_rl.objective import objective_class
 from concise_rl.recipe import parse_recipe
 
 
-def plan_recipe(measured: Measured, advice: Advice, method: str, path: Path, gpus: str | None) -> Plan:
+def outline_recipe(measured: Measured, advice: Advice, method: str, path: Path, gpus: str | None) -> Outline:
     """Decide what kind of recipe it will be.
 
     Args:
@@ -35,7 +35,7 @@ def plan_recipe(measured: Measured, advice: Advice, method: str, path: Path, gpu
     check_method(method)
     parameters = measured.tokens.parameters
     small = gpus is None and parameters is not None and parameters <= SMALL
-    return Plan(measured, advice, method, path, None if small else Gpus.parse(gpus) if gpus else DEFAULT_GPUS)
+    return Outline(measured, advice, method, path, None if small else Gpus.parse(gpus) if gpus else DEFAULT_GPUS)
 
 
 def check_method(method: str) -> None:
@@ -52,7 +52,7 @@ def check_method(method: str) -> None:
     )
 
 
-def write_recipe(plan: Plan) -> str:
+def write_recipe(outline: Outline) -> str:
     """Write the recipe, once `concise-rl check` passes it.
 
     Returns:
@@ -61,38 +61,38 @@ def write_recipe(plan: Plan) -> str:
     Raises:
         ValueError: with what the check finds, or where the model's sizes are not known; nothing is written then.
     """
-    plan.path.parent.mkdir(parents=True, exist_ok=True)
-    if plan.gpus:
-        plan = replace(plan, share=share_of_vllm(plan, plan.gpus))
-    gpus = f"{plan.gpus.count}x{plan.gpus.gigabytes:g}" if plan.gpus else None
-    with draft(plan) as path:
+    outline.path.parent.mkdir(parents=True, exist_ok=True)
+    if outline.gpus:
+        outline = replace(outline, share=share_of_vllm(outline, outline.gpus))
+    gpus = f"{outline.gpus.count}x{outline.gpus.gigabytes:g}" if outline.gpus else None
+    with draft(outline) as path:
         findings_of(str(path), [], gpus).refuse()
-    write_atomically(plan.path, render(plan))
-    return f"concise-rl check {plan.path}" + (f" --gpus {gpus}" if gpus else "")
+    write_atomically(outline.path, render(outline))
+    return f"concise-rl check {outline.path}" + (f" --gpus {gpus}" if gpus else "")
 
 
 @contextmanager
-def draft(plan: Plan) -> Generator[Path]:
+def draft(outline: Outline) -> Generator[Path]:
     """The recipe in a file beside the one that is wanted, for a check; it is gone afterwards."""
-    path = beside(plan.path)
-    write_atomically(path, render(plan))
+    path = beside(outline.path)
+    write_atomically(path, render(outline))
     try:
         yield path
     finally:
         path.unlink()
 
 
-def share_of_vllm(plan: Plan, gpus: Gpus) -> float:
+def share_of_vllm(outline: Outline, gpus: Gpus) -> float:
     """The largest share of each GPU that vLLM can take while the trainer sleeps beside it, by `concise_rl.fit`; where
-    there is none, the plan's, so that the check says why.
+    there is none, the outline's, so that the check says why.
 
     Raises:
         ValueError: when the model's sizes are not known.
     """
-    facts = find_facts(plan.measured.model, plan.measured.measurement.revision)
+    facts = find_facts(outline.measured.model, outline.measured.measurement.revision)
     if facts is None:
-        raise unknown_model(plan.measured.model)
-    with draft(plan) as path:
+        raise unknown_model(outline.measured.model)
+    with draft(outline) as path:
         recipe = parse_recipe(path, ["--use_cpu", "true"], gpus.count)
         setup = Setup(recipe, facts, gpus, find_launch(gpus, path))
-    return round(setup.share(sleep=True), 2) or plan.share
+    return round(setup.share(sleep=True), 2) or outline.share

@@ -2,11 +2,13 @@
 
 import shlex
 import textwrap
+from pathlib import Path
 from typing import Any
 
 import yaml
 
-from concise_rl.evaluate.probe.plan import Plan
+from concise_rl.evaluate.probe.findings import Measured
+from concise_rl.evaluate.probe.outline import Outline
 from concise_rl.evaluate.probe.settings import Key, Wanted
 from concise_rl.evaluate.spec import Measurement
 from concise_rl.evaluate.text import between, percent, tokens
@@ -18,17 +20,19 @@ LABEL = 10
 """Characters of a header's label, its mark and the space behind it not counted."""
 ROWS = 4096
 """Problems that a generated source makes for a run."""
-NOT_SAID = ("prompt_template", "system_prompt", "chat_template_kwargs")
+BENCHMARK = "HuggingFaceH4/MATH-500"
+"""What measures a model that was trained on mathematics; its answers are in the column `answer`."""
+AS_PUT = ("prompt_template", "system_prompt", "chat_template_kwargs")
 """Fields of a measurement that a recipe repeats where they are given."""
 
 Section = tuple[str, list[Key]]
 
 
-def render(plan: Plan) -> str:
+def render(outline: Outline) -> str:
     """The recipe."""
-    sections = (_model(plan), _data(plan), _method(plan), _rollouts(plan), _training(plan))
+    sections = (_model(outline), _data(outline), _method(outline), _rollouts(outline), _training(outline))
     parts = [f"# {title}\n{''.join(map(render_key, keys))}" for title, keys in sections]
-    return "\n".join([_header(plan), *parts])
+    return "\n".join([_header(outline), *parts])
 
 
 def render_key(key: Key) -> str:
@@ -39,7 +43,10 @@ def render_key(key: Key) -> str:
     line = body.rstrip("\n")
     if "\n" not in line and len(line) + len(key.why) + 4 <= WIDTH:
         return f"{line}  # {key.why}\n"
-    return textwrap.fill(key.why, WIDTH, initial_indent="# ", subsequent_indent="# ") + f"\n{body}"
+    return (
+        textwrap.fill(key.why[0].upper() + key.why[1:], WIDTH, initial_indent="# ", subsequent_indent="# ")
+        + f"\n{body}"
+    )
 
 
 class _Dumper(yaml.SafeDumper):
@@ -65,26 +72,31 @@ _Dumper.add_representer(float, _represent_float)
 _Dumper.add_representer(list, _represent_list)
 
 
-def _header(plan: Plan) -> str:
-    r, m = plan.measured.rollouts, plan.measured.measurement
-    paper = objective_class(plan.method).paper
+def _header(outline: Outline) -> str:
+    r, m = outline.measured.rollouts, outline.measured.measurement
+    paper = objective_class(outline.method).paper
     what = (
-        f"{plan.method} ({paper}) on {plan.measured.model}, from a probe of {r.problems} problems x {m.samples} of "
-        f"{plan.measured.task}, split {m.split}, under a cap of {r.cap:,} tokens at temperature {m.temperature:g}."
+        f"{outline.method} ({paper}) on {outline.measured.model}, from a probe of {r.problems} problems x {m.samples} "
+        f"of {m.task}, split {m.split}, under a cap of {r.cap:,} tokens at temperature {m.temperature:g}."
     )
+    doubt = "" if outline.advice.verdict == "train" else f" {outline.advice.headline}"
     found = (
         f"{percent(r.accuracy.value)} right {between(r.accuracy.ci95)}, {tokens(r.tokens.value)} tokens; "
         f"{percent(r.redundant.value)} of the thinking of right samples comes after the answer "
-        f"{between(r.redundant.ci95)}. {plan.advice.headline}"
+        f"{between(r.redundant.ci95)}.{doubt}"
     )
     expect = (
         f"stopping there would save {percent(r.saved.value)} of the tokens {between(r.saved.ci95)}, right samples "
         "staying right. That is computed from the probe; no training was measured."
     )
     lines = [
-        _entry("What", what), _entry("Probe", found), _entry("Hardware", _hardware(plan)),
-        _command("Command", _train_words(plan)), _command("Evaluate", _eval_words(plan)), _entry("Expect", expect),
-    ]  # fmt: skip
+        _entry("What", what),
+        _entry("Probe", found),
+        _entry("Hardware", _hardware(outline)),
+        _command("Command", _train_words(outline)),
+        _command("Evaluate", _eval_words(outline)),
+        _entry("Expect", expect),
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -98,58 +110,69 @@ def _command(label: str, words: list[str]) -> str:
     return f"# {label + ':':<{LABEL}}" + f" \\\n#{' ' * (LABEL + 3)}".join(words)
 
 
-def _hardware(plan: Plan) -> str:
-    if plan.gpus is None:
+def _hardware(outline: Outline) -> str:
+    if outline.gpus is None:
         return "1 or 2 CPU cores, 3 GB of memory"
     names = {"zero2.yaml": "DeepSpeed ZeRO-2, ", "zero3.yaml": "DeepSpeed ZeRO-3, "}
-    strategy = next((text for name, text in names.items() if (plan.accelerate or "").endswith(name)), "")
-    count = f"{plan.gpus.count} GPU{'s' if plan.gpus.count > 1 else ''}"
-    whose = "the same GPUs" if plan.gpus.count > 1 else "it, too"
-    return f"{count} of {plan.gpus.gigabytes:g} GB ({strategy}vLLM on {whose})"
+    strategy = next((text for name, text in names.items() if (outline.accelerate or "").endswith(name)), "")
+    count = f"{outline.gpus.count} GPU{'s' if outline.gpus.count > 1 else ''}"
+    whose = "the same GPUs" if outline.gpus.count > 1 else "it, too"
+    return f"{count} of {outline.gpus.gigabytes:g} GB ({strategy}vLLM on {whose})"
 
 
-def _train_words(plan: Plan) -> list[str]:
-    if plan.accelerate is None:
-        return [f"concise-rl train {shlex.quote(str(plan.path))}"]
+def _train_words(outline: Outline) -> list[str]:
+    path, gpus = shlex.quote(str(outline.path)), outline.gpus
+    if gpus is None or outline.accelerate is None:
+        return [f"concise-rl train {path}"]
+    launch = f"accelerate launch --config_file {outline.accelerate} --num_processes {gpus.count}"
+    return [launch, f"-m concise_rl.train --config {path}"]
+
+
+def _eval_words(outline: Outline) -> list[str]:
+    engine = "" if outline.gpus is None else " --engine vllm"
+    models = f"--baseline {outline.measured.model} --model {outline.method}={outline.output_dir}"
     return [
-        f"accelerate launch --config_file {plan.accelerate} --num_processes {plan.gpus.count if plan.gpus else 1}",
-        f"-m concise_rl.train --config {shlex.quote(str(plan.path))}",
+        f"concise-rl eval {' '.join(_held_out(outline.measured))}{engine}",
+        *_as_put(outline.measured.measurement),
+        f"--samples 4 {models} --out runs/eval/{outline.path.stem}",
     ]
 
 
-def _eval_words(plan: Plan) -> list[str]:
-    m, name = plan.measured.measurement, plan.method
-    split = "" if plan.measured.task.startswith(GENERATED) else f" --split {m.split}"
-    more = [
-        f"--{field.replace('_', '-')} {shlex.quote(_as_word(getattr(m, field)))}"
-        for field in (*NOT_SAID, "prompt_column", "answer_column")
-        if getattr(m, field) != Measurement.model_fields[field].default
-    ]
-    engine = "" if plan.gpus is None else " --engine vllm"
-    return [
-        f"concise-rl eval --task {shlex.quote(plan.measured.task)}{split} --problems 256 --samples 4{engine}",
-        *more,
-        f"--baseline {plan.measured.model} --model {name}={plan.output_dir} --out runs/eval/{plan.path.stem}",
-    ]
+def _held_out(measured: Measured) -> list[str]:
+    """Problems that the recipe does not train on."""
+    task, m = shlex.quote(measured.task), measured.measurement
+    if measured.task.startswith(GENERATED):
+        return ["--task", task, "--problems", "256"]
+    if m.verifier == "math":
+        return ["--task", BENCHMARK, "--prompt-column", "problem"]
+    if Path(measured.task).exists():
+        return ["--task", "HELD_OUT.jsonl", f"--verifier {m.verifier}"]
+    return ["--task", task, "--split", "test", f"--verifier {m.verifier}"]
+
+
+def _as_put(measurement: Measurement) -> list[str]:
+    """How the problems are put, as far as a recipe says it, too."""
+    given = {name: getattr(measurement, name) for name in AS_PUT}
+    return [f"--{name.replace('_', '-')} {shlex.quote(_as_word(v))}" for name, v in given.items() if v is not None]
 
 
 def _as_word(value: Any) -> str:
     return value if isinstance(value, str) else yaml.safe_dump(value, default_flow_style=True).strip().replace("'", '"')
 
 
-def _model(plan: Plan) -> Section:
-    keys = [Key("model_name_or_path", plan.measured.model)]
-    if plan.measured.measurement.revision:
-        keys.append(Key("model_revision", plan.measured.measurement.revision))
-    if plan.measured.measurement.trust_remote_code:
+def _model(outline: Outline) -> Section:
+    keys = [Key("model_name_or_path", outline.measured.model)]
+    if outline.measured.measurement.revision:
+        keys.append(Key("model_revision", outline.measured.measurement.revision))
+    if outline.measured.measurement.trust_remote_code:
         keys.append(Key("trust_remote_code", True))
-    if plan.gpus:
+    if outline.gpus:
         keys += [Key("dtype", "bfloat16"), Key("attn_implementation", "sdpa")]
     return "Model", keys
 
 
-def _data(plan: Plan) -> Section:
-    m, t, r = plan.measured.measurement, plan.measured.tokens, plan.measured.rollouts
+def _data(outline: Outline) -> Section:
+    m, t, r = outline.measured.measurement, outline.measured.tokens, outline.measured.rollouts
     keys = [Key("dataset", m.task)]
     if m.split != "train":
         keys.append(Key("dataset_split", m.split, "the split that was probed: do not evaluate on it"))
@@ -160,56 +183,56 @@ def _data(plan: Plan) -> Section:
         for name in ("prompt_column", "answer_column")
         if getattr(m, name) != name.partition("_")[0]
     ]
-    keys += [Key(name, getattr(m, name)) for name in NOT_SAID if getattr(m, name) is not None]
+    keys += [Key(name, getattr(m, name)) for name in AS_PUT if getattr(m, name) is not None]
     judged = f"judged {r.samples - r.unjudged:,} of {r.samples:,} samples"
     closing = f"{percent(r.closed.value)} of the samples that ended have it exactly once"
     title = f"Data: prompts have up to {t.prompts[100]:,} tokens, half of them up to {t.prompts[50]:,}"
     return title, [*keys, Key("verifier", m.verifier, judged), Key("think_end", m.think_end, closing)]
 
 
-def _method(plan: Plan) -> Section:
-    wanted = Wanted(plan.measured, plan.gpus is None, plan.cap, plan.prompts)
-    why = next((fit.why for fit in plan.advice.methods if fit.name == plan.method), "")
-    return "Method", [Key("objective", plan.method, why), *plan.settings.method(wanted)]
+def _method(outline: Outline) -> Section:
+    wanted = Wanted(outline.measured, outline.gpus is None, outline.cap, outline.prompts)
+    why = next((fit.why for fit in outline.advice.methods if fit.name == outline.method), "")
+    return "Method", [Key("objective", outline.method, why), *outline.settings.method(wanted)]
 
 
-def _rollouts(plan: Plan) -> Section:
-    cap, lower = plan.advice.cap, plan.cap < plan.advice.cap.value
-    why = f"{cap.why}; {plan.room:,} of the context are kept for the prompt" if lower else cap.why
+def _rollouts(outline: Outline) -> Section:
+    cap, lower = outline.advice.cap, outline.cap < outline.advice.cap.value
+    why = f"{cap.why}; {outline.room:,} of the context are kept for the prompt" if lower else cap.why
     keys = [
-        Key("num_generations", plan.group.value, plan.group.why),
-        Key("max_completion_length", plan.cap, why),
+        Key("num_generations", outline.group.value, outline.group.why),
+        Key("max_completion_length", outline.cap, why),
         Key(
             "temperature",
-            plan.measured.measurement.temperature,
+            outline.measured.measurement.temperature,
             "as probed: what is measured above is of these rollouts",
         ),
     ]
-    title = f"Rollouts: {plan.prompts} prompts x {plan.group.value}"
-    return (title, keys) if plan.gpus is None else (title, [*keys, *_vllm(plan)])
+    title = f"Rollouts: {outline.prompts} prompts x {outline.group.value}"
+    return (title, keys) if outline.gpus is None else (title, [*keys, *_vllm(outline)])
 
 
-def _vllm(plan: Plan) -> list[Key]:
+def _vllm(outline: Outline) -> list[Key]:
     return [
         Key("use_vllm", True),
         Key("vllm_mode", "colocate"),
         Key("vllm_enable_sleep_mode", True),
-        Key("vllm_gpu_memory_utilization", plan.share, "the most that fits beside the sleeping trainer, computed"),
-        Key("vllm_max_model_length", plan.cap + plan.room, f"the cap, and {plan.room:,} tokens for a prompt"),
+        Key("vllm_gpu_memory_utilization", outline.share, "the most that fits beside the sleeping trainer, computed"),
+        Key("vllm_max_model_length", outline.cap + outline.room, f"the cap, and {outline.room:,} tokens for a prompt"),
     ]
 
 
-def _training(plan: Plan) -> Section:
-    keys = [Key("output_dir", plan.output_dir), *(_on_cpu(plan) if plan.gpus is None else _on_gpus(plan))]
+def _training(outline: Outline) -> Section:
+    keys = [Key("output_dir", outline.output_dir), *(_on_cpu(outline) if outline.gpus is None else _on_gpus(outline))]
     keys += [Key("beta", 0.0), Key("save_total_limit", 2), Key("logging_steps", 1), Key("seed", 0)]
     return "Training", keys
 
 
-def _on_cpu(plan: Plan) -> list[Key]:
-    steps = f"as recipes/tiny/{plan.method}.yaml, where they are measured on the embedded reasoner"
+def _on_cpu(outline: Outline) -> list[Key]:
+    steps = f"as recipes/tiny/{outline.method}.yaml, where they are measured on the embedded reasoner"
     return [
-        Key("max_steps", plan.settings.steps, steps),
-        Key("per_device_train_batch_size", plan.device_rows),
+        Key("max_steps", outline.settings.steps, steps),
+        Key("per_device_train_batch_size", outline.device_rows),
         Key("learning_rate", 5e-5),
         Key("lr_scheduler_type", "constant_with_warmup"),
         Key("warmup_steps", 5),
@@ -221,11 +244,11 @@ def _on_cpu(plan: Plan) -> list[Key]:
     ]
 
 
-def _on_gpus(plan: Plan) -> list[Key]:
-    rows = "a whole group, of which the model sees the common path once" if plan.settings.ordered else "no padding"
+def _on_gpus(outline: Outline) -> list[Key]:
+    rows = "a whole group, of which the model sees the common path once" if outline.settings.ordered else "no padding"
     common = [
-        Key("per_device_train_batch_size", plan.device_rows, rows),
-        Key("gradient_accumulation_steps", plan.accumulation),
+        Key("per_device_train_batch_size", outline.device_rows, rows),
+        Key("gradient_accumulation_steps", outline.accumulation),
         Key("loss_type", "dapo", "mean over all tokens"),
         Key("learning_rate", 1e-6),
         Key("lr_scheduler_type", "constant"),
@@ -237,4 +260,4 @@ def _on_gpus(plan: Plan) -> list[Key]:
         Key("log_completions", True),
         Key("num_completions_to_print", 0),
     ]
-    return list({key.name: key for key in (*common, *plan.settings.training)}.values())
+    return list({key.name: key for key in (*common, *outline.settings.training)}.values())

@@ -8,6 +8,7 @@ import pytest
 from concise_rl.evaluate.probe.advice import METHODS, round_up
 from concise_rl.evaluate.probe.findings import Finding, find
 from concise_rl.evaluate.probe.limits import LIMITS
+from concise_rl.evaluate.probe.probe import check_thinks
 from concise_rl.evaluate.probe.settings import SETTINGS
 from concise_rl.evaluate.statistics import Estimate
 from reward import OBJECTIVES
@@ -178,3 +179,12 @@ def test_unclosed_unjudged_and_unstated_samples_are_worth_a_look() -> None:
     assert finding("unclosed", unclosed=about(0.2)).level == "look"
     assert finding("verifier", unjudged=40).level == "look"
     assert finding("judge", stated=about(0.5)).level == "look"
+
+
+def test_a_model_that_never_closes_its_thinking_is_refused_unless_it_is_seen_why() -> None:
+    never = about(0.0, 0.0)
+    with pytest.raises(ValueError, match="never closes its thinking with '</think>', in none of 512 samples"):
+        check_thinks(measured(closed=never))
+    check_thinks(measured(closed=never, others={"</thinking>": 1.0}))
+    check_thinks(measured(closed=never, closes=True))
+    check_thinks(measured(closed=never, cut=about(0.9)))

@@ -1,4 +1,4 @@
-"""The numbers of a recipe that is to be written: batch, machine, lengths."""
+"""A recipe that is to be written, in numbers: batch, machine, lengths."""
 
 import math
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ DEFAULT_GPUS = Gpus(8, 80)
 
 
 @dataclass(frozen=True)
-class Plan:
+class Outline:
     """A recipe to be written.
 
     Attributes:
