@@ -2,25 +2,16 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from transformers import PreTrainedTokenizerBase
-
+from concise_rl.evaluate.browse import browse
 from concise_rl.evaluate.probe.findings import Measured
 from concise_rl.evaluate.probe.limits import LIMITS
 from concise_rl.evaluate.probe.probe import ASSUMED, Probe
 from concise_rl.evaluate.probe.rollouts import Groups
-from concise_rl.evaluate.samples import Sample
 from concise_rl.evaluate.statistics import Estimate
 from concise_rl.evaluate.text import between, percent, tokens
 from concise_rl.pages import write_page
 from concise_rl.pages.curves import Panel, Series, panel_data
-from concise_rl.pages.parts import character_at, cut_text
-from concise_rl.pages.samples import Category, Number, Text, browser_data
-from concise_rl.rollout.transformers_engine import load_tokenizer
-from concise_rl.tiny import resolve_model
-
-VERDICTS = {1: "right", 0: "wrong", None: "not judged"}
 
 
 @dataclass(frozen=True)
@@ -53,7 +44,7 @@ def write_probe_page(path: Path, probe: Probe, recipe: Recipe | None) -> None:
         limits=LIMITS,
         assumed=ASSUMED,
         recipe=recipe,
-        samples=samples_of(probe),
+        samples=browse(probe.evaluation).data,
         percent=percent,
         levels={"ok": "OK", "look": "look here", "fault": "fault"},
         fits={True: "fits", None: "not sure", False: "no"},
@@ -106,37 +97,3 @@ def _bars(groups: Groups) -> list[tuple[str, str, float, str]]:
         ("all wrong", "wrong", groups.all_wrong),
     ]
     return [(name, css, found.value or 0.0, between(found.ci95)) for name, css, found in kinds]
-
-
-def samples_of(probe: Probe) -> dict[str, Any]:
-    """All samples, for the browser of the page."""
-    samples, measurement = probe.samples, probe.measured.measurement
-    path = resolve_model(probe.measured.model)
-    tokenizer, _ = load_tokenizer(path, measurement.revision, measurement.trust_remote_code)
-    verdicts = Category(
-        "verdict",
-        "verdict",
-        [VERDICTS[sample.correct] for sample in samples],
-        marks={"right": "✓", "wrong": "✗"},
-        tones={"right": "good", "wrong": "bad"},
-    )
-    ends = Category("end", "end", [sample.stop_reason for sample in samples], wide=True)
-    numbers = [
-        Number("problem", "problem", [sample.problem for sample in samples], sort=False),
-        Number("tokens", "tokens", [sample.length for sample in samples]),
-        Number("redundant", "redundant", [sample.labels.redundant if sample.labels else None for sample in samples]),
-    ]
-    texts = [_text(sample, measurement.think_end, tokenizer) for sample in samples]
-    return browser_data([verdicts, *numbers, ends], texts, [sample.problem for sample in samples])
-
-
-def _text(sample: Sample, think_end: str | None, tokenizer: PreTrainedTokenizerBase) -> Text:
-    return Text(sample.prompt, sample.gold, cut_text(sample.text, think_end, _redundant_at(sample, tokenizer)))
-
-
-def _redundant_at(sample: Sample, tokenizer: PreTrainedTokenizerBase) -> int | None:
-    """Character at which the redundant part of the thinking begins."""
-    if sample.labels is None or not sample.labels.redundant:
-        return None
-    start = sample.think_length - sample.labels.redundant
-    return character_at(tokenizer, sample.completion_ids, start, sample.text)

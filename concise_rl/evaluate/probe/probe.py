@@ -11,7 +11,7 @@ from concise_rl.evaluate.probe.findings import Finding, Measured, find
 from concise_rl.evaluate.probe.limits import LIMITS
 from concise_rl.evaluate.probe.rollouts import read_rollouts
 from concise_rl.evaluate.probe.tokens import read_tokens
-from concise_rl.evaluate.samples import Sample, read_samples
+from concise_rl.evaluate.samples import read_samples
 from concise_rl.evaluate.spec import ModelRun
 
 ASSUMED = (
@@ -29,13 +29,13 @@ class Probe:
         measured: numbers.
         findings: what was looked at.
         advice: what to do.
-        samples: all of them, in the order of problems.
+        evaluation: the samples behind it.
     """
 
     measured: Measured
     findings: list[Finding]
     advice: Advice
-    samples: list[Sample]
+    evaluation: Evaluation
 
 
 def read_probe(folder: Path, run: ModelRun) -> Probe:
@@ -51,13 +51,13 @@ def read_probe(folder: Path, run: ModelRun) -> Probe:
     evaluation = read_evaluation(folder)
     measurement = evaluation.manifest.measurement
     table = _find(evaluation, run)
-    samples = sorted(read_samples(run.samples_path(folder)), key=lambda s: (s.problem, s.sample))
+    samples = list(read_samples(evaluation.paths[run]))
     tokens = read_tokens(run.model, measurement, samples)
     rollouts = read_rollouts(table, measurement.max_tokens)
     measured = Measured(run.model, measurement.task, measurement, rollouts, tokens)
     check_thinks(measured)
     findings = find(measured)
-    return Probe(measured, findings, advise(measured, findings), samples)
+    return Probe(measured, findings, advise(measured, findings), evaluation)
 
 
 def _find(evaluation: Evaluation, run: ModelRun) -> Any:
