@@ -332,6 +332,7 @@ def _clear(folder: Path) -> None:
     """Delete what an evaluation writes, and nothing else: the folder may also hold the training run."""
     shutil.rmtree(folder / "samples", ignore_errors=True)
     shutil.rmtree(folder / "plots", ignore_errors=True)
+    shutil.rmtree(folder / "training", ignore_errors=True)
     for report in REPORTS:
         (folder / report).unlink(missing_ok=True)
 
