@@ -1,5 +1,6 @@
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -197,6 +198,45 @@ def test_quickstart_ends_at_the_first_stage_that_fails(
     result = quickstart("[[ $1 != train ]] || exit 3")
     assert result.returncode == 3
     assert "evaluate" not in result.stdout + result.stderr
+
+
+# Continuous integration
+
+
+@pytest.fixture
+def ci(tmp_path: Path) -> Callable[[str], subprocess.CompletedProcess[str]]:
+    """Run .ci/run where there is no browser, with an apt-get of the given lines of bash and tests that are one line."""
+    (tmp_path / ".ci").mkdir()
+    (tmp_path / ".ci/run").write_bytes((ROOT / ".ci/run").read_bytes())
+    write_script(tmp_path / "launch/test.sh", "echo tests")
+    for tool in ("bash", "dirname", "timeout"):
+        (tmp_path / "bin").mkdir(exist_ok=True)
+        (tmp_path / "bin" / tool).symlink_to(str(shutil.which(tool)))
+
+    def run(apt_get: str) -> subprocess.CompletedProcess[str]:
+        if apt_get:
+            write_script(tmp_path / "bin/apt-get", apt_get)
+        command = [str(tmp_path / "bin/bash"), str(tmp_path / ".ci/run")]
+        environment = {"PATH": str(tmp_path / "bin")}
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
+
+    return run
+
+
+def test_ci_installs_chromium_before_the_tests(ci: Callable[[str], subprocess.CompletedProcess[str]]) -> None:
+    result = ci('echo "apt-get $*" >&2')
+    assert result.stdout == "tests\n"
+    asked = [line for line in result.stderr.splitlines() if line.startswith("apt-get")]
+    assert asked == ["apt-get update", "apt-get install --yes --no-install-recommends chromium"]
+
+
+@pytest.mark.parametrize("apt_get", ["", "exit 100"])
+def test_ci_goes_on_where_chromium_cannot_be_installed(
+    apt_get: str, ci: Callable[[str], subprocess.CompletedProcess[str]]
+) -> None:
+    result = ci(apt_get)
+    assert (result.returncode, result.stdout) == (0, "tests\n")
+    assert ("ci: chromium could not be installed" in result.stderr) == bool(apt_get)
 
 
 # Slurm

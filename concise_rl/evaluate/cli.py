@@ -149,12 +149,13 @@ def run_eval(args: argparse.Namespace) -> None:
 def next_commands(args: argparse.Namespace) -> list[str]:
     """What a reader of the report may want to run, and why."""
     (_, model), *_ = split_labels(args.model)
-    look = (
-        f"concise-rl try {model} --against {args.baseline}   # see both think"
-        if args.baseline
-        else f"concise-rl probe {model} --task {args.task}   # is it worth training?"
-    )
-    return [f"  {look}", f"  concise-rl report {folder_of(args)} --json   # the numbers for a script, without sampling"]
+    if args.baseline:
+        first = (f"concise-rl try {model} --against {args.baseline}", "see both think")
+    else:
+        first = (f"concise-rl probe {model} --task {args.task}", "is it worth training?")
+    lines = [first, (f"concise-rl report {folder_of(args)} --json", "the numbers for a script, without sampling")]
+    width = max(len(command) for command, _ in lines)
+    return [f"  {command:{width}}  # {why}" for command, why in lines]
 
 
 def folder_of(args: argparse.Namespace) -> Path:
