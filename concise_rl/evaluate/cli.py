@@ -54,7 +54,7 @@ def add_eval_arguments(parser: argparse.ArgumentParser) -> None:
         help=TASKS,
     )
     what.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder for samples and report (default: runs/eval/MODEL-TASK)"
+        "--out", type=Path, metavar="DIR", help="folder for samples and report (default: runs/eval/MODEL-on-TASK)"
     )
     what.add_argument("--overwrite", action="store_true", help="delete the samples and the report in DIR first")
 
