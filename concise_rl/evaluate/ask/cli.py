@@ -63,7 +63,8 @@ def run_try(args: argparse.Namespace) -> None:
     """
     _check(args)
     console = console_for(args.json)
-    with console.status("Loading ...") if console.is_terminal else nullcontext():  # torch alone takes seconds
+    on_screen = console.is_terminal and not console.is_dumb_terminal
+    with console.status("Loading ...") if on_screen else nullcontext():  # torch alone takes seconds
         from transformers.utils import logging
 
         from concise_rl.evaluate.ask.question import check_gold
@@ -75,7 +76,7 @@ def run_try(args: argparse.Namespace) -> None:
         measurement, question, models = prepare(args)
         pool = VerifierPool(measurement.verifier)
         check_gold(question, pool)
-    view = Screen(console, question, [model.title for model in models]) if console.is_terminal else Plain(console.file)
+    view = Screen(console, question, [model.title for model in models]) if on_screen else Plain(console.file)
     with pool, view:
         replies = ask(models, question, measurement, args.max_tokens, pool, view)
     for reply in replies if args.json else ():

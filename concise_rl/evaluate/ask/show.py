@@ -52,7 +52,7 @@ class Screen:
         if kind is None:
             self._end()
         elif self.listening:  # interrupted: what was there is shown
-            self.console.print(_block(self.titles[len(self.replies)], self.listening.parts, "interrupted"))
+            self.console.print(_block(self.titles[len(self.replies)], self.listening.parts(), "interrupted"))
 
     def loads(self, title: str) -> None:
         """See `View`."""
@@ -74,10 +74,11 @@ class Screen:
         if self.beside:
             width = min(self.console.width, len(self.titles) * WIDEST)
             self.console.print(_columns([_whole(reply) for reply in self.replies]), width=width)
-        self.console.print(_bars(self.replies, min(width, WIDEST)))
-        for line in (wording.comparison(self.replies), _advice(self.question)):
+        if len(self.replies) > 1 or any(reply.redundant for reply in self.replies):
+            self.console.print(_bars(self.replies, min(width, WIDEST)))
+        for line, style in ((wording.comparison(self.replies), "bold"), (_advice(self.question), "dim")):
             if line:
-                self.console.print(Text(line), width=min(width, WIDEST))
+                self.console.print(Text(line, style=style), width=min(width, WIDEST))
 
     def _frame(self) -> RenderableType:
         """What the screen shows now: the end of each text, as far as there is room."""
@@ -94,7 +95,7 @@ class Screen:
             return _block(self.titles[i], reply.parts, *_summary(reply), gold=reply.is_judged, room=room)
         if i > len(self.replies) or self.listening is None:
             return _block(self.titles[i], (), "waits" if i > len(self.replies) else "is loaded ...")
-        parts = self.listening.parts
+        parts = self.listening.parts(last=room * self.console.width)  # a token is a character at least
         return _block(self.titles[i], parts, f"{len(self.listening.ids):,} tokens", room=room)
 
 
@@ -137,7 +138,8 @@ def _block(
     """A title, a text, and what there is to say of it. With `room`, no more than the last lines of the text."""
     text = _body(parts, gold) if room is None else [Tail(parts, gold, room)]
     head = Rule(Text(title, style="bold"), align="left", characters="\u2501", style="")
-    return Group(head, *text, Text(""), *map(_told, lines), Text(""))
+    told = [Text(line, style=_style(line) if i == 0 else "") for i, line in enumerate(lines)]
+    return Group(head, *text, Text(""), *told, Text(""))
 
 
 def _body(parts: Sequence[Part], gold: bool) -> list[RenderableType]:
@@ -150,7 +152,8 @@ def _body(parts: Sequence[Part], gold: bool) -> list[RenderableType]:
     shown: list[RenderableType] = []
     for i, part in enumerate(parts):
         if label := _label(part, i, gold):
-            shown.append(Rule(Text(label), align="left", style="" if part.kind == "answer" else "yellow"))
+            style = "" if part.kind == "answer" else "yellow"
+            shown.append(Rule(Text(label, style=style), align="left", style=style))
         if text := part.text.strip("\n"):
             shown.append(Text(text, style=STYLES[part.kind]))
     return shown
@@ -170,9 +173,9 @@ def _summary(reply: Reply) -> list[str]:
     return [line for line in lines if line]
 
 
-def _told(line: str) -> Text:
-    styles = {"right": "bold green", "wrong": "bold red", "no": "bold red"}
-    return Text(line, style=styles.get(line.split(":")[0].split()[0], ""))
+def _style(verdict: str) -> str:
+    """Of the first line about a reply."""
+    return {"right": "bold green", "wrong": "bold red", "no": "bold red"}.get(verdict.split(":")[0].split()[0], "")
 
 
 def _columns(shown: Sequence[RenderableType]) -> Table:
@@ -194,9 +197,8 @@ def _bars(replies: Sequence[Reply], width: int) -> RenderableType:
     for reply in replies:
         drawn = wording.bar(reply, longest, max(8, width - name - 10))
         table.add_row(Text(reply.model[-name:]), Text(drawn), Text(f"{reply.trace.length:,}"))
-    key = f"tokens: {wording.NEEDED} needed" if any(reply.redundant for reply in replies) else "tokens"
-    redundant = f"  {wording.SPENT} redundant" if any(reply.redundant for reply in replies) else ""
-    return Group(Text(f"{key}{redundant}"), table)
+    key = f", of them redundant: {wording.SPENT}" if any(reply.redundant for reply in replies) else ""
+    return Group(Text(f"tokens{key}"), table)
 
 
 def _advice(question: Question) -> str:

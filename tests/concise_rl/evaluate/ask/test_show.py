@@ -92,7 +92,7 @@ def test_a_growing_reply_shows_its_last_lines(reader: Reader) -> None:
     listening = Listening(reader, KNOWN)
     listening.heard(TOKENIZER.encode(RIGHT, add_special_tokens=False))
     listening.look()
-    console.print(Tail(listening.parts, gold=True, room=3))
+    console.print(Tail(listening.parts(), gold=True, room=3))
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert len(lines) == 3 and lines[-1].strip() == "1" and lines[-2].startswith("answer ──")
 
