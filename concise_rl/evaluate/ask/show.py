@@ -40,15 +40,14 @@ class Screen:
         self.replies: list[Reply] = []
         self.listening: Listening | None = None
         self.beside = len(titles) > 1 and console.width >= len(titles) * COLUMN + GAP
-        self.live = Live(console=console, get_renderable=self._frame, transient=True, refresh_per_second=FRAMES_PER_S)
+        self.live: Live | None = None
 
     def __enter__(self) -> Self:
-        self.console.print(_heading(self.question), soft_wrap=False)
-        self.live.start()
+        self.console.print(_heading(self.question))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, traceback: TracebackType | None) -> None:
-        self.live.stop()
+        self._erase()
         if kind is None:
             self._end()
         elif self.listening:  # interrupted: what was there is shown
@@ -56,7 +55,11 @@ class Screen:
 
     def loads(self, title: str) -> None:
         """See `View`."""
-        self.listening = None
+        if self.live is None:
+            self.live = Live(
+                console=self.console, get_renderable=self._frame, transient=True, refresh_per_second=FRAMES_PER_S
+            )
+            self.live.start()
 
     def listens(self, listening: Listening) -> None:
         """See `View`."""
@@ -67,7 +70,14 @@ class Screen:
         self.listening = None
         self.replies.append(reply)
         if not self.beside:
+            self._erase()
             self.console.print(_whole(reply), width=min(self.console.width, WIDEST))
+
+    def _erase(self) -> None:
+        """Take what grows off the screen: what has grown is written in its place."""
+        if self.live:
+            self.live.stop()
+        self.live = None
 
     def _end(self) -> None:
         width = min(self.console.width, WIDEST)
@@ -82,11 +92,9 @@ class Screen:
 
     def _frame(self) -> RenderableType:
         """What the screen shows now: the end of each text, as far as there is room."""
-        shown = [self._growing(i) for i in range(len(self.titles))]
         if self.beside:
-            return _columns(shown)
-        at = min(len(self.replies), len(shown) - 1)
-        return Group(*([] if len(self.replies) == len(shown) else [shown[at]]))
+            return _columns([self._growing(i) for i in range(len(self.titles))])
+        return self._growing(min(len(self.replies), len(self.titles) - 1))
 
     def _growing(self, i: int) -> RenderableType:
         room = max(4, self.console.height - AROUND)

@@ -44,9 +44,7 @@ def shown(screen: Screen) -> str:
 
 
 def in_the_end(screen: Screen, reader: Reader, *texts: str) -> list[str]:
-    """The lines that are left on the screen, of a run without a growing picture."""
-    screen.live.auto_refresh = False
-    screen.live.start = screen.live.stop = lambda *_: None
+    """The lines that are left on the screen, of a run in which nothing grows."""
     with screen:
         for title, text in zip(screen.titles, texts, strict=True):
             screen.has(replace(reply_to(reader, text), model=title))
