@@ -20,7 +20,7 @@ from concise_rl.evaluate.ask.reply import Part, Reply
 
 COLUMN, GAP, WIDEST = 36, 4, 100
 """Characters: the least width of a column, the space between two, and the most that a line of text should have."""
-AROUND = 9
+AROUND = 10
 """Lines of a screen that are not text of the reply while it grows."""
 FRAMES_PER_S = 8
 STYLES = {"thinking": "", "redundant": "dim", "delimiter": "", "answer": "bold"}
@@ -50,8 +50,8 @@ class Screen:
         self._erase()
         if kind is None:
             self._end()
-        elif self.listening:  # interrupted: what was there is shown
-            self.console.print(_block(self.titles[len(self.replies)], self.listening.parts(), "interrupted"))
+        else:
+            self._break_off()
 
     def loads(self, title: str) -> None:
         """See `View`."""
@@ -71,7 +71,7 @@ class Screen:
         self.replies.append(reply)
         if not self.beside:
             self._erase()
-            self.console.print(_whole(reply), width=min(self.console.width, WIDEST))
+            self.console.print(_whole(reply), width=self._width)
 
     def _erase(self) -> None:
         """Take what grows off the screen: what has grown is written in its place."""
@@ -79,21 +79,35 @@ class Screen:
             self.live.stop()
         self.live = None
 
+    def _break_off(self) -> None:
+        """Leave what there is: it was interrupted, or an engine failed."""
+        shown = [_whole(reply) for reply in self.replies] if self.beside else []
+        if self.listening:
+            said = f"broken off after {len(self.listening.ids):,} tokens"
+            shown.append(_block(self.titles[len(self.replies)], self.listening.parts(), said))
+        if shown:
+            self.console.print(_columns(shown), width=self._width)
+
+    @property
+    def _width(self) -> int:
+        """Of all columns."""
+        return min(self.console.width, WIDEST * (len(self.titles) if self.beside else 1))
+
     def _end(self) -> None:
         width = min(self.console.width, WIDEST)
         if self.beside:
-            width = min(self.console.width, len(self.titles) * WIDEST)
-            self.console.print(_columns([_whole(reply) for reply in self.replies]), width=width)
+            self.console.print(_columns([_whole(reply) for reply in self.replies]), width=self._width)
         if len(self.replies) > 1 or any(reply.redundant for reply in self.replies):
-            self.console.print(_bars(self.replies, min(width, WIDEST)))
+            self.console.print(_bars(self.replies, width))
         for line, style in ((wording.comparison(self.replies), "bold"), (_advice(self.question), "dim")):
             if line:
-                self.console.print(Text(line, style=style), width=min(width, WIDEST))
+                self.console.print(Text(line, style=style), width=width)
 
     def _frame(self) -> RenderableType:
         """What the screen shows now: the end of each text, as far as there is room."""
         if self.beside:
-            return _columns([self._growing(i) for i in range(len(self.titles))])
+            shown = _columns([self._growing(i) for i in range(len(self.titles))])
+            return Group(shown, Text(""))  # a full last line would move up when the terminal writes ^C behind it
         return self._growing(min(len(self.replies), len(self.titles) - 1))
 
     def _growing(self, i: int) -> RenderableType:
