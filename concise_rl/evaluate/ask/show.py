@@ -20,6 +20,8 @@ from concise_rl.evaluate.ask.reply import Part, Reply
 
 COLUMN, GAP, WIDEST = 36, 4, 100
 """Characters: the least width of a column, the space between two, and the most that a line of text should have."""
+LONGEST = 28
+"""Characters of a model's name that are shown."""
 AROUND = 10
 """Lines of a screen that are not text of the reply while it grows."""
 FRAMES_PER_S = 8
@@ -159,9 +161,14 @@ def _block(
 ) -> RenderableType:
     """A title, a text, and what there is to say of it. With `room`, no more than the last lines of the text."""
     text = _body(parts, gold) if room is None else [Tail(parts, gold, room)]
-    head = Rule(Text(title, style="bold"), align="left", characters="\u2501", style="")
+    head = Rule(Text(_short(title), style="bold"), align="left", characters="\u2501", style="")
     told = [Text(line, style=_style(line) if i == 0 else "") for i, line in enumerate(lines)]
     return Group(head, *text, Text(""), *told, Text(""))
+
+
+def _short(title: str) -> str:
+    """The end of a name that would not fit over a column."""
+    return title if len(title) <= LONGEST else f"\u2026{title[1 - LONGEST :]}"
 
 
 def _body(parts: Sequence[Part], gold: bool) -> list[RenderableType]:
@@ -215,10 +222,10 @@ def _bars(replies: Sequence[Reply], width: int) -> RenderableType:
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True, justify="right")
     longest = max(reply.trace.length for reply in replies)
-    name = min(max(len(reply.model) for reply in replies), width // 3)
+    name = max(len(_short(reply.model)) for reply in replies)
     for reply in replies:
         drawn = wording.bar(reply, longest, max(8, width - name - 10))
-        table.add_row(Text(reply.model[-name:]), Text(drawn), Text(f"{reply.trace.length:,}"))
+        table.add_row(Text(_short(reply.model)), Text(drawn), Text(f"{reply.trace.length:,}"))
     key = f", of them redundant: {wording.SPENT}" if any(reply.redundant for reply in replies) else ""
     return Group(Text(f"tokens{key}"), table)
 

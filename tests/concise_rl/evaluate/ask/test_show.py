@@ -80,6 +80,12 @@ def test_without_colour_there_is_none(reader: Reader, monkeypatch: pytest.Monkey
     assert set(re.findall(r"\x1b\[([\d;]*)m", shown(screen))) <= {"0", "1", "2", ""}
 
 
+def test_of_a_long_name_the_end_is_shown(reader: Reader) -> None:
+    lines = in_the_end(screen_of(80, "org/a-rather-long-name-of-a-model", "two"), reader, RIGHT, WRONG)
+    shown_as = "\u2026rather-long-name-of-a-model"
+    assert sum(line.startswith(shown_as) for line in lines) == 2, "over its column, and beside its bar"
+
+
 def test_text_that_looks_like_markup_is_shown_as_it_is(reader: Reader) -> None:
     lines = in_the_end(screen_of(80, "one"), reader, "<think>\n{ 1 } * 2\n</think>\n1")
     assert "{ 1 } * 2" in "\n".join(lines)
