@@ -67,7 +67,9 @@ def _demand_model(model: str) -> None:
     """
     folder = Path(resolve_model(model, adapters=True))
     if folder.is_dir() and not any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
-        raise ValueError(f"{model} holds no model: there is no config.json in it.")
+        saved = sorted(folder.glob("checkpoint-*/config.json"), key=lambda path: path.stat().st_mtime)
+        hint = f" The last checkpoint of this run is {saved[-1].parent}." if saved else ""
+        raise ValueError(f"{model} holds no model: there is no config.json in it.{hint}")
 
 
 @contextmanager

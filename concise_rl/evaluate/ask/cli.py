@@ -28,9 +28,7 @@ def add_try_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model", metavar="MODEL", help="a folder, a hub id, one that ships (tiny:base), or the URL of a vLLM server"
     )
-    parser.add_argument(
-        "question", metavar="QUESTION", nargs="?", help="what to ask, in quotes (default: a question of --task)"
-    )
+    parser.add_argument("question", metavar="QUESTION", nargs="*", help="what to ask (default: a question of --task)")
     what = parser.add_argument_group("what is asked, and who")
     what.add_argument("--against", metavar="MODEL", help="another model to ask the same, shown beside the first")
     what.add_argument("--gold", metavar="ANSWER", help="the right answer to QUESTION, if you know it")
@@ -61,9 +59,11 @@ def run_try(args: argparse.Namespace) -> None:
         ValueError: for arguments or a question that cannot be used, and for a model that is not there.
         EngineError: when a server is not there, or fails.
     """
+    args.question = " ".join(args.question) if args.question else None
     _check(args)
     console = console_for(args.json)
-    with console.status("Loading ...") if console.is_terminal else nullcontext():  # torch alone takes seconds
+    on_screen = console.is_terminal and not console.is_dumb_terminal
+    with console.status("Loading ...") if on_screen else nullcontext():  # torch alone takes seconds
         from transformers.utils import logging
 
         from concise_rl.evaluate.ask.question import check_gold
@@ -75,7 +75,7 @@ def run_try(args: argparse.Namespace) -> None:
         measurement, question, models = prepare(args)
         pool = VerifierPool(measurement.verifier)
         check_gold(question, pool)
-    view = Screen(console, question, [model.title for model in models]) if console.is_terminal else Plain(console.file)
+    view = Screen(console, question, [model.title for model in models]) if on_screen else Plain(console.file)
     with pool, view:
         replies = ask(models, question, measurement, args.max_tokens, pool, view)
     for reply in replies if args.json else ():

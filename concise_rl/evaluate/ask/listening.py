@@ -8,7 +8,9 @@ from concise_rl.evaluate.ask.reply import Part, Reader
 from concise_rl.trace import read_trace
 
 LOOK_S = 0.1
-"""Seconds between two looks at the passages: to judge one takes a few milliseconds, and tokens may come faster."""
+"""Seconds between two looks at the passages, at least: tokens come faster than passages are judged."""
+LOOK_SHARE = 0.1
+"""Share of the time that looks may take. A long text takes longer to look at."""
 
 
 class Listening:
@@ -34,17 +36,18 @@ class Listening:
         self._judged = 0
         self._next_look = 0.0
 
-    @property
-    def parts(self) -> list[Part]:
-        """The completion so far."""
-        return self.reader.parts(list(self.ids), self.stated_at)
+    def parts(self, last: int | None = None) -> list[Part]:
+        """The completion so far, or the `last` tokens of it."""
+        return self.reader.parts(list(self.ids), self.stated_at, last=last)
 
     def heard(self, new: Sequence[int]) -> None:
         """Take in new tokens, and look at them now and then."""
         self.ids += new
-        if time.monotonic() >= self._next_look:
+        began = time.monotonic()
+        if began >= self._next_look:
             self.look()
-            self._next_look = time.monotonic() + LOOK_S
+            now = time.monotonic()
+            self._next_look = now + max(LOOK_S, (now - began) / LOOK_SHARE)
 
     def look(self) -> None:
         """Judge the passages that have become whole since the last look."""

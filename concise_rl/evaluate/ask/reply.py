@@ -58,13 +58,16 @@ class Reader:
         labeller = build_labeller("chunk", DEFAULT_JUDGE, None, delimiters, tokenizer, pool) if thinks else None
         return cls(tokenizer, delimiters, labeller, pool)
 
-    def parts(self, ids: Sequence[int], stated_at: int | None, is_redundant: bool = True) -> list[Part]:
+    def parts(
+        self, ids: Sequence[int], stated_at: int | None, is_redundant: bool = True, last: int | None = None
+    ) -> list[Part]:
         """Cut a completion, finished or growing, into its parts. An EOS is in none of them.
 
         Args:
             ids: its tokens.
             stated_at: tokens of thinking up to and with the first passage that states the answer, if any.
             is_redundant: whether what comes behind that is redundant, and not just more thinking.
+            last: leave out all but so many tokens at the end.
         """
         trace = read_trace(ids, self.delimiters)
         end = trace.think_length
@@ -78,8 +81,8 @@ class Reader:
         ]
         return [
             Part(kind, str(self.tokenizer.decode(list(ids[a:b]))).rstrip("\ufffd"), b - a)  # half a character
-            for kind, a, b in spans
-            if b > a
+            for kind, start, b in spans
+            if b > (a := max(start, 0 if last is None else len(ids) - last))
         ]
 
     def stated_at(self, ids: Sequence[int], trace: Trace, row: Any) -> int | None:

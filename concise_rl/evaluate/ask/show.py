@@ -20,7 +20,9 @@ from concise_rl.evaluate.ask.reply import Part, Reply
 
 COLUMN, GAP, WIDEST = 36, 4, 100
 """Characters: the least width of a column, the space between two, and the most that a line of text should have."""
-AROUND = 9
+LONGEST = 28
+"""Characters of a model's name that are shown."""
+AROUND = 10
 """Lines of a screen that are not text of the reply while it grows."""
 FRAMES_PER_S = 8
 STYLES = {"thinking": "", "redundant": "dim", "delimiter": "", "answer": "bold"}
@@ -40,23 +42,26 @@ class Screen:
         self.replies: list[Reply] = []
         self.listening: Listening | None = None
         self.beside = len(titles) > 1 and console.width >= len(titles) * COLUMN + GAP
-        self.live = Live(console=console, get_renderable=self._frame, transient=True, refresh_per_second=FRAMES_PER_S)
+        self.live: Live | None = None
 
     def __enter__(self) -> Self:
-        self.console.print(_heading(self.question), soft_wrap=False)
-        self.live.start()
+        self.console.print(_heading(self.question))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, traceback: TracebackType | None) -> None:
-        self.live.stop()
+        self._erase()
         if kind is None:
             self._end()
-        elif self.listening:  # interrupted: what was there is shown
-            self.console.print(_block(self.titles[len(self.replies)], self.listening.parts, "interrupted"))
+        else:
+            self._break_off()
 
     def loads(self, title: str) -> None:
         """See `View`."""
-        self.listening = None
+        if self.live is None:
+            self.live = Live(
+                console=self.console, get_renderable=self._frame, transient=True, refresh_per_second=FRAMES_PER_S
+            )
+            self.live.start()
 
     def listens(self, listening: Listening) -> None:
         """See `View`."""
@@ -67,25 +72,45 @@ class Screen:
         self.listening = None
         self.replies.append(reply)
         if not self.beside:
-            self.console.print(_whole(reply), width=min(self.console.width, WIDEST))
+            self._erase()
+            self.console.print(_whole(reply), width=self._width)
+
+    def _erase(self) -> None:
+        """Take what grows off the screen: what has grown is written in its place."""
+        if self.live:
+            self.live.stop()
+        self.live = None
+
+    def _break_off(self) -> None:
+        """Leave what there is: it was interrupted, or an engine failed."""
+        shown = [_whole(reply) for reply in self.replies] if self.beside else []
+        if self.listening:
+            said = f"broken off after {len(self.listening.ids):,} tokens"
+            shown.append(_block(self.titles[len(self.replies)], self.listening.parts(), said))
+        if shown:
+            self.console.print(_columns(shown), width=self._width)
+
+    @property
+    def _width(self) -> int:
+        """Of all columns."""
+        return min(self.console.width, WIDEST * (len(self.titles) if self.beside else 1))
 
     def _end(self) -> None:
         width = min(self.console.width, WIDEST)
         if self.beside:
-            width = min(self.console.width, len(self.titles) * WIDEST)
-            self.console.print(_columns([_whole(reply) for reply in self.replies]), width=width)
-        self.console.print(_bars(self.replies, min(width, WIDEST)))
-        for line in (wording.comparison(self.replies), _advice(self.question)):
+            self.console.print(_columns([_whole(reply) for reply in self.replies]), width=self._width)
+        if len(self.replies) > 1 or any(reply.redundant for reply in self.replies):
+            self.console.print(_bars(self.replies, width))
+        for line, style in ((wording.comparison(self.replies), "bold"), (_advice(self.question), "dim")):
             if line:
-                self.console.print(Text(line), width=min(width, WIDEST))
+                self.console.print(Text(line, style=style), width=width)
 
     def _frame(self) -> RenderableType:
         """What the screen shows now: the end of each text, as far as there is room."""
-        shown = [self._growing(i) for i in range(len(self.titles))]
         if self.beside:
-            return _columns(shown)
-        at = min(len(self.replies), len(shown) - 1)
-        return Group(*([] if len(self.replies) == len(shown) else [shown[at]]))
+            shown = _columns([self._growing(i) for i in range(len(self.titles))])
+            return Group(shown, Text(""))  # a full last line would move up when the terminal writes ^C behind it
+        return self._growing(min(len(self.replies), len(self.titles) - 1))
 
     def _growing(self, i: int) -> RenderableType:
         room = max(4, self.console.height - AROUND)
@@ -94,7 +119,7 @@ class Screen:
             return _block(self.titles[i], reply.parts, *_summary(reply), gold=reply.is_judged, room=room)
         if i > len(self.replies) or self.listening is None:
             return _block(self.titles[i], (), "waits" if i > len(self.replies) else "is loaded ...")
-        parts = self.listening.parts
+        parts = self.listening.parts(last=room * self.console.width)  # a token is a character at least
         return _block(self.titles[i], parts, f"{len(self.listening.ids):,} tokens", room=room)
 
 
@@ -136,8 +161,14 @@ def _block(
 ) -> RenderableType:
     """A title, a text, and what there is to say of it. With `room`, no more than the last lines of the text."""
     text = _body(parts, gold) if room is None else [Tail(parts, gold, room)]
-    head = Rule(Text(title, style="bold"), align="left", characters="\u2501", style="")
-    return Group(head, *text, Text(""), *map(_told, lines), Text(""))
+    head = Rule(Text(_short(title), style="bold"), align="left", characters="\u2501", style="")
+    told = [Text(line, style=_style(line) if i == 0 else "") for i, line in enumerate(lines)]
+    return Group(head, *text, Text(""), *told, Text(""))
+
+
+def _short(title: str) -> str:
+    """The end of a name that would not fit over a column."""
+    return title if len(title) <= LONGEST else f"\u2026{title[1 - LONGEST :]}"
 
 
 def _body(parts: Sequence[Part], gold: bool) -> list[RenderableType]:
@@ -150,7 +181,8 @@ def _body(parts: Sequence[Part], gold: bool) -> list[RenderableType]:
     shown: list[RenderableType] = []
     for i, part in enumerate(parts):
         if label := _label(part, i, gold):
-            shown.append(Rule(Text(label), align="left", style="" if part.kind == "answer" else "yellow"))
+            style = "" if part.kind == "answer" else "yellow"
+            shown.append(Rule(Text(label, style=style), align="left", style=style))
         if text := part.text.strip("\n"):
             shown.append(Text(text, style=STYLES[part.kind]))
     return shown
@@ -170,9 +202,9 @@ def _summary(reply: Reply) -> list[str]:
     return [line for line in lines if line]
 
 
-def _told(line: str) -> Text:
-    styles = {"right": "bold green", "wrong": "bold red", "no": "bold red"}
-    return Text(line, style=styles.get(line.split(":")[0].split()[0], ""))
+def _style(verdict: str) -> str:
+    """Of the first line about a reply."""
+    return {"right": "bold green", "wrong": "bold red", "no": "bold red"}.get(verdict.split(":")[0].split()[0], "")
 
 
 def _columns(shown: Sequence[RenderableType]) -> Table:
@@ -190,13 +222,12 @@ def _bars(replies: Sequence[Reply], width: int) -> RenderableType:
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True, justify="right")
     longest = max(reply.trace.length for reply in replies)
-    name = min(max(len(reply.model) for reply in replies), width // 3)
+    name = max(len(_short(reply.model)) for reply in replies)
     for reply in replies:
         drawn = wording.bar(reply, longest, max(8, width - name - 10))
-        table.add_row(Text(reply.model[-name:]), Text(drawn), Text(f"{reply.trace.length:,}"))
-    key = f"tokens: {wording.NEEDED} needed" if any(reply.redundant for reply in replies) else "tokens"
-    redundant = f"  {wording.SPENT} redundant" if any(reply.redundant for reply in replies) else ""
-    return Group(Text(f"{key}{redundant}"), table)
+        table.add_row(Text(_short(reply.model)), Text(drawn), Text(f"{reply.trace.length:,}"))
+    key = f", of them redundant: {wording.SPENT}" if any(reply.redundant for reply in replies) else ""
+    return Group(Text(f"tokens{key}"), table)
 
 
 def _advice(question: Question) -> str:

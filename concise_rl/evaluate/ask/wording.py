@@ -46,11 +46,10 @@ def cost(reply: Reply) -> str:
 
 def split(reply: Reply) -> str:
     """How its tokens divide; empty where they do not. Delimiter and EOS are in neither part."""
-    if not reply.trace.think_length:
+    if not reply.trace.think_length or reply.trace.answer_ids is None:
         return ""
     redundant = f" ({reply.redundant:,} redundant)" if reply.redundant is not None else ""
-    answer = "" if reply.trace.answer_ids is None else f", {len(reply.trace.answer_ids):,} answer"
-    return f"{reply.trace.think_length:,} thinking{redundant}{answer}"
+    return f"{reply.trace.think_length:,} thinking{redundant}, {len(reply.trace.answer_ids):,} answer"
 
 
 def statement(reply: Reply) -> str:

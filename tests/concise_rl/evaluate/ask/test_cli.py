@@ -90,6 +90,10 @@ def test_a_server_whose_model_has_another_name_here_is_said() -> None:
 def test_a_folder_that_is_no_model_is_said(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match=r"holds no model: there is no config\.json in it"):
         main(["try", str(tmp_path), "hi"])
+    (tmp_path / "checkpoint-40").mkdir()
+    (tmp_path / "checkpoint-40" / "config.json").write_text("{}")
+    with pytest.raises(SystemExit, match=r"The last checkpoint of this run is .*/checkpoint-40"):
+        main(["try", str(tmp_path), "hi"])
 
 
 def test_a_model_without_a_chat_template_is_said(tmp_path: Path) -> None:
@@ -100,8 +104,11 @@ def test_a_model_without_a_chat_template_is_said(tmp_path: Path) -> None:
         main(["try", str(model), "hi"])
 
 
-def test_options_may_stand_before_the_question(capsys: pytest.CaptureFixture[str]) -> None:
-    (told,) = objects(["tiny:s_grpo", "--temperature", "0", "1 + 2 - 3"], capsys)
+@pytest.mark.parametrize("words", [["1 + 2 - 3"], ["1", "+", "2", "-", "3"]])
+def test_options_may_stand_before_the_question_and_quotes_be_forgotten(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (told,) = objects(["tiny:s_grpo", "--temperature", "0", *words], capsys)
     assert (told["gold"], told["answer"], told["correct"]) == ("0", "0", True)
 
 

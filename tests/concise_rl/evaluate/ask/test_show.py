@@ -44,9 +44,7 @@ def shown(screen: Screen) -> str:
 
 
 def in_the_end(screen: Screen, reader: Reader, *texts: str) -> list[str]:
-    """The lines that are left on the screen, of a run without a growing picture."""
-    screen.live.auto_refresh = False
-    screen.live.start = screen.live.stop = lambda *_: None
+    """The lines that are left on the screen, of a run in which nothing grows."""
     with screen:
         for title, text in zip(screen.titles, texts, strict=True):
             screen.has(replace(reply_to(reader, text), model=title))
@@ -82,6 +80,12 @@ def test_without_colour_there_is_none(reader: Reader, monkeypatch: pytest.Monkey
     assert set(re.findall(r"\x1b\[([\d;]*)m", shown(screen))) <= {"0", "1", "2", ""}
 
 
+def test_of_a_long_name_the_end_is_shown(reader: Reader) -> None:
+    lines = in_the_end(screen_of(80, "org/a-rather-long-name-of-a-model", "two"), reader, RIGHT, WRONG)
+    shown_as = "\u2026rather-long-name-of-a-model"
+    assert sum(line.startswith(shown_as) for line in lines) == 2, "over its column, and beside its bar"
+
+
 def test_text_that_looks_like_markup_is_shown_as_it_is(reader: Reader) -> None:
     lines = in_the_end(screen_of(80, "one"), reader, "<think>\n{ 1 } * 2\n</think>\n1")
     assert "{ 1 } * 2" in "\n".join(lines)
@@ -92,7 +96,7 @@ def test_a_growing_reply_shows_its_last_lines(reader: Reader) -> None:
     listening = Listening(reader, KNOWN)
     listening.heard(TOKENIZER.encode(RIGHT, add_special_tokens=False))
     listening.look()
-    console.print(Tail(listening.parts, gold=True, room=3))
+    console.print(Tail(listening.parts(), gold=True, room=3))
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert len(lines) == 3 and lines[-1].strip() == "1" and lines[-2].startswith("answer ──")
 
@@ -116,7 +120,8 @@ def test_an_interrupted_reply_is_shown_as_far_as_it_came(reader: Reader) -> None
         screen.listens(listening)
         raise KeyboardInterrupt
     left = CODES.sub("", shown(screen)).splitlines()
-    assert "So 1." in [line.strip() for line in left] and "interrupted" in left
+    said = f"broken off after {count(PASS)} tokens"
+    assert {"So 1.", said} <= {line.strip() for line in left}
 
 
 def test_a_pipe_gets_plain_text_with_marks(reader: Reader) -> None:
