@@ -16,11 +16,18 @@ from concise_rl.pages.curves import Panel, Series, panel_data
 
 @dataclass(frozen=True)
 class Recipe:
-    """A recipe as the page shows it."""
+    """A recipe as the page shows it.
+
+    Attributes:
+        path: where it lies.
+        text: what it says.
+        check, train: the commands that check it and train by it.
+    """
 
     path: Path
     text: str
     check: str
+    train: str
 
 
 def write_probe_page(path: Path, probe: Probe, recipe: Recipe | None) -> None:

@@ -128,6 +128,11 @@ def _train_words(outline: Outline) -> list[str]:
     return [launch, f"-m concise_rl.train --config {path}"]
 
 
+def train_command(outline: Outline) -> str:
+    """The command that trains by a recipe, in a line."""
+    return " ".join(_train_words(outline))
+
+
 def _eval_words(outline: Outline) -> list[str]:
     engine = "" if outline.gpus is None else " --engine vllm"
     models = f"--baseline {outline.measured.model} --model {outline.method}={outline.output_dir}"

@@ -6,6 +6,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from concise_rl.evaluate.probe.advice import Fit
 from concise_rl.evaluate.probe.findings import Level
 from concise_rl.evaluate.probe.probe import ASSUMED, Probe
 from concise_rl.evaluate.probe.rollouts import Budget, Groups, Rollouts
@@ -18,6 +19,8 @@ MARKS: dict[Level, tuple[str, str]] = {
     "fault": ("fault", "bold red"),
 }
 FITS = {True: ("fits", "green"), None: ("not sure", "yellow"), False: ("no", "dim")}
+IN_FULL = 3
+"""Methods that fit whose reasons are printed."""
 Row = tuple[str, str]
 
 
@@ -99,8 +102,16 @@ def _advice(probe: Probe) -> RenderableType:
             ("group", f"{advice.group.value}: {advice.group.why}"),
         ]
     )
-    methods = _grid()
-    methods.add_column(overflow="fold")
-    for fit in advice.methods:
-        methods.add_row(Text(*FITS[fit.fits]), Text(fit.name, "bold"), Text(fit.why))
-    return Group(choices, "", methods)
+    return Group(choices, "", _methods(advice.methods))
+
+
+def _methods(fits: Sequence[Fit]) -> Table:
+    """The first that fit, and what speaks against others, with their reasons; the page has all."""
+    table = _grid()
+    table.add_column(overflow="fold")
+    fitting = [fit for fit in fits if fit.fits]
+    for fit in (*fitting[:IN_FULL], *(fit for fit in fits if not fit.fits)):
+        table.add_row(Text(*FITS[fit.fits]), Text(fit.name, "bold"), Text(fit.why))
+    if more := fitting[IN_FULL:]:
+        table.add_row(Text(*FITS[True]), Text("and", "bold"), Text(", ".join(fit.name for fit in more)))
+    return table
