@@ -16,6 +16,7 @@ import sys
 import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, is_dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
@@ -110,6 +111,7 @@ def _is_private(node: ast.Attribute) -> bool:
     return of_trainer and node.attr.startswith("_") and not node.attr.startswith("__")
 
 
+@cache
 def current() -> dict[str, Seam]:
     """The seams as they are with the installed packages."""
     found = {seam.ours: seam for cls in our_classes() for seam in seams_of(cls)}
@@ -155,11 +157,17 @@ def main() -> None:
         RECORD.write_text(json.dumps(found, indent=1) + "\n")
         print(f"{len(found)} seams recorded in {RECORD}")
         return
-    changed = compare()
+    try:
+        changed = compare()
+    except (ImportError, RuntimeError) as error:  # of this project's own imports, or TRL's lazy ones
+        sys.exit(f"breaks      {str(error).splitlines()[-1]}")
     for kind, line in changed:
         print(f"{kind:10}  {line}")
+    total = len(current())
     print(
-        f"{len(changed)} of {len(current())} overrides differ" if changed else f"all {len(current())} overrides as read"
+        f"{len(changed)} differences in {total} overrides"
+        if changed
+        else f"all {total} overrides are as they were read"
     )
     sys.exit(any(kind == "breaks" for kind, _ in changed))
 
