@@ -151,6 +151,12 @@ const Browser = (() => {
       return data.group.flatMap((other, index) => (other === group ? [index] : []));
     }
 
+    // After a key: a reader far down in one sample begins at the top of the next.
+    function bringIntoSight() {
+      if (detail.getBoundingClientRect().top < 0) stepper.scrollIntoView({ block: "start", behavior: "instant" });
+      else if (root.getBoundingClientRect().top > innerHeight) root.scrollIntoView({ block: "start", behavior: "instant" });
+    }
+
     function nextMember() {
       const all = members();
       choose(all[(all.indexOf(state.at) + 1) % all.length]);
@@ -229,7 +235,7 @@ const Browser = (() => {
     list.addEventListener("scroll", paintRows, { passive: true });
 
     const position = element("span", { class: "count", "aria-live": "polite" });
-    const stepper = element("div", { class: "controls" }, button("←", "Previous sample (k)", () => step(-1)), button("→", "Next sample (j)", () => step(1)), position, ...(members().length > 1 ? [button("same problem", "Next sample of the same problem (g)", nextMember)] : []));
+    const stepper = element("div", { class: "controls stepper" }, button("←", "Previous sample (k)", () => step(-1)), button("→", "Next sample (j)", () => step(1)), position, ...(members().length > 1 ? [button("same problem", "Next sample of the same problem (g)", nextMember)] : []));
     const detail = element("div", { class: "detail" });
     const remark = element("p", { class: "note" }, data.shortened ? `The texts of all samples would make this page too large: ${data.shortened.toLocaleString("en")} long ones are not whole here. They are whole in the files beside it.` : "");
     remark.hidden = !data.shortened;
@@ -251,8 +257,8 @@ const Browser = (() => {
       const action = ACTIONS[event.key] ?? (event.target === list ? ARROWS[event.key] : undefined);
       if (!action) return;
       event.preventDefault();
-      if (event.key in ACTIONS && event.key !== "?") root.scrollIntoView({ block: "nearest" });
       action();
+      bringIntoSight();
     });
     addEventListener("hashchange", () => { readAddress(); refresh(); });
     addEventListener("resize", paintRows);
