@@ -20,9 +20,10 @@ const Browser = (() => {
 
     // ---- the page's address
 
+    // Returns whether the address has a view.
     function readAddress() {
       const [name, query = ""] = location.hash.slice(1).split("?");
-      if (name !== id || !query) return;
+      if (name !== id || !query) return false;
       const given = new URLSearchParams(query);
       state.q = given.get("q") ?? "";
       state.sort = given.get("sort") ?? "";
@@ -31,6 +32,7 @@ const Browser = (() => {
       for (const fact of categories) {
         if (fact.names.includes(given.get(fact.key))) state.filters[fact.key] = given.get(fact.key);
       }
+      return true;
     }
 
     function writeAddress() {
@@ -260,15 +262,16 @@ const Browser = (() => {
       action();
       bringIntoSight();
     });
-    addEventListener("hashchange", () => { readAddress(); refresh(); });
+    addEventListener("hashchange", () => readAddress() && refresh());
     addEventListener("resize", paintRows);
 
-    readAddress();
+    const isLinked = readAddress();
     refresh();
     Texts.unpack(data.prompts).then((unpacked) => {
       prompts = unpacked;
       shorts = shortened(prompts.map(([prompt]) => prompt));
       refresh();
+      if (isLinked) root.scrollIntoView({ block: "start", behavior: "instant" });
       root.dataset.ready = performance.now().toFixed(0); // how long it took; the tests read it
     });
   }
