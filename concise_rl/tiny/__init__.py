@@ -1,7 +1,9 @@
 """The embedded reasoner, so that everything here can be tried for real on a laptop.
 
-Names: `tiny:base` (the reasoner that overthinks; its weights ship with the package) and `tiny:untrained` (the same
-architecture with random weights, where its recipe `recipes/tiny/sft.yaml` starts). Task: `tiny:sums`.
+The weights of four ship with the package: `tiny:base`, the reasoner that overthinks, and what three methods make of it,
+`tiny:grpo_lambda`, `tiny:s_grpo` and `tiny:decs` (recipes/tiny/ with seed 0; `launch/tiny_models.sh` makes them again).
+`tiny:untrained` is the same architecture with random weights; there `recipes/tiny/sft.yaml` starts, the first recipe of
+`tiny:base`. Task: `tiny:sums`.
 """
 
 import hashlib
@@ -19,7 +21,10 @@ if TYPE_CHECKING:
     from concise_rl.reasoning.overthinking import Habits
 
 WEIGHTS = Path(__file__).parent / "weights"
-MODELS = ("tiny:base", "tiny:untrained")
+TRAINED = ("tiny:grpo_lambda", "tiny:s_grpo", "tiny:decs")
+"""Made of `tiny:base`, each by the recipe of its name."""
+SHIPPED = ("tiny:base", *TRAINED)
+MODELS = (*SHIPPED, "tiny:untrained")
 MERGE = (
     "{folder} holds adapters, not a model. Merge them into their base model, and take what comes of it: "
     'python -c "import peft, transformers; '
@@ -39,14 +44,16 @@ def resolve_model(name: str, *, adapters: bool = False) -> str:
         adapters: whether a folder of adapters will do, which transformers loads onto their base model.
 
     Raises:
-        ValueError: for an unknown `tiny:` name, for a path that is not there, for a GGUF file that is none, and for
-            adapters where a model is wanted.
+        ValueError: for an unknown `tiny:` name, for a path that is not there, for a GGUF file that is none, for
+            a folder without a model, and for adapters where a model is wanted.
     """
     if name.startswith("tiny:"):
         return str(_resolve_tiny(name))
     looks_like_path = name.startswith((".", "/", "~")) or name.count("/") != 1
     path = Path(name).expanduser()
     if path.is_dir():
+        if not any((path / name).is_file() for name in ("config.json", "adapter_config.json", "tokenizer_config.json")):
+            raise _no_model(path)
         if not adapters and (path / "adapter_config.json").is_file() and not (path / "config.json").is_file():
             raise ValueError(MERGE.format(folder=str(path), merged=f"{path}-merged"))
         return str(path)
@@ -56,17 +63,26 @@ def resolve_model(name: str, *, adapters: bool = False) -> str:
         return str(folder_of(path))
     if looks_like_path or path.parent.is_dir():
         raise ValueError(
-            f"No model at {name!r}: give a folder that holds config.json, a .gguf file, a hub id (org/name) or "
-            "tiny:base."
+            f"No model at {name!r}: give a folder that holds config.json, a .gguf file, a hub id (org/name), or "
+            f"one that ships ({', '.join(SHIPPED)})."
         )
     return name
+
+
+def _no_model(folder: Path) -> ValueError:
+    """What to say of a folder without a model: that of a training which goes on has at least checkpoints."""
+    checkpoints = [path.parent for path in folder.glob("checkpoint-*/config.json")]
+    if checkpoints:
+        last = max(checkpoints, key=lambda path: int(path.name.rpartition("-")[2]))
+        return ValueError(f"{folder} is of a training that has not ended: wait, or take its last checkpoint, {last}.")
+    return ValueError(f"{folder} holds no model: there is no config.json in it.")
 
 
 def _resolve_tiny(name: str) -> Path:
     if name not in MODELS:
         raise unknown("embedded reasoner", name, MODELS)
-    if name == "tiny:base":
-        return WEIGHTS / "base"
+    if name in SHIPPED:
+        return WEIGHTS / name.removeprefix("tiny:")
     from concise_rl.tiny.model import write_untrained
 
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
