@@ -19,6 +19,7 @@ class CommandParser(argparse.ArgumentParser):
     """What help begins with."""
     closing: Callable[[], str] | None = None
     """Says what help ends with."""
+    _mixes = False
 
     def format_help(self) -> str:
         """Help as argparse has it, between the opening and the closing."""
@@ -32,13 +33,25 @@ class CommandParser(argparse.ArgumentParser):
         Raises:
             ValueError: for a word that the command does not take, naming the nearest option.
         """
-        found, unread = super().parse_known_args(args, namespace)
+        if self._mixes:  # called by `_parse`
+            return super().parse_known_args(args, namespace)
+        found, unread = self._parse(args, namespace)
         if not unread:
             return found, []
         option = unread[0].partition("=")[0]
         if option.startswith("-"):
             raise unknown(f"option of {self.prog}", option, (o for o in self._option_string_actions if o[:2] == "--"))
         raise ValueError(f"{self.prog} does not take {unread[0]!r}. See {self.prog} --help.")
+
+    def _parse(self, args: Any, namespace: Any) -> tuple[Any, list[str]]:
+        """Parse as argparse does, but with options between positional arguments: `try tiny:base --seed 1 "1 + 2"`."""
+        if any(action.nargs in (argparse.PARSER, argparse.REMAINDER) for action in self._get_positional_actions()):
+            return super().parse_known_args(args, namespace)
+        self._mixes = True  # argparse comes back to `parse_known_args` for each of the two kinds
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._mixes = False
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong, and where help is."""
