@@ -17,6 +17,7 @@ from concise_rl.evaluate.cli import (
     run_report,
 )
 from concise_rl.evaluate.judge_cli import add_judge_arguments, run_judge
+from concise_rl.evaluate.probe.cli import add_probe_arguments, run_probe
 from concise_rl.rollout.serve import add_serve_arguments, run_serve
 
 Group = Literal["look", "train", "measure", "share", "set up"]
@@ -57,6 +58,15 @@ COMMANDS: tuple[Command, ...] = (
         ),
         add_try_arguments,
         run_try,
+        "probe",
+        "look",
+        "say whether a model is worth training, how, and with which recipe",
+        (
+            "concise-rl probe tiny:base --task tiny:sums",
+            "concise-rl probe tiny:base --task tiny:sums --recipe mine.yaml --method grpo_lambda",
+        ),
+        add_probe_arguments,
+        run_probe,
     ),
     Command(
         "methods",
