@@ -16,6 +16,7 @@ from concise_rl.evaluate.cli import (
     run_judge,
     run_report,
 )
+from concise_rl.evaluate.compare.cli import add_compare_arguments, run_compare
 from concise_rl.rollout.serve import add_serve_arguments, run_serve
 
 Group = Literal["look", "train", "measure", "share"]
@@ -84,6 +85,18 @@ COMMANDS: tuple[Command, ...] = (
         ("concise-rl eval --model tiny:base --task tiny:sums --problems 64 --samples 2 --out runs/eval",),
         add_eval_arguments,
         run_eval,
+    ),
+    Command(
+        "compare",
+        "measure",
+        "put finished evaluations into one table, on one page",
+        (
+            "concise-rl compare runs/tiny/eval",
+            "concise-rl compare runs/a/eval runs/b/eval --label runs/b/eval=mine --out runs/compare",
+            "concise-rl compare runs/*/eval --baseline tiny-base --sort accuracy --markdown",
+        ),
+        add_compare_arguments,
+        run_compare,
     ),
     Command(
         "report",

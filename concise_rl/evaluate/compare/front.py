@@ -35,15 +35,19 @@ def resample(labels: Sequence[Label]) -> Means:
     """Means of labels that all have an accuracy. NaN where no problem was judged for all of them."""
     tokens_MP = np.stack([label.table.tokens_P for label in labels])
     accuracy_MP = np.stack([label.table.accuracy_P for label in labels])
-    known_P = ~np.isnan(accuracy_MP).any(axis=0)
-    known_MP = accuracy_MP[:, known_P]
+    known_MP = accuracy_MP[:, ~np.isnan(accuracy_MP).any(axis=0)]
     nothing_RM = np.full((RESAMPLES, len(labels)), np.nan)
     return Means(
-        tokens_MP.mean(axis=1),
-        known_MP.mean(axis=1) if known_P.any() else nothing_RM[0],
+        _mean(tokens_MP),
+        _mean(known_MP) if known_MP.size else nothing_RM[0],
         resampled_means(tokens_MP),
-        resampled_means(known_MP) if known_P.any() else nothing_RM,
+        resampled_means(known_MP) if known_MP.size else nothing_RM,
     )
+
+
+def _mean(values_MP: np.ndarray) -> np.ndarray:
+    """Means over problems, without the last digits, in which equal means may differ by the order of their sums."""
+    return values_MP.mean(axis=1).round(12)
 
 
 def dominates(tokens_M: np.ndarray, accuracy_M: np.ndarray) -> np.ndarray:
@@ -74,8 +78,5 @@ def front_shares(means: Means) -> np.ndarray:
 def dominators(tokens_M: np.ndarray, accuracy_M: np.ndarray) -> list[int | None]:
     """For each method one that dominates it: of those on the front the most accurate, then the shortest; else None."""
     dominates_MM, front_M = dominates(tokens_M, accuracy_M), on_front(tokens_M, accuracy_M)
-    better = [np.flatnonzero(dominates_MM[:, j] & front_M) for j in range(len(tokens_M))]
-    return [
-        min(found, key=lambda i: (-accuracy_M[i], tokens_M[i]), default=None)
-        for found in map(np.ndarray.tolist, better)
-    ]
+    better = [np.flatnonzero(dominates_MM[:, j] & front_M).tolist() for j in range(len(tokens_M))]
+    return [min(found, key=lambda i: (-accuracy_M[i], tokens_M[i]), default=None) for found in better]

@@ -184,11 +184,17 @@ def _without_repeats(parts: Sequence[Part], notes: list[str]) -> list[Part]:
         if len(new) < len(part.identities) and not part.is_baseline:
             notes.append(f"{part.name} in {part.source.folder} was measured in another folder, too: it is used once.")
         if new:
-            columns = [
-                tuple(column[i] for i in new) for column in (part.label.runs, part.label.drawn, part.label.tables)
-            ]
-            kept.append(replace(part, label=Label(part.label.name, *columns)))
+            kept.append(replace(part, label=_runs_of(part.label, new)))
     return kept
+
+
+def _runs_of(label: Label, chosen: Sequence[int]) -> Label:
+    return Label(
+        label.name,
+        tuple(label.runs[i] for i in chosen),
+        tuple(label.drawn[i] for i in chosen),
+        tuple(label.tables[i] for i in chosen),
+    )
 
 
 def _are_seeds(runs: Sequence[ModelRun]) -> bool:

@@ -15,8 +15,6 @@ from concise_rl.evaluate.compare.front import Means
 from concise_rl.evaluate.statistics import RESAMPLES, Estimate, Interval
 
 LEVEL = 0.05
-MARGIN = 2.0
-"""Points of accuracy."""
 Verdict = Literal["yes", "no", "cannot tell"]
 
 
