@@ -1,5 +1,6 @@
 """Finished evaluations in one table, on one page: what the command `concise-rl compare` does."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,4 +72,22 @@ def compare(
     from concise_rl.evaluate.compare.report import build_comparison
 
     report, evaluation = build_comparison(join(folders, out, labels, baseline), sort, margin, failed)
+    report["command"] = _command(folders, out, labels, baseline, sort, margin)
     return Comparison(evaluation, report, write_comparison(report, evaluation, out))
+
+
+def _command(
+    folders: Sequence[Path],
+    out: Path,
+    labels: Sequence[tuple[str, str]],
+    baseline: str | None,
+    sort: str | None,
+    margin: float,
+) -> str:
+    """The command that makes the comparison again."""
+    options = [("--label", f"{place}={name}") for place, name in labels]
+    options += [("--baseline", baseline)] if baseline else []
+    options += [("--sort", sort)] if sort else []
+    options += [("--margin", f"{margin:g}")] if margin != MARGIN else []
+    words = ["concise-rl", "compare", *map(str, folders), *(word for option in options for word in option)]
+    return shlex.join([*words, "--out", str(out)])

@@ -40,7 +40,7 @@ FEW = 8
 _PANEL = (3.1, 2.6)
 _BEHIND: Any = {"facecolor": PAPER, "edgecolor": "none", "alpha": 0.7, "pad": 0.8}
 _BESIDE = ((7, 0, "left", "center"), (-7, 0, "right", "center"), (0, 7, "center", "bottom"), (0, -7, "center", "top"))
-_ASKEW = tuple((x, y, "left" if x > 0 else "right", "center") for x in (9, -9) for y in (10, -10, 19, -19))
+_ASKEW = tuple((x, y, "left" if x > 0 else "right", "center") for x in (9, -9) for y in (9, -9))
 PLACES = (*_BESIDE, *_ASKEW)
 """Where the name of a point may stand: points to the right and up of it, and how it is aligned there."""
 
