@@ -6,8 +6,8 @@ from typing import Any
 
 import shtab
 
-from concise_rl.cli.output import add_json_argument, console_for, print_json
 from concise_rl.evaluate.compare import MARGIN, Comparison, compare
+from concise_rl.output import add_json_argument, console_for, print_json
 
 
 def add_compare_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +21,11 @@ def add_compare_arguments(parser: argparse.ArgumentParser) -> None:
     )
     folders.complete = shtab.DIRECTORY
     parser.add_argument(
-        "--out", type=Path, default=Path("compare"), metavar="DIR", help="folder for page, JSON and plots (%(default)s)"
+        "--out",
+        type=Path,
+        default=Path("runs/compare"),
+        metavar="DIR",
+        help="folder for page, JSON and plots (%(default)s)",
     )
     parser.add_argument(
         "--baseline",
@@ -52,9 +56,8 @@ def add_compare_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="POINTS",
         help="by how much an accuracy may be lower and still pass for equal (%(default)s)",
     )
-    form = parser.add_mutually_exclusive_group()
-    add_json_argument(form, "the content of compare.json")
-    form.add_argument(
+    add_json_argument(parser, "what compare.json holds: every number of the page, by model and by pair")
+    parser.add_argument(
         "--markdown",
         action="store_true",
         help="write the table to stdout as Markdown for a README, and all text for people to stderr",
@@ -79,6 +82,8 @@ def run_compare(args: argparse.Namespace) -> None:
     Raises:
         ValueError: when the folders cannot be compared.
     """
+    if args.json and args.markdown:
+        raise ValueError("--json and --markdown both write to stdout: give one of them.")
     found = compare(args.folders, args.out, args.label, args.baseline, args.sort, args.margin)
     if args.json:
         print_json(found.report)

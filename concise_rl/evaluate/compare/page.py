@@ -19,7 +19,7 @@ Report = Mapping[str, Any]
 CAPTIONS = {
     "pareto": (
         "Accuracy against tokens",
-        "Up and to the left is better. The line is the Pareto front; its models have a dark edge. The arms of a cross "
+        "Up and to the left is better. The line is the Pareto front; its models are outlined. The arms of a cross "
         "are 95 % intervals; faint points are single training seeds.",
     ),
     "near_the_front": ("The short end, closer", "The same models; the arms of a cross may leave the figure."),
