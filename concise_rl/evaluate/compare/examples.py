@@ -126,7 +126,7 @@ def _facts(flat: Sequence[tuple[int, str, Sample]], right: Mapping[int, int]) ->
         Category("model", "model", [label for _, label, _ in flat]),
         Category("verdict", "verdict", [VERDICTS[s.correct] for *_, s in flat], MARKS, TONES),
         Number("tokens", "tokens", [s.length for *_, s in flat]),
-        Number("redundant", "redundant", [s.labels and s.labels.redundant for *_, s in flat], wide=True),
+        Number("redundant", "redundant", [s.labels.redundant if s.labels else None for *_, s in flat], wide=True),
         Number("right", "models right", [right[s.problem] for *_, s in flat], wide=True),
     ]
     if all(s.difficulty is not None for *_, s in flat):
