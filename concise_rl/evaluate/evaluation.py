@@ -90,5 +90,7 @@ def _read_tables(folder: Path, manifest: Manifest) -> dict[ModelRun, Table]:
         except ValueError as error:
             errors.append(str(error))
     if errors:
-        raise ValueError("\n".join(errors) + "\nThe same `concise-rl eval` again draws what is missing.")
+        raise ValueError(
+            f"{' '.join(errors)} If no evaluation is running there, the same `concise-rl eval` draws what is missing."
+        )
     return tables

@@ -279,7 +279,10 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         return Manifest.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        raise ValueError(f"{path} cannot be read ({_first_problem(error)}). `--overwrite` starts afresh.") from error
+        raise ValueError(
+            f"{path} cannot be read ({_first_problem(error)}): another version of concise_rl may have written it. "
+            "`concise-rl eval --overwrite` starts afresh."
+        ) from error
 
 
 def _first_problem(error: ValidationError) -> str:
@@ -317,6 +320,7 @@ def _clear(folder: Path) -> None:
     """Delete what an evaluation writes, and nothing else: the folder may also hold the training run."""
     shutil.rmtree(folder / "samples", ignore_errors=True)
     shutil.rmtree(folder / "plots", ignore_errors=True)
+    shutil.rmtree(folder / "training", ignore_errors=True)
     for report in REPORTS:
         (folder / report).unlink(missing_ok=True)
 

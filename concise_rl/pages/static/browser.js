@@ -15,6 +15,7 @@ const Browser = (() => {
     const listed = data.facts.filter((fact) => fact.listed);
     const state = { q: "", sort: "", at: 0, filters: {} };
     let prompts = null; // unpacked soon after the start
+    let shorts = []; // what of each problem is in the list
     let view = []; // indices of the samples that are listed, in their order
 
     // ---- the page's address
@@ -38,6 +39,14 @@ const Browser = (() => {
       if (state.sort) query.set("sort", state.sort);
       query.set("at", state.at);
       history.replaceState(null, "", `#${id}?${query}`);
+    }
+
+    // Problems often begin with the same words. In the list what follows them tells more.
+    function shortened(texts) {
+      let same = texts.length > 1 ? texts[0].length : 0;
+      for (const text of texts) while (!text.startsWith(texts[0].slice(0, same))) same--;
+      same = texts[0]?.lastIndexOf(" ", same - 1) + 1; // whole words
+      return texts.map((text) => (same > 20 ? `… ${text.slice(same)}` : text).slice(0, 200));
     }
 
     // ---- which samples are listed
@@ -96,7 +105,7 @@ const Browser = (() => {
       made.style.top = `${place * ROW}px`;
       made.setAttribute("aria-posinset", place + 1);
       made.setAttribute("aria-setsize", view.length);
-      made.append(...listed.map((fact) => cell(fact, index)), element("span", { class: "problem" }, prompts ? prompts[data.prompt[index]][0].slice(0, 200) : ""));
+      made.append(...listed.map((fact) => cell(fact, index)), element("span", { class: "problem" }, prompts ? shorts[data.prompt[index]] : ""));
       made.addEventListener("click", () => choose(index));
       return made;
     }
@@ -245,6 +254,7 @@ const Browser = (() => {
     refresh();
     Texts.unpack(data.prompts).then((unpacked) => {
       prompts = unpacked;
+      shorts = shortened(prompts.map(([prompt]) => prompt));
       refresh();
       root.dataset.ready = performance.now().toFixed(0); // how long it took; the tests read it
     });
