@@ -26,7 +26,7 @@ CAPTIONS = {
         "Up and to the left is better. The line is the Pareto front; its models are outlined. The arms of a cross "
         "are 95 % intervals; faint points are single training seeds.",
     ),
-    "near_the_front": ("The short end, closer", "The same models; the arms of a cross may leave the figure."),
+    "near_the_front": ("The short end", "The models with the fewest tokens, on a finer scale."),
 }
 MAX_PAIRS = 300
 """Pairs of which the page holds the numbers; `compare.json` has them all."""

@@ -123,6 +123,14 @@ def test_different_baselines_want_a_choice(here: Path) -> None:
     assert runs(found) == {"tiny-base": 1, "grpo": 1, "decs": 1}
 
 
+@pytest.mark.parametrize("name", ["baseline", "tiny-base", "b"])
+def test_a_baseline_goes_by_its_name_its_model_and_its_folder(here: Path, name: str) -> None:
+    evaluated(here / "a", ("grpo", drawn(20)))
+    evaluated(here / "b", ("decs", drawn(10)), baseline=drawn(40))
+    found = joined("a", "b", baseline=name).evaluation.baseline
+    assert found and found.name == "baseline" and found.runs[0].model == "tiny:base"
+
+
 def test_a_label_with_several_seeds_can_be_the_baseline(here: Path) -> None:
     evaluated(here / "a", ("grpo", drawn(20)), ("grpo", drawn(22)), ("decs", drawn(10)))
     found = joined("a", baseline="grpo")
