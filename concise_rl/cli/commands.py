@@ -16,6 +16,7 @@ from concise_rl.evaluate.cli import (
     run_eval,
     run_report,
 )
+from concise_rl.evaluate.compare.cli import add_compare_arguments, run_compare
 from concise_rl.evaluate.judge_cli import add_judge_arguments, run_judge
 from concise_rl.evaluate.probe.cli import add_probe_arguments, run_probe
 from concise_rl.rollout.serve import add_serve_arguments, run_serve
@@ -107,6 +108,18 @@ COMMANDS: tuple[Command, ...] = (
         ("concise-rl eval --model tiny:base --task tiny:sums --problems 64 --samples 2 --out runs/eval",),
         add_eval_arguments,
         run_eval,
+    ),
+    Command(
+        "compare",
+        "measure",
+        "put finished evaluations into one table, on one page",
+        (
+            "concise-rl compare runs/eval/*",
+            "concise-rl compare runs/eval/a runs/eval/b --label runs/eval/b=mine --baseline tiny-base",
+            "concise-rl compare runs/tiny/eval --sort accuracy --markdown",
+        ),
+        add_compare_arguments,
+        run_compare,
     ),
     Command(
         "report",
