@@ -1,0 +1,199 @@
+"""`sweep.json`: what a sweep trains, how it measures, and how far each run is. And the lock on the sweep's folder."""
+
+import fcntl
+import hashlib
+import json
+import os
+import socket
+import time
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from concise_rl.errors import in_a_line
+from concise_rl.evaluate.spec import MANIFEST, Measurement, read_manifest
+from concise_rl.files import write_atomically
+from concise_rl.sweep.plan import Run
+from concise_rl.train import SETTINGS_FILE
+
+FILE = "sweep.json"
+LOCK = ".sweep.lock"
+PATIENCE = 60.0
+"""Seconds in which the training of a sweep that was killed has to end. Its keeper sees to it."""
+
+
+class Method(BaseModel):
+    """A recipe of the sweep.
+
+    Attributes:
+        path: its file.
+        hash: of its settings, those of the command line included, without the seed.
+        settings: these.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    path: str
+    hash: str
+    settings: dict[str, Any]
+
+
+class State(BaseModel):
+    """How far a run is.
+
+    Attributes:
+        status: trained and failed are for good, until the same sweep is started again.
+        error: the last line of a run that failed.
+        seconds_per_step: as last measured; None where it was not.
+    """
+
+    label: str
+    seed: int
+    status: Literal["waiting", "running", "trained", "failed"] = "waiting"
+    error: str | None = None
+    seconds_per_step: float | None = None
+
+
+class Record(BaseModel):
+    """The content of `sweep.json`.
+
+    Attributes:
+        recipes: by their labels.
+        overrides: settings of the command line for all recipes.
+        measurement: how the runs are measured.
+        runs: by the names of their folders.
+    """
+
+    recipes: dict[str, Method] = Field(default_factory=dict)
+    overrides: list[str] = Field(default_factory=list)
+    measurement: Measurement | None = None
+    runs: dict[str, State] = Field(default_factory=dict)
+
+    def write(self, out: Path) -> None:
+        """Write it into the sweep's folder."""
+        write_atomically(out / FILE, self.model_dump_json(indent=2) + "\n")
+
+
+def read_record(out: Path) -> Record:
+    """Read `sweep.json`; an empty one where the folder is new, or holds only runs.
+
+    Raises:
+        ValueError: when the folder holds something else, or the file cannot be read.
+    """
+    if (out / FILE).is_file():
+        try:
+            return Record.model_validate_json((out / FILE).read_bytes())
+        except ValidationError as error:
+            raise ValueError(f"{out / FILE} cannot be read ({in_a_line(error)}): delete it, the runs stay.") from error
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out} is not a folder: give another --out.")
+    foreign = [name for name in (SETTINGS_FILE, MANIFEST, "config.json") if (out / name).exists()]
+    used = out.is_dir() and any(path.name != LOCK for path in out.iterdir())
+    if foreign or (used and not (out / "runs").is_dir()):
+        raise ValueError(f"{out} is not empty and no sweep's folder: give another --out.")
+    return Record()
+
+
+def merge(record: Record, runs: Sequence[Run], measurement: Measurement, out: Path) -> Record:
+    """A sweep's record with the runs of a command in it. More recipes and seeds are fine.
+
+    Raises:
+        ValueError: when a recipe has changed, or the sweep was measured otherwise, naming what differs.
+    """
+    for run in runs:
+        if run.label in record.recipes:
+            _check_same(record.recipes[run.label], run, out)
+    _check_measurement(measurement, out)
+    recipes = {run.label: Method(path=str(run.path), hash=digest(run.settings), settings=run.settings) for run in runs}
+    states = {run.name: record.runs.get(run.name, State(label=run.label, seed=run.seed)) for run in runs}
+    waiting = {name: state.model_copy(update={"status": "waiting", "error": None}) for name, state in states.items()}
+    return Record(
+        recipes={**record.recipes, **recipes},
+        overrides=list(runs[0].words),
+        measurement=measurement,
+        runs={**record.runs, **waiting},
+    )
+
+
+def digest(settings: dict[str, Any]) -> str:
+    """A short hash of settings."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+
+def _check_same(before: Method, run: Run, out: Path) -> None:
+    if before.hash == digest(run.settings):
+        return
+    there, now = before.settings, json.loads(json.dumps(run.settings, default=str))
+    keys = [key for key in sorted({*there, *now}) if there.get(key) != now.get(key)]
+    listed = "; ".join(f"{key}: {there.get(key)!r} there, {now.get(key)!r} now" for key in keys)
+    raise ValueError(f"{out} holds another {run.label} ({listed}). Give another --out, or the recipe another name.")
+
+
+def _check_measurement(wanted: Measurement, out: Path) -> None:
+    folder = out / "eval"
+    if not (folder / MANIFEST).is_file():
+        return
+    found = read_manifest(folder).measurement
+    differing = [f"{n}: {getattr(found, n)!r} there, {getattr(wanted, n)!r} now" for n in found.differing_fields(wanted)]
+    if differing:
+        raise ValueError(
+            f"{out} was measured otherwise ({'; '.join(differing)}). Give these options as before, or delete {folder} to "
+            "measure all runs again."
+        )
+
+
+@contextmanager
+def locked(out: Path) -> Generator[int]:
+    """Keep other sweeps out of a folder. The lock goes with the processes that hold it, however they end.
+
+    Yields:
+        A descriptor of the lock, for the trainings: as long as one of them runs, no other sweep begins.
+
+    Raises:
+        ValueError: when another sweep, or a training that it has left behind, is running there.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with open(out / LOCK, "a+") as file:
+        _acquire(file, out)
+        file.truncate(0)
+        file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
+        file.flush()
+        yield file.fileno()
+
+
+def _acquire(file: IO[str], out: Path) -> None:
+    """Take the lock; wait for the training of a sweep that was killed, which its keeper ends."""
+    began = time.monotonic()
+    while not _lock(file):
+        file.seek(0)
+        owner = json.loads(file.read() or "{}")
+        who = f"process {owner.get('pid', '?')} on {owner.get('host', '?')}"
+        if _may_live(owner):
+            raise ValueError(f"A sweep is running in {out} ({who}): wait for it, stop it, or give another --out.")
+        if time.monotonic() - began > PATIENCE:
+            raise ValueError(f"A training that a killed sweep left behind still runs in {out} ({who}): end it first.")
+        time.sleep(0.2)
+
+
+def _lock(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _may_live(owner: dict[str, Any]) -> bool:
+    """Whether the owner of a lock is alive, as far as this machine can tell."""
+    if owner.get("host") != socket.gethostname():
+        return True
+    try:
+        os.kill(owner["pid"], 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
