@@ -17,6 +17,7 @@ from concise_rl.evaluate.cli import (
     run_report,
 )
 from concise_rl.rollout.serve import add_serve_arguments, run_serve
+from concise_rl.sweep.cli import add_sweep_arguments, run_sweep
 
 Group = Literal["look", "train", "measure", "share"]
 
@@ -75,6 +76,18 @@ COMMANDS: tuple[Command, ...] = (
         ),
         add_train_arguments,
         run_train,
+        help_on_keys,
+    ),
+    Command(
+        "sweep",
+        "train",
+        "train several recipes over several seeds, measure and compare them",
+        (
+            "concise-rl sweep recipes/tiny/grpo.yaml recipes/tiny/grpo_lambda.yaml --seeds 2 --out runs/sweep",
+            "concise-rl sweep recipes/tiny/grpo.yaml recipes/tiny/grpo_lambda.yaml --max_steps 20 --dry-run",
+        ),
+        add_sweep_arguments,
+        run_sweep,
         help_on_keys,
     ),
     Command(

@@ -141,7 +141,9 @@ def _check_words(words: Sequence[str]) -> None:
 def _plan(path: Path, seed: int, out: Path, words: tuple[str, ...], accelerate: str | None, elsewhere: bool) -> Run:
     given = {**read_recipe(path), **parse_overrides(list(words))}
     if given.get("stage") == "sft":
-        raise ValueError(f"{path} is supervised fine-tuning (stage: sft): a sweep compares methods of RL. Leave it out.")
+        raise ValueError(
+            f"{path} is supervised fine-tuning (stage: sft): a sweep compares methods of RL. Leave it out."
+        )
     launcher = find_launcher(path, given, accelerate, elsewhere)
     own = ["--seed", str(seed), "--output_dir", str(out / "runs" / f"{path.stem}-{seed}")]
     return Run(path.stem, seed, path, words, parse_here(path, [*words, *own], launcher.processes), launcher)
@@ -192,8 +194,8 @@ def check_comparable(runs: Sequence[Run]) -> None:
         differing = [f"{key} ({wanted[key]!r}, {found[key]!r})" for key in wanted if wanted[key] != found[key]]
         if differing:
             raise ValueError(
-                f"{first.path} and {run.path} cannot be compared, they differ in {', '.join(differing)}: a sweep starts "
-                "from one model, on the same data."
+                f"{first.path} and {run.path} cannot be compared, they differ in {', '.join(differing)}: all runs of a "
+                "sweep start from one model, on the same data."
             )
 
 

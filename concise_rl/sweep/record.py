@@ -48,6 +48,7 @@ class State(BaseModel):
         status: trained and failed are for good, until the same sweep is started again.
         error: the last line of a run that failed.
         seconds_per_step: as last measured; None where it was not.
+        job: its number on a cluster; None where it has none.
     """
 
     label: str
@@ -55,6 +56,7 @@ class State(BaseModel):
     status: Literal["waiting", "running", "trained", "failed"] = "waiting"
     error: str | None = None
     seconds_per_step: float | None = None
+    job: str | None = None
 
 
 class Record(BaseModel):
@@ -137,11 +139,12 @@ def _check_measurement(wanted: Measurement, out: Path) -> None:
     if not (folder / MANIFEST).is_file():
         return
     found = read_manifest(folder).measurement
-    differing = [f"{n}: {getattr(found, n)!r} there, {getattr(wanted, n)!r} now" for n in found.differing_fields(wanted)]
+    names = found.differing_fields(wanted)
+    differing = [f"{name}: {getattr(found, name)!r} there, {getattr(wanted, name)!r} now" for name in names]
     if differing:
         raise ValueError(
-            f"{out} was measured otherwise ({'; '.join(differing)}). Give these options as before, or delete {folder} to "
-            "measure all runs again."
+            f"{out} was measured otherwise ({'; '.join(differing)}). Give these options as before, or delete {folder} "
+            "to measure all runs again."
         )
 
 
@@ -174,7 +177,10 @@ def _acquire(file: IO[str], out: Path) -> None:
         if _may_live(owner):
             raise ValueError(f"A sweep is running in {out} ({who}): wait for it, stop it, or give another --out.")
         if time.monotonic() - began > PATIENCE:
-            raise ValueError(f"A training that a killed sweep left behind still runs in {out} ({who}): end it first.")
+            raise ValueError(
+                f"A training that a killed sweep has left behind still runs in {out}: end it first, `pgrep -f {out}/runs` "
+                "finds it."
+            )
         time.sleep(0.2)
 
 

@@ -1,0 +1,138 @@
+"""Trainings as jobs of a cluster, by submitit."""
+
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from concise_rl.sweep.jobs import POLL, Job, Start, open_log
+from concise_rl.sweep.plan import Run
+from concise_rl.sweep.record import Record
+
+REQUEUES = 10
+"""How often a job that has run out of time goes back into the queue, and on from its last checkpoint."""
+
+ALIVE = ("PENDING", "RUNNING", "REQUEUED", "RESIZING", "SUSPENDED", "COMPLETING", "CONFIGURING")
+"""Slurm's states of a job that has not ended."""
+
+
+class Command:
+    """A command that a job runs. submitit asks it for what to submit again when the job runs out of time."""
+
+    def __init__(self, command: Sequence[str], log: Path) -> None:
+        self.command, self.log = list(command), log
+
+    def __call__(self) -> int:
+        """Run it, and return its exit status."""
+        open_log(self.log, self.command)
+        with self.log.open("ab") as file:
+            return subprocess.run(
+                self.command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, check=False
+            ).returncode
+
+    def checkpoint(self) -> Any:
+        """What to submit again: the same."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)
+
+
+class ClusterJob:
+    """A job of submitit, looked at as a process is."""
+
+    def __init__(self, job: Any) -> None:
+        self.job = job
+
+    def poll(self) -> int | None:
+        """The command's exit status, 1 where the job itself failed; None while it waits or runs."""
+        if not self.job.done():
+            return None
+        return 1 if self.job.exception() is not None else self.job.result()
+
+    def wait(self) -> int:
+        """The exit status, once it has ended."""
+        while (status := self.poll()) is None:
+            time.sleep(POLL)
+        return status
+
+
+def read_options(words: Sequence[str]) -> dict[str, Any]:
+    """`key=value` as submitit takes it; values are read as YAML.
+
+    Raises:
+        ValueError: for a word without `=`, and where submitit is not installed.
+    """
+    options = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise ValueError(f"--slurm {word}: give key=value, as timeout_min=600 slurm_partition=gpu gpus_per_node=8.")
+        options[key] = yaml.safe_load(value)
+    return options
+
+
+def open_executor(folder: Path, options: Mapping[str, Any]) -> Any:
+    """submitit's executor.
+
+    Args:
+        folder: for its files.
+        options: of its `update_parameters`; `cluster` is another kind than Slurm: `local`, to try it out.
+
+    Raises:
+        ValueError: where submitit is not installed, or refuses an option.
+    """
+    try:
+        import submitit
+    except ImportError:
+        raise ValueError('--slurm needs the package submitit: pip install "concise_rl[slurm]".') from None
+    options = dict(options)
+    cluster = options.pop("cluster", "slurm")
+    more = {"slurm_max_num_timeout": REQUEUES} if cluster == "slurm" else {}
+    try:
+        executor = submitit.AutoExecutor(folder, cluster=cluster, **more)
+        executor.update_parameters(**{"name": "concise_rl", **options})
+    except (AssertionError, NameError, RuntimeError, ValueError) as error:
+        raise ValueError(f"--slurm: {' '.join(str(error).split())}") from None
+    return executor
+
+
+def submit(executor: Any, command: Command, gpus: int = 0) -> ClusterJob:
+    """Put a command into the queue, with so many GPUs of one machine; 0 leaves that to the executor's options."""
+    if gpus:
+        executor.update_parameters(gpus_per_node=gpus)
+    return ClusterJob(executor.submit(command))
+
+
+def cluster_start(executor: Any, options: Mapping[str, Any], record: Record, out: Path) -> Start:
+    """Starts runs as jobs of a cluster. They go on when the sweep's own process ends, and are found again.
+
+    Args:
+        executor: submitit's.
+        options: what it was given.
+        record: of the sweep, where the jobs' numbers are kept.
+        out: the sweep's folder.
+    """
+
+    def start(run: Run, slot: int, stack: ExitStack) -> Job:
+        state = record.runs[run.name]
+        job = find_job(executor, state.job)
+        if job is None:
+            gpus = 0 if "gpus_per_node" in options else run.launcher.gpus
+            job = submit(executor, Command(run.command, run.log), gpus)
+        state.job = str(job.job.job_id)
+        record.write(out)
+        return job
+
+    return start
+
+
+def find_job(executor: Any, number: str | None) -> ClusterJob | None:
+    """A job that an earlier sweep has submitted, if it still waits or runs."""
+    if number is None:
+        return None
+    job = executor._executor.job_class(executor.folder, number)
+    return ClusterJob(job) if job.state in ALIVE else None
