@@ -1,19 +1,15 @@
 """Trainings as jobs: processes of this machine, as many at a time as it has room for, or jobs of a cluster."""
 
 import os
-import shlex
-import subprocess
-import sys
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Protocol
 
-from concise_rl.sweep import keeper
 from concise_rl.sweep.launch import environment
 from concise_rl.sweep.plan import Run
+from concise_rl.sweep.process import process
 
 POLL = 0.5
 """Seconds between two looks at the jobs."""
@@ -86,32 +82,3 @@ def local_start(jobs: int, lock: int) -> Start:
         return stack.enter_context(process(run.command, run.log, own, lock))
 
     return start
-
-
-@contextmanager
-def process(command: list[str], log: Path, env: dict[str, str], lock: int) -> Generator[subprocess.Popen]:
-    """A command that appends to its log, and ends when this process does, or with this context."""
-    open_log(log, command)
-    with log.open("ab") as file:
-        kept = subprocess.Popen(
-            [sys.executable, keeper.__file__, *command],
-            stdin=subprocess.PIPE,
-            stdout=file,
-            stderr=file,
-            env=env,
-            pass_fds=(lock,),
-            start_new_session=True,  # Ctrl-C is this process's own
-        )
-    try:
-        yield kept
-    finally:
-        assert kept.stdin is not None
-        kept.stdin.close()  # the keeper ends the command
-        kept.wait()
-
-
-def open_log(log: Path, command: list[str]) -> None:
-    """Head a new part of a log with the command and the time."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("a") as file:
-        file.write(f"# {time.strftime('%Y-%m-%d %H:%M:%S')}  {shlex.join(command)}\n")

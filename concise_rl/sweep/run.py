@@ -19,9 +19,10 @@ from concise_rl.preflight import find_packages
 from concise_rl.sweep.compare import compare_runs
 from concise_rl.sweep.jobs import Start, local_start, train_all
 from concise_rl.sweep.launch import check_devices
+from concise_rl.sweep.lock import locked
 from concise_rl.sweep.measure import check_measurement, measurement_of, spec_of
 from concise_rl.sweep.plan import Run, check_folders, plan_runs
-from concise_rl.sweep.record import Record, locked, merge, read_record
+from concise_rl.sweep.record import Record, merge, read_record
 from concise_rl.sweep.show import Display, failures, plan_table
 from concise_rl.sweep.slurm import Command, cluster_start, open_executor, read_options, submit
 

@@ -79,7 +79,8 @@ class Display:
             console=console, transient=True, disable=not console.is_terminal,
         )  # fmt: skip
         self.whole = self.bars.add_task("runs", total=len(runs), text="")
-        self.began: dict[str, tuple[float, int, int]] = {}
+        self.began: dict[str, tuple[float, int, int]] = {}  # time, step and size of the log
+        self.first: dict[str, tuple[float, int]] = {}  # time and number of the first step that was seen
         self.tasks: dict[str, TaskID] = {}
         self.told: dict[str, int] = {}
 
@@ -92,12 +93,13 @@ class Display:
 
     def started(self, run: Run) -> None:
         """Say that a run begins, or from where it goes on."""
-        size = run.log.stat().st_size if run.log.is_file() else 0
-        self.began[run.name] = time.monotonic(), run.resumes_at or 0, size
+        step, size = run.resumes_at or 0, run.log.stat().st_size if run.log.is_file() else 0
+        self.began[run.name] = time.monotonic(), step, size
+        self.told[run.name] = QUARTERS * step // run.steps if run.steps else 0
         self.tasks[run.name] = self.bars.add_task(run.name, total=run.steps, text="starts")
         self._record(run, status="running", error=None)
         number = [other.name for other in self.runs].index(run.name) + 1
-        at = f", from step {run.resumes_at}" if run.resumes_at else ""
+        at = f", from step {step}" if step else ""
         self.say(f"[{number}/{len(self.runs)}] {run.name}{at}: {run.log}", style="dim")
 
     def looked(self, running: Sequence[Run]) -> None:
@@ -138,13 +140,15 @@ class Display:
     def _tell(self, run: Run, step: int, text: str) -> None:
         """Without a terminal: a line now and then."""
         part = QUARTERS * step // run.steps if run.steps else 0
-        if self.bars.disable and 0 < part < QUARTERS and part > self.told.get(run.name, 0):
+        if self.bars.disable and 0 < part < QUARTERS and part > self.told[run.name]:
             self.told[run.name] = part
             self.say(", ".join(filter(None, (f"{run.name}: step {step}/{run.steps}", text, self.left()))))
 
     def _pace(self, run: Run, step: int) -> float | None:
-        """Seconds that a step of a run takes, its start included."""
-        began, first, _ = self.began[run.name]
+        """Seconds between two steps of a run, as seen from here; None before the second."""
+        if step > self.began[run.name][1]:
+            self.first.setdefault(run.name, (time.monotonic(), step))
+        began, first = self.first.get(run.name, (0.0, step))
         return (time.monotonic() - began) / (step - first) if step > first else None
 
     def _record(self, run: Run, **changes: object) -> None:

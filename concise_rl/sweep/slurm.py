@@ -9,8 +9,9 @@ from typing import Any
 
 import yaml
 
-from concise_rl.sweep.jobs import POLL, Job, Start, open_log
+from concise_rl.sweep.jobs import POLL, Job, Start
 from concise_rl.sweep.plan import Run
+from concise_rl.sweep.process import open_log
 from concise_rl.sweep.record import Record
 
 REQUEUES = 10
