@@ -41,15 +41,18 @@ def run(args: argparse.Namespace) -> None:
     measurement = measurement_of(runs, args)
     record = merge(read_record(args.out), runs, measurement, args.out)
     check_folders(runs)
-    todo = [run for run in runs if not run.is_trained]
     if args.dry_run:
         console.print(plan_table(runs, args.out))
         console.print(measured_by(measurement), highlight=False, soft_wrap=True)
-    else:
-        check_runs(todo, elsewhere=bool(args.slurm))
+        return
+    with locked(args.out) as lock, telling_how_to_go_on(console):
+        cluster = Cluster.open(args.out / "slurm", args.slurm) if args.slurm else None
+        check_runs([run for run in runs if not run.is_trained], elsewhere=cluster is not None)
         check_measurement(measurement, runs[0].recipe)
-        with locked(args.out) as lock, telling_how_to_go_on(args.out, console):
-            sweep(args, runs, jobs, record, lock, console)
+        start = cluster_start(cluster, record, args.out) if cluster else local_start(jobs, lock)
+        train(runs, jobs, start, record, args.out, console)
+        measure(runs, record, args.out, cluster)
+    conclude(record, args.out)
 
 
 def find_jobs(args: argparse.Namespace, runs: Sequence[Run]) -> int:
@@ -93,41 +96,14 @@ def check_runs(runs: Sequence[Run], elsewhere: bool) -> None:
 
 
 @contextlib.contextmanager
-def telling_how_to_go_on(out: Path, console: Console) -> Any:
-    """Where Ctrl-C ends the sweep, say what becomes of it."""
+def telling_how_to_go_on(console: Console) -> Generator[None]:
+    """Where Ctrl-C ends the sweep, say what to do."""
     try:
         yield
     except KeyboardInterrupt:
-        console.print(f"Stopped. The same command goes on: concise-rl {shlex.join(sys.argv[1:])}", soft_wrap=True)
+        command = shlex.join(["concise-rl", *sys.argv[1:]])
+        console.print(f"Stopped. The same command goes on: {command}", markup=False, highlight=False, soft_wrap=True)
         raise
-
-
-def sweep(
-    args: argparse.Namespace, runs: Sequence[Run], jobs: int, record: Record, lock: int, console: Console
-) -> None:
-    """Train what is missing, measure what is trained, compare.
-
-    Raises:
-        SystemExit: with status 1, when a run has failed.
-    """
-    options = read_options(args.slurm or [])
-    executor = open_executor(args.out / "slurm", options) if args.slurm else None
-    start: Start = cluster_start(executor, options, record, args.out) if executor else local_start(jobs, lock)
-    train(runs, jobs, start, record, args.out, console)
-    trained = [run for run in runs if run.is_trained]
-    if trained:
-        assert record.measurement is not None, "it has just been recorded"
-        spec = spec_of(trained, record.measurement)
-        if executor:
-            evaluate_there(spec, args.out, executor)
-        else:
-            evaluate(spec, args.out / "eval")
-        compare_runs(args.out, record, console)
-    failed = failures(record)
-    for line in failed:
-        console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
-    if failed:
-        sys.exit(1)
 
 
 def train(runs: Sequence[Run], jobs: int, start: Start, record: Record, out: Path, console: Console) -> None:
@@ -143,16 +119,39 @@ def train(runs: Sequence[Run], jobs: int, start: Start, record: Record, out: Pat
         train_all(todo, jobs, start, display)
 
 
-def evaluate_there(spec: EvalSpec, out: Path, executor: Any) -> None:
-    """Evaluate in a job of the cluster, and wait for it.
+def measure(runs: Sequence[Run], record: Record, out: Path, cluster: Cluster | None) -> None:
+    """Evaluate what is trained, and the base model.
 
     Raises:
-        ValueError: when it fails.
+        ValueError: when it cannot be evaluated.
     """
+    trained = [run for run in runs if run.is_trained]
+    if not trained:
+        return
+    assert record.measurement is not None, "it has just been recorded"
+    spec = spec_of(trained, record.measurement)
+    if cluster is None:
+        evaluate(spec, out / "eval")
+        return
     file, log = out / "eval.spec.json", out / "eval.log"
     write_atomically(file, spec.model_dump_json(indent=2) + "\n")
-    command = [sys.executable, "-m", "concise_rl.sweep.measure", str(file), str(out / "eval")]
-    job = submit(executor, Command(command, log))
     print(f"Measuring in a job of the cluster: {log}")
-    if job.wait() != 0:
-        raise ValueError(f"The evaluation failed: see {log}. The same command tries again.")
+    command = [sys.executable, "-m", "concise_rl.sweep.measure", str(file), str(out / "eval")]
+    gpus = min(1, max(run.launcher.gpus for run in runs))
+    if cluster.submit(Command(command, log), gpus).wait() != 0:
+        raise ValueError(f"The evaluation failed, {last_error(log)}. See {log}; the same command tries again.")
+
+
+def conclude(record: Record, out: Path) -> None:
+    """Compare what is measured, and name what failed.
+
+    Raises:
+        SystemExit: with status 1, when a run has failed.
+    """
+    failed = [
+        FailedRun(state.label, state.seed, state.error or "") for state in record.runs.values() if state.status == "failed"
+    ]
+    if (out / "eval" / MANIFEST).is_file():
+        show(compare([out / "eval"], out, failed=failed))
+    if failed:
+        sys.exit(1)

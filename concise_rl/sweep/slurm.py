@@ -4,6 +4,7 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -76,64 +77,71 @@ def read_options(words: Sequence[str]) -> dict[str, Any]:
     return options
 
 
-def open_executor(folder: Path, options: Mapping[str, Any]) -> Any:
-    """submitit's executor.
+@dataclass(frozen=True)
+class Cluster:
+    """Where jobs go.
 
-    Args:
-        folder: for its files.
-        options: of its `update_parameters`; `cluster` is another kind than Slurm: `local`, to try it out.
-
-    Raises:
-        ValueError: where submitit is not installed, or refuses an option.
+    Attributes:
+        executor: submitit's.
+        options: what the user has said about the jobs.
     """
-    try:
-        import submitit
-    except ImportError:
-        raise ValueError('--slurm needs the package submitit: pip install "concise_rl[slurm]".') from None
-    options = dict(options)
-    cluster = options.pop("cluster", "slurm")
-    more = {"slurm_max_num_timeout": REQUEUES} if cluster == "slurm" else {}
-    try:
-        executor = submitit.AutoExecutor(folder, cluster=cluster, **more)
-        executor.update_parameters(**{"name": "concise_rl", **options})
-    except (AssertionError, NameError, RuntimeError, ValueError) as error:
-        raise ValueError(f"--slurm: {' '.join(str(error).split())}") from None
-    return executor
+
+    executor: Any
+    options: Mapping[str, Any]
+
+    @classmethod
+    def open(cls, folder: Path, words: Sequence[str]) -> "Cluster":
+        """Find the cluster.
+
+        Args:
+            folder: for submitit's files.
+            words: `key=value`, options of its `update_parameters`; `cluster=local` tries it out without a cluster.
+
+        Raises:
+            ValueError: where submitit is not installed, finds no cluster, or refuses an option.
+        """
+        options = read_options(words)
+        try:
+            import submitit
+        except ImportError:
+            raise ValueError('--slurm needs the package submitit: pip install "concise_rl[slurm]".') from None
+        kind = options.pop("cluster", "slurm")
+        more = {"slurm_max_num_timeout": REQUEUES} if kind == "slurm" else {}
+        try:
+            executor = submitit.AutoExecutor(folder, cluster=kind, **more)
+            executor.update_parameters(**{"name": "concise_rl", **options})
+        except (AssertionError, NameError, RuntimeError, ValueError) as error:
+            raise ValueError(f"--slurm: {' '.join(str(error).split())}") from None
+        return cls(executor, options)
+
+    def submit(self, command: Command, gpus: int = 0) -> ClusterJob:
+        """Put a command into the queue, with so many GPUs of a machine, unless the user has said how many."""
+        if gpus and "gpus_per_node" not in self.options:
+            self.executor.update_parameters(gpus_per_node=gpus)
+        return ClusterJob(self.executor.submit(command))
+
+    def find(self, number: str | None) -> ClusterJob | None:
+        """A job that an earlier sweep has submitted, if it still waits or runs."""
+        if number is None:
+            return None
+        job = self.executor._executor.job_class(self.executor.folder, number)
+        return ClusterJob(job) if job.state in ALIVE else None
 
 
-def submit(executor: Any, command: Command, gpus: int = 0) -> ClusterJob:
-    """Put a command into the queue, with so many GPUs of one machine; 0 leaves that to the executor's options."""
-    if gpus:
-        executor.update_parameters(gpus_per_node=gpus)
-    return ClusterJob(executor.submit(command))
-
-
-def cluster_start(executor: Any, options: Mapping[str, Any], record: Record, out: Path) -> Start:
+def cluster_start(cluster: Cluster, record: Record, out: Path) -> Start:
     """Starts runs as jobs of a cluster. They go on when the sweep's own process ends, and are found again.
 
     Args:
-        executor: submitit's.
-        options: what it was given.
+        cluster: where they go.
         record: of the sweep, where the jobs' numbers are kept.
         out: the sweep's folder.
     """
 
     def start(run: Run, slot: int, stack: ExitStack) -> Job:
         state = record.runs[run.name]
-        job = find_job(executor, state.job)
-        if job is None:
-            gpus = 0 if "gpus_per_node" in options else run.launcher.gpus
-            job = submit(executor, Command(run.command, run.log), gpus)
+        job = cluster.find(state.job) or cluster.submit(Command(run.command, run.log), run.launcher.gpus)
         state.job = str(job.job.job_id)
         record.write(out)
         return job
 
     return start
-
-
-def find_job(executor: Any, number: str | None) -> ClusterJob | None:
-    """A job that an earlier sweep has submitted, if it still waits or runs."""
-    if number is None:
-        return None
-    job = executor._executor.job_class(executor.folder, number)
-    return ClusterJob(job) if job.state in ALIVE else None

@@ -6,14 +6,18 @@ from typing import Any
 
 import pytest
 
-from concise_rl.evaluate.run import evaluate
+from concise_rl.evaluate.spec import Manifest
+from concise_rl.files import write_atomically
 from concise_rl.sweep.measure import measurement_of, spec_of
 from concise_rl.sweep.plan import Run
 from concise_rl.sweep.record import Record, merge, read_record
 from tests.concise_rl.sweep.small import make_trained, planned
 
 NOTHING_GIVEN: dict[str, Any] = dict.fromkeys(
-    ["task", "split", "problems", "samples", "max_tokens", "eval_temperature", "eval_top_p", "engine", "batch_size", "prompt_column", "answer_column"]
+    (
+        *("task", "split", "problems", "samples", "max_tokens", "eval_temperature", "eval_top_p"),
+        *("engine", "batch_size", "prompt_column", "answer_column"),
+    )
 )
 
 
@@ -53,9 +57,11 @@ def test_a_sweep_that_was_measured_otherwise_is_refused(tmp_path: Path) -> None:
     out = tmp_path / "sweep"
     runs = planned(out, "grpo")
     make_trained(runs[0])
-    record = recorded(runs, out, problems=1, samples=1)
-    assert record.measurement is not None
-    evaluate(spec_of(runs, record.measurement), out / "eval")
+    measurement = recorded(runs, out, problems=1, samples=1).measurement
+    assert measurement is not None
+    spec = spec_of(runs, measurement)
+    manifest = Manifest(**dict(spec), num_problems=1, num_dropped=0, versions={})
+    write_atomically(out / "eval/eval.json", manifest.model_dump_json())
     with pytest.raises(ValueError, match="measured otherwise \\(problems: 1 there, 2 now"):
         recorded(runs, out, problems=2, samples=1)
 
