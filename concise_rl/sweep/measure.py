@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from concise_rl.data import columns_read, to_messages
 from concise_rl.errors import in_a_line
-from concise_rl.evaluate.cli import CONTINUOUS_BATCH
+from concise_rl.evaluate.cli import CONTINUOUS_BATCH, default_size
 from concise_rl.evaluate.run import evaluate, measured_rows
 from concise_rl.evaluate.spec import BASELINE, EvalSpec, Measurement, ModelRun, fingerprint
 from concise_rl.fit.facts import find_facts
@@ -19,12 +19,9 @@ from concise_rl.policy import hub_settings
 from concise_rl.preflight import local_folder
 from concise_rl.recipe import Recipe
 from concise_rl.rollout.transformers_engine import load_tokenizer
-from concise_rl.sources import FILE_ENDINGS, GENERATED
+from concise_rl.sources import FILE_ENDINGS
 from concise_rl.sweep.plan import Run
 
-PROBLEMS = 256
-"""Of a source that makes as many as one likes."""
-SAMPLES = 4
 TINY_CAP = 512
 """As `concise-rl eval` has it for the embedded reasoner."""
 
@@ -38,13 +35,14 @@ def measurement_of(runs: Sequence[Run], args: argparse.Namespace) -> Measurement
     recipe, training = runs[0].recipe, runs[0].recipe.training
     task = args.task or _test_task(runs[0])
     hub = hub_settings(training)
+    size: Any = default_size(task)
     own_data = task == recipe.data.dataset
     engine = args.engine or ("vllm" if any(_uses_vllm(run) for run in runs) else "transformers")
     return Measurement(
         task=task,
         split=args.split or "test",
-        problems=args.problems or (PROBLEMS if task.startswith(GENERATED) else None),
-        samples=args.samples or SAMPLES,
+        problems=args.problems or size["problems"],
+        samples=args.samples or size["samples"],
         max_tokens=args.max_tokens or _cap(runs, task),
         temperature=1.0 if args.eval_temperature is None else args.eval_temperature,
         top_p=1.0 if args.eval_top_p is None else args.eval_top_p,

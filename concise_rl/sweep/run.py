@@ -4,27 +4,29 @@ import argparse
 import contextlib
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from concise_rl.check import find_faults
+from concise_rl.evaluate.compare import FailedRun, compare
+from concise_rl.evaluate.compare.cli import show
 from concise_rl.evaluate.run import evaluate
-from concise_rl.evaluate.spec import EvalSpec, Measurement
+from concise_rl.evaluate.spec import MANIFEST, Measurement
 from concise_rl.files import write_atomically
 from concise_rl.findings import Findings
+from concise_rl.output import console_for, print_json
 from concise_rl.preflight import find_packages
-from concise_rl.sweep.compare import compare_runs
 from concise_rl.sweep.jobs import Start, local_start, train_all
 from concise_rl.sweep.launch import check_devices
 from concise_rl.sweep.lock import locked
 from concise_rl.sweep.measure import check_measurement, measurement_of, spec_of
 from concise_rl.sweep.plan import Run, check_folders, plan_runs
+from concise_rl.sweep.progress import last_error
 from concise_rl.sweep.record import Record, merge, read_record
-from concise_rl.sweep.show import Display, failures, plan_table
-from concise_rl.sweep.slurm import Command, cluster_start, open_executor, read_options, submit
+from concise_rl.sweep.show import Display, plan_table
+from concise_rl.sweep.slurm import Cluster, Command, cluster_start
 
 
 def run(args: argparse.Namespace) -> None:
@@ -34,7 +36,7 @@ def run(args: argparse.Namespace) -> None:
         ValueError: for what cannot be trained or measured, before anything is.
         SystemExit: with status 1, when a run has failed.
     """
-    console = Console()
+    console = console_for(args.json)
     words = [f"--{setting}" for setting in args.set]
     runs = plan_runs(args.recipes, args.seeds, args.out, words, args.accelerate, elsewhere=bool(args.slurm))
     jobs = find_jobs(args, runs)
@@ -51,8 +53,8 @@ def run(args: argparse.Namespace) -> None:
         check_measurement(measurement, runs[0].recipe)
         start = cluster_start(cluster, record, args.out) if cluster else local_start(jobs, lock)
         train(runs, jobs, start, record, args.out, console)
-        measure(runs, record, args.out, cluster)
-    conclude(record, args.out)
+        measure(runs, record, args.out, cluster, console)
+        conclude(record, args.out, args.json)
 
 
 def find_jobs(args: argparse.Namespace, runs: Sequence[Run]) -> int:
@@ -119,7 +121,7 @@ def train(runs: Sequence[Run], jobs: int, start: Start, record: Record, out: Pat
         train_all(todo, jobs, start, display)
 
 
-def measure(runs: Sequence[Run], record: Record, out: Path, cluster: Cluster | None) -> None:
+def measure(runs: Sequence[Run], record: Record, out: Path, cluster: Cluster | None, console: Console) -> None:
     """Evaluate what is trained, and the base model.
 
     Raises:
@@ -135,23 +137,28 @@ def measure(runs: Sequence[Run], record: Record, out: Path, cluster: Cluster | N
         return
     file, log = out / "eval.spec.json", out / "eval.log"
     write_atomically(file, spec.model_dump_json(indent=2) + "\n")
-    print(f"Measuring in a job of the cluster: {log}")
+    console.print(f"Measuring in a job of the cluster: {log}", markup=False, highlight=False, soft_wrap=True)
     command = [sys.executable, "-m", "concise_rl.sweep.measure", str(file), str(out / "eval")]
     gpus = min(1, max(run.launcher.gpus for run in runs))
     if cluster.submit(Command(command, log), gpus).wait() != 0:
         raise ValueError(f"The evaluation failed, {last_error(log)}. See {log}; the same command tries again.")
 
 
-def conclude(record: Record, out: Path) -> None:
+def conclude(record: Record, out: Path, as_json: bool) -> None:
     """Compare what is measured, and name what failed.
 
     Raises:
         SystemExit: with status 1, when a run has failed.
     """
     failed = [
-        FailedRun(state.label, state.seed, state.error or "") for state in record.runs.values() if state.status == "failed"
+        FailedRun(state.label, state.seed, state.error or "")
+        for state in record.runs.values()
+        if state.status == "failed"
     ]
     if (out / "eval" / MANIFEST).is_file():
-        show(compare([out / "eval"], out, failed=failed))
+        found = compare([out / "eval"], out, failed=failed)
+        if as_json:
+            print_json(found.report)
+        show(found, to_stderr=as_json)
     if failed:
         sys.exit(1)

@@ -42,11 +42,6 @@ def plan_table(runs: Sequence[Run], out: Path) -> Table:
     return table
 
 
-def failures(record: Record) -> list[str]:
-    """A line for each run that failed."""
-    return [f"{name} failed: {state.error}" for name, state in record.runs.items() if state.status == "failed"]
-
-
 def seconds_left(runs: Sequence[Run], record: Record, jobs: int) -> float | None:
     """How long the trainings will take, from the seconds that a step took in this sweep's runs; None before any."""
     known = {name: state.seconds_per_step for name, state in record.runs.items() if state.seconds_per_step}
@@ -135,7 +130,7 @@ class Display:
         """The time left for training, as far as it can be told."""
         todo = [run for run in self.runs if self.record.runs[run.name].status in ("waiting", "running")]
         seconds = seconds_left(todo, self.record, self.jobs)
-        return "" if seconds is None or not todo else f"about {duration(seconds)} left"
+        return "" if seconds is None or not todo else f"training ends in about {duration(seconds)}"
 
     def _tell(self, run: Run, step: int, text: str) -> None:
         """Without a terminal: a line now and then."""
