@@ -2,9 +2,6 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
-
-import shtab
 
 from concise_rl.output import add_json_argument
 
@@ -13,18 +10,16 @@ OUT = Path("runs/sweep")
 
 def add_sweep_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `concise-rl sweep`."""
-    recipes: Any = parser.add_argument(
+    parser.add_argument(
         "recipes", nargs="+", type=Path, metavar="RECIPE", help="YAML files of settings; their names name the methods"
     )
-    recipes.complete = shtab.FILE
     what = parser.add_argument_group("what to train")
     what.add_argument(
         "--seeds", type=int, default=1, metavar="N", help="train each recipe with the seeds 0 to N-1 (%(default)s)"
     )
-    out: Any = what.add_argument(
+    what.add_argument(
         "--out", type=Path, default=OUT, metavar="DIR", help="folder for the runs and the comparison (%(default)s)"
     )
-    out.complete = shtab.DIRECTORY
     what.add_argument(
         "--set",
         action="append",
@@ -32,7 +27,7 @@ def add_sweep_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="key=value",
         help="a setting laid over every recipe; --key value does the same, as in --max_steps 20",
     )
-    add_json_argument(what, "what compare.json in DIR holds")
+    add_json_argument(parser, "what compare.json in DIR holds")
     what.add_argument("--dry-run", action="store_true", help="say what there is to do, and do nothing")
 
     where = parser.add_argument_group("where")
