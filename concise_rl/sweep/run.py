@@ -22,11 +22,12 @@ from concise_rl.sweep.jobs import Start, local_start, train_all
 from concise_rl.sweep.launch import check_devices
 from concise_rl.sweep.lock import locked
 from concise_rl.sweep.measure import check_measurement, measurement_of, spec_of
-from concise_rl.sweep.plan import Run, check_folders, plan_runs
+from concise_rl.sweep.plan import Run, check_folders, plan_runs, state_of
+from concise_rl.sweep.process import Command
 from concise_rl.sweep.progress import last_error
 from concise_rl.sweep.record import Record, merge, read_record
 from concise_rl.sweep.show import Display, plan_table
-from concise_rl.sweep.slurm import Cluster, Command, cluster_start
+from concise_rl.sweep.slurm import Cluster, cluster_start
 
 
 def run(args: argparse.Namespace) -> None:
@@ -41,20 +42,33 @@ def run(args: argparse.Namespace) -> None:
     runs = plan_runs(args.recipes, args.seeds, args.out, words, args.accelerate, elsewhere=bool(args.slurm))
     jobs = find_jobs(args, runs)
     measurement = measurement_of(runs, args)
-    record = merge(read_record(args.out), runs, measurement, args.out)
+    record = merge(read_record(args.out), runs, measurement, args.out)  # says what is wrong before a folder is made
     check_folders(runs)
     if args.dry_run:
-        console.print(plan_table(runs, args.out))
-        console.print(measured_by(measurement), highlight=False, soft_wrap=True)
+        show_plan(runs, measurement, args.out, args.json)
         return
-    with locked(args.out) as lock, telling_how_to_go_on(console):
-        cluster = Cluster.open(args.out / "slurm", args.slurm) if args.slurm else None
-        check_runs([run for run in runs if not run.is_trained], elsewhere=cluster is not None)
-        check_measurement(measurement, runs[0].recipe)
-        start = cluster_start(cluster, record, args.out) if cluster else local_start(jobs, lock)
-        train(runs, jobs, start, record, args.out, console)
-        measure(runs, record, args.out, cluster, console)
-        conclude(record, args.out, args.json)
+    with locked(args.out) as lock:
+        record = merge(read_record(args.out), runs, measurement, args.out)
+        with telling_how_to_go_on(record, console):
+            sweep(args, runs, jobs, record, lock, console)
+
+
+def sweep(
+    args: argparse.Namespace, runs: Sequence[Run], jobs: int, record: Record, lock: int, console: Console
+) -> None:
+    """Check what is to be trained, train it, measure and compare.
+
+    Raises:
+        ValueError, SystemExit: as `run` does.
+    """
+    cluster = Cluster.open(args.out / "slurm", args.slurm) if args.slurm else None
+    check_runs([run for run in runs if not run.is_trained], elsewhere=cluster is not None)
+    assert record.measurement is not None, "it has just been recorded"
+    check_measurement(record.measurement, runs[0].recipe)
+    start = cluster_start(cluster, record, args.out) if cluster else local_start(jobs, lock)
+    train(runs, jobs, start, record, args.out, console)
+    measure(runs, record.measurement, args.out, cluster, console)
+    conclude(record, args.out, args.json)
 
 
 def find_jobs(args: argparse.Namespace, runs: Sequence[Run]) -> int:
@@ -72,12 +86,18 @@ def find_jobs(args: argparse.Namespace, runs: Sequence[Run]) -> int:
     return jobs
 
 
-def measured_by(measurement: Measurement) -> str:
-    """A measurement in a line."""
-    count = "all" if measurement.problems is None else measurement.problems
-    return (
+def show_plan(runs: Sequence[Run], measurement: Measurement, out: Path, as_json: bool) -> None:
+    """Print what there is to do."""
+    if as_json:
+        states = {run.name: {"recipe": str(run.path), "state": state_of(run), "steps": run.steps} for run in runs}
+        print_json({"runs": states, "measurement": measurement.model_dump()})
+    console, count = console_for(as_json), "all" if measurement.problems is None else measurement.problems
+    console.print(plan_table(runs, out))
+    console.print(
         f"Then measured on {measurement.task} ({measurement.split}): {count} problems x {measurement.samples} samples, "
-        f"at most {measurement.max_tokens} tokens, with {measurement.engine}."
+        f"at most {measurement.max_tokens} tokens, with {measurement.engine}.",
+        highlight=False,
+        soft_wrap=True,
     )
 
 
@@ -98,11 +118,14 @@ def check_runs(runs: Sequence[Run], elsewhere: bool) -> None:
 
 
 @contextlib.contextmanager
-def telling_how_to_go_on(console: Console) -> Generator[None]:
+def telling_how_to_go_on(record: Record, console: Console) -> Generator[None]:
     """Where Ctrl-C ends the sweep, say what to do."""
     try:
         yield
     except KeyboardInterrupt:
+        queued = [state.job for state in record.runs.values() if state.job and state.status == "running"]
+        if queued:
+            console.print(f"Their jobs go on. To end them, too: scancel {' '.join(queued)}", markup=False)
         command = shlex.join(["concise-rl", *sys.argv[1:]])
         console.print(f"Stopped. The same command goes on: {command}", markup=False, highlight=False, soft_wrap=True)
         raise
@@ -121,7 +144,9 @@ def train(runs: Sequence[Run], jobs: int, start: Start, record: Record, out: Pat
         train_all(todo, jobs, start, display)
 
 
-def measure(runs: Sequence[Run], record: Record, out: Path, cluster: Cluster | None, console: Console) -> None:
+def measure(
+    runs: Sequence[Run], measurement: Measurement, out: Path, cluster: Cluster | None, console: Console
+) -> None:
     """Evaluate what is trained, and the base model.
 
     Raises:
@@ -130,8 +155,7 @@ def measure(runs: Sequence[Run], record: Record, out: Path, cluster: Cluster | N
     trained = [run for run in runs if run.is_trained]
     if not trained:
         return
-    assert record.measurement is not None, "it has just been recorded"
-    spec = spec_of(trained, record.measurement)
+    spec = spec_of(trained, measurement)
     if cluster is None:
         evaluate(spec, out / "eval")
         return

@@ -1,6 +1,5 @@
 """Trainings as jobs of a cluster, by submitit."""
 
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -12,7 +11,7 @@ import yaml
 
 from concise_rl.sweep.jobs import POLL, Job, Start
 from concise_rl.sweep.plan import Run
-from concise_rl.sweep.process import open_log
+from concise_rl.sweep.process import Command
 from concise_rl.sweep.record import Record
 
 REQUEUES = 10
@@ -20,27 +19,6 @@ REQUEUES = 10
 
 ALIVE = ("PENDING", "RUNNING", "REQUEUED", "RESIZING", "SUSPENDED", "COMPLETING", "CONFIGURING")
 """Slurm's states of a job that has not ended."""
-
-
-class Command:
-    """A command that a job runs. submitit asks it for what to submit again when the job runs out of time."""
-
-    def __init__(self, command: Sequence[str], log: Path) -> None:
-        self.command, self.log = list(command), log
-
-    def __call__(self) -> int:
-        """Run it, and return its exit status."""
-        open_log(self.log, self.command)
-        with self.log.open("ab") as file:
-            return subprocess.run(
-                self.command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, check=False
-            ).returncode
-
-    def checkpoint(self) -> Any:
-        """What to submit again: the same."""
-        from submitit.helpers import DelayedSubmission
-
-        return DelayedSubmission(self)
 
 
 class ClusterJob:
@@ -105,6 +83,8 @@ class Cluster:
             import submitit
         except ImportError:
             raise ValueError('--slurm needs the package submitit: pip install "concise_rl[slurm]".') from None
+        if not {"timeout_min", "slurm_time"} & {*options}:
+            raise ValueError("--slurm: say how many minutes a run may take, timeout_min=600 say.")
         kind = options.pop("cluster", "slurm")
         more = {"slurm_max_num_timeout": REQUEUES} if kind == "slurm" else {}
         try:
