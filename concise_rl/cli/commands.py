@@ -20,6 +20,7 @@ from concise_rl.evaluate.compare.cli import add_compare_arguments, run_compare
 from concise_rl.evaluate.judge_cli import add_judge_arguments, run_judge
 from concise_rl.evaluate.probe.cli import add_probe_arguments, run_probe
 from concise_rl.rollout.serve import add_serve_arguments, run_serve
+from concise_rl.sweep.cli import add_sweep_arguments, run_sweep
 
 Group = Literal["look", "train", "measure", "share", "set up"]
 
@@ -99,6 +100,18 @@ COMMANDS: tuple[Command, ...] = (
         ),
         add_train_arguments,
         run_train,
+        help_on_keys,
+    ),
+    Command(
+        "sweep",
+        "train",
+        "train several recipes over several seeds, measure and compare them",
+        (
+            "concise-rl sweep recipes/tiny/grpo.yaml recipes/tiny/grpo_lambda.yaml --seeds 2 --out runs/sweep",
+            "concise-rl sweep recipes/tiny/grpo.yaml recipes/tiny/grpo_lambda.yaml --max_steps 20 --dry-run",
+        ),
+        add_sweep_arguments,
+        run_sweep,
         help_on_keys,
     ),
     Command(
