@@ -65,7 +65,7 @@ NOT_IDENTITY = {
     "sync_warning",
     "sync_error",
 }
-NOT_IDENTITY_PREFIXES = ("hub_", "log_", "logging_", "save_", "ddp_", "trackio_", "vllm_server_")
+NOT_IDENTITY_PREFIXES = ("hub_", "log_", "logging_", "save_", "ddp_", "trackio_", "vllm_server_", "page_", "record_")
 # What a run leaves in its folder before its first step.
 OF_A_START = {SETTINGS_FILE, WEIGHTS_FOLDER, "completions", "runs"}
 # Learning rates that do not depend on how many steps there will be.
