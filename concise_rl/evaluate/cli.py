@@ -19,10 +19,6 @@ from concise_rl.judges import DEFAULT_JUDGE
 
 CONTINUOUS_BATCH = 4096
 """Completions of a batch, where the engine refills itself."""
-JUDGE_EXAMPLES = """concise-rl judge prose --passage sentence          how far the rule can be believed on prose
-       concise-rl judge prose --against model --against-options '{"model": "Qwen/Qwen3-8B"}'
-       concise-rl judge runs/report/samples/*.jsonl       on sums, against the oracle
-       concise-rl judge WHAT [WHAT ...] [options]"""
 _LABELLED = re.compile(r"(?P<label>[A-Za-z0-9][A-Za-z0-9._+-]*)=(?P<model>.+)")
 
 
@@ -277,7 +273,6 @@ def _show(folder: Path) -> None:
 
 def add_judge_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `concise-rl judge`."""
-    parser.usage = JUDGE_EXAMPLES
     parser.add_argument(
         "samples",
         nargs="+",

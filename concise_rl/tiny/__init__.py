@@ -1,7 +1,9 @@
 """The embedded reasoner, so that everything here can be tried for real on a laptop.
 
-Names: `tiny:base` (the reasoner that overthinks; its weights ship with the package) and `tiny:untrained` (the same
-architecture with random weights, where its recipe `recipes/tiny/sft.yaml` starts). Task: `tiny:sums`.
+Names, whose weights ship with the package: `tiny:base`, the reasoner that overthinks, and what three methods make of it:
+`tiny:grpo_lambda`, `tiny:s_grpo`, `tiny:decs` (by recipes/tiny/, seed 0; `launch/tiny_models.sh` makes them again).
+`tiny:untrained` is the same architecture with random weights, where the recipe of `tiny:base`, `recipes/tiny/sft.yaml`,
+starts. Task: `tiny:sums`.
 """
 
 import hashlib
@@ -19,7 +21,10 @@ if TYPE_CHECKING:
     from concise_rl.reasoning.overthinking import Habits
 
 WEIGHTS = Path(__file__).parent / "weights"
-MODELS = ("tiny:base", "tiny:untrained")
+TRAINED = ("tiny:grpo_lambda", "tiny:s_grpo", "tiny:decs")
+"""Made of `tiny:base`, each by the recipe of its name."""
+SHIPPED = ("tiny:base", *TRAINED)
+MODELS = (*SHIPPED, "tiny:untrained")
 MERGE = (
     "{folder} holds adapters, not a model. Merge them into their base model, and take what comes of it: "
     'python -c "import peft, transformers; '
@@ -65,8 +70,8 @@ def resolve_model(name: str, *, adapters: bool = False) -> str:
 def _resolve_tiny(name: str) -> Path:
     if name not in MODELS:
         raise unknown("embedded reasoner", name, MODELS)
-    if name == "tiny:base":
-        return WEIGHTS / "base"
+    if name in SHIPPED:
+        return WEIGHTS / name.removeprefix("tiny:")
     from concise_rl.tiny.model import write_untrained
 
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))

