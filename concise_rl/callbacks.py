@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ProgressCallback
 
-from concise_rl.watch.lines import append_line, forget_later
+from concise_rl.watch.lines import METRICS_FILE, append_line, forget_later
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ def close_progress_bar(trainer: Trainer) -> None:
 
 def metrics_file(args: TrainingArguments) -> Path:
     """Where the metrics of a run are."""
-    return Path(args.output_dir or ".") / "metrics.jsonl"
+    return Path(args.output_dir or ".") / METRICS_FILE
 
 
 class MetricsFile(TrainerCallback):

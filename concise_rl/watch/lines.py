@@ -7,6 +7,11 @@ from typing import Any
 
 from concise_rl.files import write_atomically
 
+METRICS_FILE = "metrics.jsonl"
+EVENTS_FILE = "events.jsonl"
+ROLLOUTS_FILE = "rollouts.jsonl"
+PAGE_FILE = "run.html"
+
 
 def append_line(path: Path, line: Mapping[str, Any]) -> None:
     """Append one line.

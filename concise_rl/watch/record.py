@@ -19,7 +19,7 @@ from concise_rl.objective import SequenceReward
 from concise_rl.rollout.collect import Judged
 from concise_rl.rollout.plans import Rollout
 from concise_rl.trace import Span, Trace
-from concise_rl.watch.lines import append_line, forget_later
+from concise_rl.watch.lines import ROLLOUTS_FILE, append_line, forget_later
 
 if TYPE_CHECKING:
     from concise_rl.filling import Filled
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-ROLLOUTS_FILE = "rollouts.jsonl"
 Part = tuple[str, int, int]
 """Name of a part of a completion, and its first token and the one after its last."""
 
@@ -45,7 +44,7 @@ def due_steps(num_steps: int, max_steps: int) -> list[int]:
 
 
 def cut_parts(trace: Trace, redundant: Span, delimiter: int) -> list[Part]:
-    """Cut a completion into its parts: thinking, the redundant end of it, delimiter, answer, end. Empty ones are left out.
+    """Cut a completion into thinking, its redundant end, delimiter, answer and end. Empty parts are left out.
 
     Args:
         trace: how the completion reads.
@@ -55,7 +54,13 @@ def cut_parts(trace: Trace, redundant: Span, delimiter: int) -> list[Part]:
     body = trace.length - trace.finished
     start = redundant[0] if redundant[0] < redundant[1] else trace.think_length
     closed = min(trace.think_length + delimiter, body)
-    ends = {"thinking": start, "redundant": trace.think_length, "delimiter": closed, "answer": body, "end": trace.length}
+    ends = {
+        "thinking": start,
+        "redundant": trace.think_length,
+        "delimiter": closed,
+        "answer": body,
+        "end": trace.length,
+    }
     parts, begin = [], 0
     for name, end in ends.items():
         if end > begin:
@@ -126,7 +131,7 @@ def rollout_facts(trainer: "ConciseTrainer", judged: Judged, rows: Sequence[int]
 
 
 def rewards(trainer: "ConciseTrainer") -> Tensor:
-    """(B,) what the method pays for each rollout of the batch, or the verdict where it pays by token; NaN for fillers."""
+    """(B,) what the method pays for each rollout, or the verdict where it pays by token; NaN for fillers."""
     now, method = trainer._now, trainer.method
     of_real = method.rewards(now.paid_real) if isinstance(method, SequenceReward) else now.paid_real.correct
     rewards_B = torch.full(now.real_B.shape, torch.nan, dtype=of_real.dtype)

@@ -1,0 +1,104 @@
+"""The page of a run, `run.html`: one self-contained file, made from the files in the run's folder."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from concise_rl.pages import write_page
+from concise_rl.pages.curves import panel_data
+from concise_rl.watch.browse import rollouts_data
+from concise_rl.watch.lines import PAGE_FILE
+from concise_rl.watch.panels import draw
+from concise_rl.watch.run import Run, in_words, read_run, status
+from concise_rl.watch.sections import COUNTERS
+from concise_rl.watch.summary import changes, clock, progress, title
+
+SHOWN_WARNINGS = 20
+
+
+def write_run_page(folder: Path) -> Path:
+    """Write the page of a run into its folder.
+
+    Raises:
+        ValueError: see `read_run`.
+        OSError: when writing fails; the page that was there is then left.
+    """
+    write_page(folder / PAGE_FILE, "run.html.j2", "concise_rl.watch", **page_values(read_run(folder), time.time()))
+    return folder / PAGE_FILE
+
+
+def page_values(run: Run, now: float) -> dict[str, Any]:
+    """What the page of one run shows."""
+    return {
+        "name": run.folder.resolve().name,
+        "title": title(run),
+        "status": status(run, now),
+        "progress": progress(run),
+        "share": run.step / run.max_steps if run.max_steps else None,
+        "written": clock(now),
+        "changes": changes(run),
+        "warnings": run.warnings[-SHOWN_WARNINGS:],
+        "more_warnings": max(0, len(run.warnings) - SHOWN_WARNINGS),
+        "sections": [(section, panel_data(section.panels)) for section in draw([run], [""])],
+        "rollouts": rollouts_data(run.rollouts) if run.rollouts else None,
+        "recorded": [group["step"] for group in run.rollouts],
+        "counters": counters(run),
+        "history": [(event, told(event)) for event in run.events if event["event"] != "warning"],
+        "settings": run.settings,
+        "versions": run.start.get("versions", {}),
+        "totals": totals(run),
+        "clock": clock,
+    }
+
+
+def write_overlay(folders: Sequence[Path], path: Path) -> None:
+    """Write a page on which the curves of several runs lie over each other.
+
+    Raises:
+        ValueError: see `read_run`.
+        OSError: when writing fails.
+    """
+    runs = [read_run(folder) for folder in folders]
+    names = unique_names(folders)
+    now = time.time()
+    rows = [
+        (name, title(run), status(run, now), progress(run), changes(run)) for name, run in zip(names, runs, strict=True)
+    ]
+    sections = [(section, panel_data(section.panels)) for section in draw(runs, names)]
+    write_page(path, "overlay.html.j2", "concise_rl.watch", rows=rows, sections=sections, written=clock(now))
+
+
+def unique_names(folders: Sequence[Path]) -> list[str]:
+    """The last part of each path, or as many parts as tell them apart."""
+    parts = [folder.resolve().parts for folder in folders]
+    for length in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(of_one[-length:]) for of_one in parts]
+        if len(set(names)) == len(names):
+            return names
+    return [str(folder) for folder in folders]
+
+
+def counters(run: Run) -> list[tuple[str, int]]:
+    """What the verifier and the judge have counted since the process began."""
+    keys = [key for step in run.steps[-1:] for key in step if key.startswith(COUNTERS)]
+    return [(key.replace("/", ": ").replace("_", " "), int(run.last(key) or 0)) for key in keys]
+
+
+def totals(run: Run) -> list[tuple[str, str]]:
+    """What the run took in all, as far as it is logged."""
+    seconds = [step for step in run.values("step_time") if step is not None]
+    found = [("training steps", in_words(sum(seconds)))] if seconds else []
+    tokens = run.last("num_tokens")
+    return [*found, ("tokens trained on", f"{tokens:,.0f}")] if tokens else found
+
+
+def told(event: dict[str, Any]) -> str:
+    """What happened, in words."""
+    if event["event"] in ("started", "resumed"):
+        processes = event["processes"]
+        goal = (
+            f" of {event['max_steps']} steps" if event["event"] == "started" else f" on to {event['max_steps']} steps"
+        )
+        return goal.strip() + f", {processes} process{'' if processes == 1 else 'es'}"
+    return event.get("error", "")
