@@ -51,30 +51,35 @@ def render(template: str, package: str, **values: Any) -> str:
     Returns:
         The content of the HTML file.
     """
+    return _environment(package).get_template(template).render(**values)
+
+
+def _environment(package: str) -> Environment:
+    """Templates of the kit and of the package, and what all of them may call."""
+    kit = PrefixLoader({"kit": PackageLoader("concise_rl.pages", "templates")})
     environment = Environment(
-        loader=ChoiceLoader(
-            [PrefixLoader({"kit": PackageLoader("concise_rl.pages", "templates")}), PackageLoader(package, ".")]
-        ),
+        loader=ChoiceLoader([kit, PackageLoader(package, ".")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    used = ["theme", "table"]
+    used = ["table"]  # the parts of this one page; it names them before its last element, where the scripts are
 
     def use(part: str) -> str:
         if part not in used:
             used.append(part)
         return ""
 
-    environment.globals |= {
+    callables: dict[str, Any] = {
         "island": island,
         "use": use,
         "stylesheet": lambda: Markup(_stylesheet()),
         "script": lambda part: Markup(_script(part)),
-        "later_scripts": lambda: Markup("\n".join(_script(part) for part in used if part != "theme")),
+        "used_scripts": lambda: Markup("\n".join(map(_script, used))),
     }
-    return environment.get_template(template).render(**values)
+    environment.globals.update(callables)
+    return environment
 
 
 def island(identifier: str, data: Any) -> Markup:

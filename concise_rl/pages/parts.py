@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:  # pages are also made where nothing needs transformers, which is slow to import
@@ -34,15 +34,14 @@ def cut_text(
     Returns:
         The parts that are not empty, in order. Thinking that is never closed has no delimiter and no answer.
     """
-    close = len(text) if think_end is None else text.find(think_end)
     if think_end is None:
-        starts: list[tuple[int, Kind]] = [(0, "answer")]
-    elif close < 0:
-        starts, close = [(0, "thinking")], len(text)
-    else:
-        starts = [(0, "thinking"), (close, "delimiter"), (close + len(think_end), "answer")]
-    if redundant_at is not None and think_end is not None and redundant_at < close:
-        starts.insert(1, (redundant_at, "redundant"))
+        return _cut(text, [(0, "answer")], forced)
+    starts: list[tuple[int, Kind]] = [(0, "thinking")]
+    close = text.find(think_end) if think_end in text else len(text)
+    if redundant_at is not None and redundant_at < close:
+        starts.append((redundant_at, "redundant"))
+    if close < len(text):
+        starts += [(close, "delimiter"), (close + len(think_end), "answer")]
     return _cut(text, starts, forced)
 
 
@@ -54,7 +53,7 @@ def _cut(text: str, starts: Sequence[tuple[int, Kind]], forced: Sequence[Span]) 
         is_forced = any(low <= start < high for low, high in forced)
         kind: Kind = "forced" if is_forced else [kind for first, kind in starts if first <= start][-1]
         parts.append(Part(kind, text[start:end]))
-    return parts
+    return _merged(parts)
 
 
 def character_at(tokenizer: "PreTrainedTokenizerBase", ids: Sequence[int], token: int, text: str) -> int:
@@ -99,12 +98,19 @@ def _keep(parts: Sequence[Part], kept: Sequence[Span]) -> list[Part]:
         end = begin + len(part.text)
         edges = sorted({begin, end, *(edge for span in kept for edge in span if begin < edge < end)})
         for low, high in pairwise(edges):
-            if not any(first <= low < last for first, last in kept):
-                omitted += high - low
-                continue
-            if omitted:
-                found.append(Part("omitted", f"{omitted:,} characters are left out of this page"))
+            if any(first <= low < last for first, last in kept):
+                found += [*_remark(omitted), Part(part.kind, part.text[low - begin : high - begin])]
                 omitted = 0
-            found.append(Part(part.kind, part.text[low - begin : high - begin]))
+            else:
+                omitted += high - low
         begin = end
-    return found
+    return _merged([*found, *_remark(omitted)])
+
+
+def _remark(omitted: int) -> list[Part]:
+    return [Part("omitted", f"{omitted:,} characters are left out of this page")] if omitted else []
+
+
+def _merged(parts: Sequence[Part]) -> list[Part]:
+    """Neighbours of one kind as one part."""
+    return [Part(kind, "".join(part.text for part in same)) for kind, same in groupby(parts, lambda part: part.kind)]

@@ -169,16 +169,19 @@ const Browser = (() => {
       return { key: fact.key, element: select };
     }
 
+    // Another choice of samples begins with its first one.
     function changed() {
-      list.scrollTop = 0;
+      state.at = -1;
       refresh();
       writeAddress();
     }
 
+    // All samples again, at the one that was read.
     function reset() {
       Object.assign(state, { q: "", sort: "", filters: {} });
       search.value = "";
-      changed();
+      refresh();
+      writeAddress();
     }
 
     function button(label, title, action) {
@@ -214,7 +217,7 @@ const Browser = (() => {
     const detail = element("div", { class: "detail", "aria-live": "polite" });
     const remark = element("p", { class: "note" }, data.shortened ? `The texts of all samples would make this page too large: ${data.shortened.toLocaleString("en")} long ones are not whole here. They are whole in the files beside it.` : "");
     remark.hidden = !data.shortened;
-    root.append(bar, remark, element("div", { class: "table" }, titles, list, nothing), stepper, detail, help);
+    root.replaceChildren(bar, remark, element("div", { class: "table" }, titles, list, nothing), stepper, detail, help);
 
     // ---- keys
 
