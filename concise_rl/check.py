@@ -8,7 +8,6 @@ import torch
 from datasets import Dataset
 from peft import get_peft_model
 from pydantic import BaseModel
-from rich.console import Console
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 from trl import get_peft_config
 
@@ -22,6 +21,7 @@ from concise_rl.fit.report import report_fit, unknown_model
 from concise_rl.fit.setup import Setup
 from concise_rl.judges import DEFAULT_JUDGE, judge_options
 from concise_rl.objective import PlanContext, build_objective
+from concise_rl.output import console_for, print_json
 from concise_rl.policy import hub_settings
 from concise_rl.prefix_attention import use_tree_attention
 from concise_rl.preflight import (
@@ -188,7 +188,9 @@ def check_answers(rows: Dataset, config: ConciseConfig) -> str:
     return f"{config.verifier}: accepts the own answers of {len(kept)} of {len(first)} rows"
 
 
-def check_recipe(path: str, overrides: list[str], gpus: str | None = None, accelerate: str | None = None) -> None:
+def check_recipe(
+    path: str, overrides: list[str], gpus: str | None = None, accelerate: str | None = None, *, as_json: bool = False
+) -> None:
     """Check a recipe and print what it would do.
 
     Args:
@@ -196,6 +198,7 @@ def check_recipe(path: str, overrides: list[str], gpus: str | None = None, accel
         overrides: settings laid over it.
         gpus: on which it would run, as `8x80`; the run's memory is not looked at without them.
         accelerate: the accelerate configuration that it would be started with.
+        as_json: print what was found as JSON, in place of text.
 
     Raises:
         ValueError: with all that is wrong and what to do about it, a line each.
@@ -218,9 +221,12 @@ def check_recipe(path: str, overrides: list[str], gpus: str | None = None, accel
             f"There is no GPU here: what needs one was not checked. --gpus {named.count}x{named.gigabytes:g} says what "
             "would fit."
         )
-    findings.print()
+    if as_json:
+        print_json({"recipe": path, **findings.to_json()})
+    else:
+        findings.print()
     findings.refuse()
-    Console(highlight=False, soft_wrap=True).print(f"{path} is fine.")
+    console_for(as_json).print(f"{path} is fine.", highlight=False, soft_wrap=True)
 
 
 def find_faults(recipe: Recipe, findings: Findings) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from pydantic import ValidationError
 from rich.console import Console
@@ -54,6 +55,14 @@ class Findings:
         for row in (*self.facts, *(("!", hint) for hint in self.hints)):
             table.add_row(*map(Text, row))
         console.print(table)
+
+    def to_json(self) -> dict[str, Any]:
+        """All that was found, as JSON can hold it; a fact without a label goes on in a new line."""
+        facts: dict[str, str] = {}
+        for label, text in self.facts:
+            above = next(reversed(facts), label)
+            facts[label or above] = text if label else f"{facts[above]}\n{text}"
+        return {"ok": not self.faults, "facts": facts, "hints": self.hints, "faults": list(dict.fromkeys(self.faults))}
 
     def refuse(self) -> None:
         """

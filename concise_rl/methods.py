@@ -83,3 +83,25 @@ def print_methods(name: str | None = None) -> None:
     console.print("\n\n".join([*paragraphs, "\n".join(facts)]), markup=False, highlight=False)
     if cls.model_fields:
         console.print(options_table(cls))
+
+
+def describe_methods(name: str | None = None) -> list[dict[str, Any]]:
+    """Describe every method, or one, as JSON can hold it. Options are the properties of a JSON schema.
+
+    Raises:
+        ValueError: for an unknown name, naming the nearest.
+    """
+    from reward import OBJECTIVES
+
+    chosen = OBJECTIVES if name is None else {name: objective_class(name)}
+    return [
+        {
+            "name": name,
+            "summary": summary(cls),
+            "paper": cls.paper,
+            "scope": cls.scope,
+            "needs": cls.needs,
+            "options": cls.model_json_schema()["properties"],
+        }
+        for name, cls in chosen.items()
+    ]

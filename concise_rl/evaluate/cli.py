@@ -1,8 +1,9 @@
-"""The subcommands `concise-rl eval`, `concise-rl report` and `concise-rl judge`."""
+"""The subcommands `concise-rl eval` and `concise-rl report`."""
 
 import argparse
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,13 @@ from concise_rl.evaluate.spec import (
     whole_groups,
 )
 from concise_rl.judges import DEFAULT_JUDGE
+from concise_rl.output import add_json_argument, console_for, print_json
 
 CONTINUOUS_BATCH = 4096
 """Completions of a batch, where the engine refills itself."""
+QUICK: dict[str, int | None] = {"problems": 128, "samples": 2}
+"""What is drawn of a tiny: task unless said otherwise: its intervals are of use, and are there within a minute."""
+REPORT_JSON = "what report.json in DIR holds: accuracy, tokens, savings and their intervals, by model"
 _LABELLED = re.compile(r"(?P<label>[A-Za-z0-9][A-Za-z0-9._+-]*)=(?P<model>.+)")
 
 
@@ -31,23 +36,34 @@ def add_eval_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         required=True,
         metavar="[LABEL=]MODEL",
-        help="a folder, a hub id or tiny:base; may be given several times. The same label several times means several "
-        "training seeds of one method, which are pooled. Without a label: the last part of its name",
+        help="a folder, a hub id, or one that ships (tiny:s_grpo); may be given several times. The same label several "
+        "times means several training seeds of one method, which are pooled. Without one: the last part of the name",
     )
     what.add_argument("--baseline", metavar="MODEL", help="model to compare with, on the same problems (default: none)")
     what.add_argument(
         "--task",
         required=True,
+        metavar="TASK",
         help="tiny:sums, reasoning:NAME, reasoning_gym:TASK?option=value, a .jsonl or .parquet file, or a hub id",
     )
-    what.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for samples and report")
+    what.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder for samples and report (default: runs/eval/MODEL-TASK)"
+    )
     what.add_argument("--overwrite", action="store_true", help="delete the samples and the report in DIR first")
 
     how = parser.add_argument_group("how to measure")
     how.add_argument(
-        "--samples", type=int, default=default["samples"], metavar="K", help="samples of each problem (%(default)s)"
+        "--samples",
+        type=int,
+        metavar="K",
+        help=f"samples of each problem (default: {default['samples']}; {QUICK['samples']} of tiny:sums)",
     )
-    how.add_argument("--problems", type=int, metavar="N", help="number of problems (default: all there are)")
+    how.add_argument(
+        "--problems",
+        type=int,
+        metavar="N",
+        help=f"number of problems (default: all there are; {QUICK['problems']} of tiny:sums)",
+    )
     how.add_argument("--split", default=default["split"], help="of the task (%(default)s)")
     how.add_argument("--verifier", help="math, reasoning_gym, choice, exact, or a dotted path (default: by the task)")
     how.add_argument(
@@ -68,6 +84,7 @@ def add_eval_arguments(parser: argparse.ArgumentParser) -> None:
         help="what closes the thinking (%(default)s); '' for a model that does not think",
     )
 
+    add_json_argument(parser, REPORT_JSON)
     _add_engine_arguments(parser, default["engine"])
     _add_reader_arguments(parser)
     data = parser.add_argument_group("how the problems are put")
@@ -159,8 +176,18 @@ def run_eval(args: argparse.Namespace) -> None:
     # Imported where needed: `concise-rl --help` must not wait for torch.
     from concise_rl.evaluate.run import evaluate
 
-    evaluate(spec_of(args), args.out, args.overwrite)
-    _show(args.out)
+    out = folder_of(args)
+    print(f"Samples and report go to {out}.", file=sys.stderr)
+    evaluate(spec_of(args), out, args.overwrite)
+    _show(out, args.json)
+
+
+def folder_of(args: argparse.Namespace) -> Path:
+    """The folder that is named; else one that the models and the task name: `runs/eval/tiny-s_grpo-on-tiny-sums`."""
+    if args.out:
+        return args.out
+    models = "+".join(dict.fromkeys(label for label, _ in split_labels(args.model)))
+    return Path("runs/eval") / f"{models}-on-{re.sub(r'[^A-Za-z0-9._+-]+', '-', args.task).strip('-')}"
 
 
 def spec_of(args: argparse.Namespace) -> EvalSpec:
@@ -172,11 +199,19 @@ def spec_of(args: argparse.Namespace) -> EvalSpec:
     values = {name: getattr(args, name) for name in Measurement.model_fields}
     values["think_end"] = args.think_end or None
     values["verifier"] = args.verifier or default_verifier(args.task)
+    values |= {name: number for name, number in default_size(args.task).items() if values[name] is None}
     values["max_tokens"] = args.max_tokens if args.max_tokens is not None else default_max_tokens(args)
-    values["batch_size"] = args.batch_size if args.batch_size is not None else default_batch_size(args)
+    values["batch_size"] = (
+        args.batch_size if args.batch_size is not None else default_batch_size(args, values["samples"])
+    )
     values |= judge_of(args)
     baseline = model_runs([(BASELINE, args.baseline)])[0] if args.baseline else None
     return EvalSpec(measurement=Measurement(**values), models=model_runs(split_labels(args.model)), baseline=baseline)
+
+
+def default_size(task: str) -> dict[str, int | None]:
+    """How many problems are drawn, and samples of each."""
+    return QUICK if task.startswith("tiny:") else {name: Measurement.model_fields[name].default for name in QUICK}
 
 
 def default_verifier(task: str) -> str:
@@ -190,8 +225,9 @@ def judge_of(args: argparse.Namespace) -> dict[str, Any]:
     """The judge that is named; else that of the samples in the folder; else the rule, if there is thinking."""
     if args.judge:
         return {"judge": None if args.judge == "none" else args.judge, "judge_options": args.judge_options}
-    if (args.out / MANIFEST).is_file() and not args.overwrite:
-        found = read_manifest(args.out).measurement
+    out = folder_of(args)
+    if (out / MANIFEST).is_file() and not args.overwrite:
+        found = read_manifest(out).measurement
         return {"judge": found.judge, "judge_options": args.judge_options or found.judge_options}
     return {"judge": DEFAULT_JUDGE if args.think_end else None, "judge_options": args.judge_options}
 
@@ -209,10 +245,10 @@ def default_max_tokens(args: argparse.Namespace) -> int:
     return 512 if args.task.startswith("tiny:") else 16384
 
 
-def default_batch_size(args: argparse.Namespace) -> int:
+def default_batch_size(args: argparse.Namespace, samples: int) -> int:
     """vLLM takes in new completions as others end, so its batches can be large. Whole problems, where those need it."""
     size = Measurement.model_fields["batch_size"].default if args.engine == "transformers" else CONTINUOUS_BATCH
-    return whole_groups(size, max(1, args.samples)) if args.keep_shortest else size
+    return whole_groups(size, max(1, samples)) if args.keep_shortest else size
 
 
 def split_labels(models: list[str]) -> list[tuple[str, str]]:
@@ -244,7 +280,8 @@ def _name_of(model: str) -> str:
 
 def add_report_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `concise-rl report`."""
-    parser.add_argument("folder", type=Path, metavar="DIR", help="folder that `concise-rl eval --out` wrote")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="folder that `concise-rl eval` wrote")
+    add_json_argument(parser, REPORT_JSON)
 
 
 def run_report(args: argparse.Namespace) -> None:
@@ -253,101 +290,19 @@ def run_report(args: argparse.Namespace) -> None:
     Raises:
         ValueError: when samples are missing or corrupt.
     """
-    _show(args.folder)
+    _show(args.folder, args.json)
 
 
-def _show(folder: Path) -> None:
-    from rich.console import Console
-
+def _show(folder: Path, as_json: bool) -> None:
     from concise_rl.evaluate.report import write_report
     from concise_rl.evaluate.text import headline, terminal_table
 
     report = write_report(folder)
-    console = Console()
+    console = console_for(as_json)
     console.print(terminal_table(report))
     for warning in report["warnings"]:
         console.print(f"Warning: {warning}", style="yellow", markup=False)
     console.print(headline(report), style="bold", markup=False, highlight=False)
     console.print(f"Report: {folder / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
-
-
-def add_judge_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of `concise-rl judge`."""
-    parser.add_argument(
-        "samples",
-        nargs="+",
-        type=Path,
-        metavar="WHAT",
-        help="DIR/samples/*.jsonl of `concise-rl eval --out DIR`; or, where the truth is known: prose (generated "
-        "traces in plain English), or a .jsonl file with problem, answer, and either necessary and redundant (the two "
-        "parts of the thinking) or lines (of which the last is the first to state the answer)",
-    )
-    parser.add_argument(
-        "--judge",
-        default=DEFAULT_JUDGE,
-        help="the judge in question: rule, model, oracle or a class's dotted path (%(default)s)",
-    )
-    parser.add_argument("--judge-options", type=json_options, metavar="JSON", help="its options (default: none)")
-    parser.add_argument(
-        "--against",
-        metavar="JUDGE",
-        help="the judge taken for the truth; oracle knows sums as in tiny:sums (default: oracle). Where the truth is "
-        "known: another judge to show beside (default: none)",
-    )
-    parser.add_argument("--against-options", type=json_options, metavar="JSON", help="its options (default: none)")
-    parser.add_argument(
-        "--passage",
-        action="append",
-        choices=("chunk", "sentence", "line"),
-        help="what the thinking is cut into; may be given several times (default: chunk)",
-    )
-    parser.add_argument("--verifier", help="for the judges (default: the one that judged the samples, else math)")
-    parser.add_argument(
-        "--model",
-        help="whose tokenizer wrote the samples (default: the evaluation's own model; known traces are cut into words)",
-    )
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the numbers there too, as JSON")
-
-
-def run_judge(args: argparse.Namespace) -> None:
-    """Label samples with two judges, or known traces with one or two, and show how well the labels agree.
-
-    Raises:
-        ValueError: for samples, judges or options that cannot be used.
-        EngineError: when the engine behind a judge fails.
-    """
-    from rich.console import Console
-
-    from concise_rl.evaluate.agreement import JudgeSpec, agreement_table, compare_judges
-    from concise_rl.evaluate.known import is_known, known_table
-    from concise_rl.files import write_atomically
-
-    passages: Any = list(dict.fromkeys(args.passage or ["chunk"]))  # argparse has checked them
-    known = [is_known(path) for path in args.samples]
-    if any(known) and not all(known):
-        raise ValueError("Some of these are known traces and some are samples: give one kind at a time.")
-    judge, against = (
-        JudgeSpec(args.judge, args.judge_options),
-        JudgeSpec(args.against or "oracle", args.against_options),
-    )
-    if all(known):
-        results: Any = _known(args, [judge, against] if args.against else [judge], passages)
-        table = known_table(results)
-    else:
-        results = compare_judges(args.samples, judge, against, passages, args.verifier, args.model)
-        table = agreement_table(results)
-    Console().print(table)
-    if args.out:
-        write_atomically(args.out, json.dumps([result.to_json() for result in results], indent=2) + "\n")
-
-
-def _known(args: argparse.Namespace, judges: list[Any], passages: list[Any]) -> list[Any]:
-    from concise_rl.evaluate.known import compare_known, load_known
-
-    traces = [trace for path in args.samples for trace in load_known(path)]
-    verifier = args.verifier or "math"
-    return [
-        result
-        for judge in judges
-        for result in compare_known(traces, judge.name, judge.options, passages, verifier, args.model)
-    ]
+    if as_json:
+        print_json(report)

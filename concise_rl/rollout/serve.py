@@ -37,7 +37,7 @@ def add_serve_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at (%(default)s)")
     parser.add_argument("--port", type=int, default=8000, help="port to listen at (%(default)s)")
-    parser.add_argument("model", metavar="MODEL", help="a folder, a hub id or tiny:base")
+    parser.add_argument("model", metavar="MODEL", help="a folder, a hub id, or one that ships (tiny:base)")
     parser.add_argument(
         "flags",
         nargs=argparse.REMAINDER,

@@ -1,9 +1,9 @@
 """The embedded reasoner, so that everything here can be tried for real on a laptop.
 
-Names, whose weights ship with the package: `tiny:base`, the reasoner that overthinks, and what three methods make of it:
-`tiny:grpo_lambda`, `tiny:s_grpo`, `tiny:decs` (by recipes/tiny/, seed 0; `launch/tiny_models.sh` makes them again).
-`tiny:untrained` is the same architecture with random weights, where the recipe of `tiny:base`, `recipes/tiny/sft.yaml`,
-starts. Task: `tiny:sums`.
+The weights of four ship with the package: `tiny:base`, the reasoner that overthinks, and what three methods make of it,
+`tiny:grpo_lambda`, `tiny:s_grpo` and `tiny:decs` (recipes/tiny/ with seed 0; `launch/tiny_models.sh` makes them again).
+`tiny:untrained` is the same architecture with random weights; there `recipes/tiny/sft.yaml` starts, the first recipe of
+`tiny:base`. Task: `tiny:sums`.
 """
 
 import hashlib
@@ -61,8 +61,8 @@ def resolve_model(name: str, *, adapters: bool = False) -> str:
         return str(folder_of(path))
     if looks_like_path or path.parent.is_dir():
         raise ValueError(
-            f"No model at {name!r}: give a folder that holds config.json, a .gguf file, a hub id (org/name) or "
-            "tiny:base."
+            f"No model at {name!r}: give a folder that holds config.json, a .gguf file, a hub id (org/name), or "
+            f"one that ships ({', '.join(SHIPPED)})."
         )
     return name
 

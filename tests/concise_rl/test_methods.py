@@ -1,8 +1,10 @@
 """What is printed about the methods, at the width of a plain terminal and of a pipe."""
 
+import json
+
 import pytest
 
-from concise_rl.methods import print_methods
+from concise_rl.methods import describe_methods, print_methods
 from reward import OBJECTIVES
 
 
@@ -47,3 +49,11 @@ def test_an_option_is_shown_with_its_choices_bounds_default_and_meaning(capsys: 
 def test_line_breaks_in_a_default_are_shown_escaped(capsys: pytest.CaptureFixture[str]) -> None:
     print_methods("s_grpo")
     assert r"answering.\n</think>\n\n'" in "".join(capsys.readouterr().out.split(" "))
+
+
+def test_methods_are_described_for_scripts_with_the_schema_of_their_options() -> None:
+    described = {method["name"]: method for method in json.loads(json.dumps(describe_methods()))}
+    assert described.keys() == OBJECTIVES.keys()
+    alpha = described["grpo_lambda"]["options"]["alpha"]
+    assert (alpha["default"], alpha["minimum"], alpha["maximum"]) == (0.6, 0, 1)
+    assert describe_methods("grpo_lambda") == [described["grpo_lambda"]]

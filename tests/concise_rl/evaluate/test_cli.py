@@ -8,6 +8,7 @@ from concise_rl.cli import main
 from concise_rl.evaluate.cli import (
     add_eval_arguments,
     add_report_arguments,
+    folder_of,
     run_eval,
     run_report,
     spec_of,
@@ -169,3 +170,47 @@ def test_a_setting_out_of_bounds_is_said_in_one_line(words: list[str], said: str
     with pytest.raises(SystemExit) as exit:
         main(["eval", "--model", "tiny:base", "--task", "tiny:sums", "--out", str(tmp_path), *words])
     assert said in str(exit.value) and "\n" not in str(exit.value)
+
+
+def test_a_tiny_task_is_small_unless_told_otherwise() -> None:
+    def size(*words: str) -> tuple[int | None, int]:
+        measurement = spec_of(parse("--model", "tiny:s_grpo", *words)).measurement
+        return measurement.problems, measurement.samples
+
+    assert size("--task", "tiny:sums") == (128, 2)
+    assert size("--task", "tiny:sums", "--problems", "9", "--samples", "1") == (9, 1)
+    assert size("--task", "math.parquet") == (None, 8)
+
+
+@pytest.mark.parametrize(
+    ("models", "task", "folder"),
+    [
+        (["tiny:s_grpo"], "tiny:sums", "tiny-s_grpo-on-tiny-sums"),
+        (
+            ["a=x/y", "a=x/z", "b=x/w"],
+            "reasoning_gym:chain_sum?min_terms=3",
+            "a+b-on-reasoning_gym-chain_sum-min_terms-3",
+        ),
+        (["org/Name-1B"], "data/test.jsonl", "Name-1B-on-data-test.jsonl"),
+    ],
+)
+def test_a_folder_that_is_not_given_is_named_by_models_and_task(models: list[str], task: str, folder: str) -> None:
+    words = [word for model in models for word in ("--model", model)]
+    assert folder_of(parse(*words, "--task", task)) == Path("runs/eval") / folder
+
+
+def test_an_evaluation_without_a_folder_says_where_it_is_and_gives_its_numbers_as_json(
+    tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    models = ["--model", "tiny:s_grpo", "--baseline", "tiny:grpo_lambda"]
+    main(["eval", *models, "--task", "tiny:sums", "--problems", "8", "--samples", "1", "--json"])
+    shown, folder = capsys.readouterr(), Path("runs/eval/tiny-s_grpo-on-tiny-sums")
+    assert json.loads(shown.out) == json.loads((folder / "report.json").read_text())
+    assert f"Samples and report go to {folder}." in shown.err and "tiny-s_grpo uses" in " ".join(shown.err.split())
+
+
+def test_a_report_is_json_where_that_is_asked_for(tmp_path: Path, capsys) -> None:
+    write_evaluation(tmp_path, None, ("m", [sample(0, 0)]), problems=1, samples=1)
+    main(["report", str(tmp_path), "--json"])
+    assert json.loads(capsys.readouterr().out) == json.loads((tmp_path / "report.json").read_text())

@@ -1,5 +1,6 @@
 """The command, as a person meets it."""
 
+import json
 import os
 import shlex
 import subprocess
@@ -12,7 +13,7 @@ import concise_rl.methods
 from concise_rl.cli import arrange, build_parser, main
 from concise_rl.cli.commands import COMMANDS, Command
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 TINY = str(ROOT / "recipes/tiny/grpo_lambda.yaml")
 NAMED = {"argvalues": COMMANDS, "ids": [command.name for command in COMMANDS]}
 
@@ -121,6 +122,21 @@ def test_gpus_may_stand_anywhere_in_a_check(words: list[str]) -> None:
     arguments = build_parser().parse_args(arrange(["check", *words, "--accelerate", "zero2.yaml"]))
     assert (arguments.recipe, arguments.overrides) == ("a.yaml", ["--seed", "3"])
     assert (arguments.gpus, arguments.accelerate) == ("8x80", "zero2.yaml")
+
+
+def test_a_check_is_json_where_that_is_asked_for(capsys) -> None:
+    main(["check", TINY, "--num_rows", "16", "--json", "--seed", "3"])
+    shown = capsys.readouterr()
+    found = json.loads(shown.out)
+    assert (found["ok"], found["faults"], found["recipe"]) == (True, [], TINY) and "is fine" in shown.err
+    assert found["facts"]["rollouts"] == "16 prompts x 8, at most 320 tokens each"
+
+
+def test_a_check_that_fails_has_its_faults_as_json_and_in_the_exit_code(capsys) -> None:
+    with pytest.raises(SystemExit, match=r"^error: "):
+        main(["check", TINY, "--num_rows", "16", "--json", "--verifier", "nosuch"])
+    found = json.loads(capsys.readouterr().out)
+    assert not found["ok"] and "Unknown verifier 'nosuch'" in found["faults"][0]
 
 
 def test_a_method_in_the_working_directory_is_found(tmp_path: Path, monkeypatch, capsys) -> None:
