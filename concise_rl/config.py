@@ -114,8 +114,8 @@ class ConciseConfig(GRPOConfig):
     page_every: int = field(
         default=5,
         metadata={
-            "help": "Write run.html, the page that shows the run, after so many logged steps. It takes at most 2 % of "
-            "the time. 0: never; `concise-rl watch RUN --page` writes it afterwards."
+            "help": "Write run.html, the page that shows the run, at the first logged step and every so many after it, "
+            "in at most 2 % of the time. 0: never; `concise-rl watch RUN --page` writes it afterwards."
         },
     )
     record_steps: int = field(

@@ -17,6 +17,7 @@ from concise_rl.evaluate.cli import (
 )
 from concise_rl.evaluate.judge_cli import add_judge_arguments, run_judge
 from concise_rl.rollout.serve import add_serve_arguments, run_serve
+from concise_rl.watch.cli import add_watch_arguments, run_watch
 
 Group = Literal["look", "train", "measure", "share", "set up"]
 
@@ -45,6 +46,18 @@ class Command:
 
 
 COMMANDS: tuple[Command, ...] = (
+    Command(
+        "watch",
+        "look",
+        "show a training run while it goes, or afterwards",
+        (
+            "concise-rl watch runs/tiny/grpo_lambda",
+            "concise-rl watch runs/tiny/grpo_lambda --page",
+            "concise-rl watch runs/tiny/grpo_lambda runs/tiny/decs --page runs/tiny/curves.html",
+        ),
+        add_watch_arguments,
+        run_watch,
+    ),
     Command(
         "methods",
         "look",

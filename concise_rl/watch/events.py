@@ -18,6 +18,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from concise_rl.settings import defaults_of, is_default
 from concise_rl.watch.lines import EVENTS_FILE, append_line
 from concise_rl.watch.run import machine
+from concise_rl.watch.writer import EVERY, PageWriter
 
 LOGGERS = ("concise_rl", "reward")
 """Those whose warnings are kept."""
@@ -42,6 +43,9 @@ class Listener(logging.Handler):
     def tell(self, event: str, at: float | None = None, **facts: Any) -> None:
         """Write one event. A full disk costs the line, and logging says so on stderr."""
         line = {"time": round(at or time.time(), 3), "event": event, "step": self.step, **facts}
+        self._write(line)
+
+    def _write(self, line: dict[str, Any]) -> None:
         if self.path is None:
             self._early.append(line)
             return
@@ -55,7 +59,7 @@ class Listener(logging.Handler):
         self.path = path
         early, self._early = self._early, []
         for line in early:
-            append_line(path, line)
+            self._write(line)
 
 
 @contextmanager
@@ -115,7 +119,7 @@ class Events(TrainerCallback):
 
 
 class Told:
-    """For a trainer: its training is told in `events.jsonl`, also how it ended."""
+    """For a trainer: its training is told in `events.jsonl`, also how it ended, and shown by `run.html`."""
 
     def train(self: Any, *args: Any, **kwargs: Any) -> Any:
         """As in transformers."""
@@ -123,15 +127,19 @@ class Told:
             return super().train(*args, **kwargs)
         with listening() as listener:
             events = Events(listener, self.model.config._name_or_path, self.accelerator.num_processes)
+            page = PageWriter(getattr(self.args, "page_every", EVERY))
             self.add_callback(events)
+            self.add_callback(page)
             try:
                 output = super().train(*args, **kwargs)
+                listener.tell("finished")
             except BaseException as error:
                 listener.tell("failed", error=f"{type(error).__name__}: {error}".strip(": "))
                 raise
             finally:
                 self.remove_callback(events)
-            listener.tell("finished")
+                self.remove_callback(page)
+                page.write(Path(self.args.output_dir))
             return output
 
 

@@ -8,11 +8,11 @@ from typing import Any
 from concise_rl.pages import write_page
 from concise_rl.pages.curves import panel_data
 from concise_rl.watch.browse import rollouts_data
-from concise_rl.watch.lines import PAGE_FILE
+from concise_rl.watch.lines import PAGE_FILE, ROLLOUTS_FILE, read_lines
 from concise_rl.watch.panels import draw
 from concise_rl.watch.run import Run, in_words, read_run, status
 from concise_rl.watch.sections import COUNTERS
-from concise_rl.watch.summary import changes, clock, progress, title
+from concise_rl.watch.summary import NUMBERS, changes, clock, progress, title, warning_text
 
 SHOWN_WARNINGS = 20
 
@@ -30,25 +30,28 @@ def write_run_page(folder: Path) -> Path:
 
 def page_values(run: Run, now: float) -> dict[str, Any]:
     """What the page of one run shows."""
+    state = status(run, now)
+    groups = read_lines(run.folder / ROLLOUTS_FILE)
     return {
         "name": run.folder.resolve().name,
         "title": title(run),
-        "status": status(run, now),
-        "progress": progress(run),
+        "status": state,
+        "progress": progress(run, state.word),
         "share": run.step / run.max_steps if run.max_steps else None,
         "written": clock(now),
         "changes": changes(run),
         "warnings": run.warnings[-SHOWN_WARNINGS:],
         "more_warnings": max(0, len(run.warnings) - SHOWN_WARNINGS),
         "sections": [(section, panel_data(section.panels)) for section in draw([run], [""])],
-        "rollouts": rollouts_data(run.rollouts) if run.rollouts else None,
-        "recorded": [group["step"] for group in run.rollouts],
+        "rollouts": rollouts_data(groups) if groups else None,
+        "recorded": len({group["step"] for group in groups}),
         "counters": counters(run),
         "history": [(event, told(event)) for event in run.events if event["event"] != "warning"],
         "settings": run.settings,
         "versions": run.start.get("versions", {}),
         "totals": totals(run),
         "clock": clock,
+        "warning_text": warning_text,
     }
 
 
@@ -62,11 +65,19 @@ def write_overlay(folders: Sequence[Path], path: Path) -> None:
     runs = [read_run(folder) for folder in folders]
     names = unique_names(folders)
     now = time.time()
+    numbers = [{change.label: change for change in changes(run)} for run in runs]
+    words = [status(run, now).word for run in runs]
     rows = [
-        (name, title(run), status(run, now), progress(run), changes(run)) for name, run in zip(names, runs, strict=True)
+        (name, title(run), word, progress(run, word), of_run)
+        for name, run, word, of_run in zip(names, runs, words, numbers, strict=True)
     ]
-    sections = [(section, panel_data(section.panels)) for section in draw(runs, names)]
-    write_page(path, "overlay.html.j2", "concise_rl.watch", rows=rows, sections=sections, written=clock(now))
+    values = {
+        "rows": rows,
+        "labels": [label for label, _, _ in NUMBERS],
+        "sections": [(section, panel_data(section.panels)) for section in draw(runs, names)],
+        "written": clock(now),
+    }
+    write_page(path, "overlay.html.j2", "concise_rl.watch", **values)
 
 
 def unique_names(folders: Sequence[Path]) -> list[str]:

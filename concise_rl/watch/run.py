@@ -6,18 +6,21 @@ import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import isfinite
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import psutil
 
-from concise_rl.watch.lines import EVENTS_FILE, METRICS_FILE, ROLLOUTS_FILE, read_lines
+from concise_rl.watch.lines import EVENTS_FILE, METRICS_FILE, read_lines
 
 COMPLETE = "COMPLETE"
 SETTINGS_FILE = "recipe.json"
 STARTS = ("started", "resumed")
 ENDS = ("finished", "failed")
+GOING = ("running", "silent")
+"""States of a run that may still make steps."""
 RECENT = 10
 """Steps by which the time of the next ones is estimated."""
 PATIENCE = 10.0
@@ -52,19 +55,17 @@ class Run:
         folder: where it is.
         steps: what was logged, a mapping of metrics for each step, `step` among them, ascending.
         events: lines of `events.jsonl`; none for runs of versions that did not write it.
-        rollouts: lines of `rollouts.jsonl`, one for each recorded group.
         settings: of the recipe, or those that are not at their default.
         complete: whether the marker says that the trained model is whole.
-        logged_at: Unix time of the last change of `metrics.jsonl`; None where nothing was logged yet.
+        changed_at: Unix time at which a file that it writes as it goes was last changed.
     """
 
     folder: Path
     steps: list[dict[str, Any]]
     events: list[dict[str, Any]]
-    rollouts: list[dict[str, Any]]
     settings: dict[str, Any]
     complete: bool
-    logged_at: float | None
+    changed_at: float
 
     @property
     def start(self) -> dict[str, Any]:
@@ -93,9 +94,9 @@ class Run:
         return [event["step"] for event in self.events if event["event"] == "resumed"]
 
     def values(self, key: str) -> list[float | None]:
-        """A metric at each step; None where it was not logged, or is not a number."""
+        """A metric at each step; None where it was not logged, or is no finite number."""
         values = [step.get(key) for step in self.steps]
-        return [value if isinstance(value, int | float) and value == value else None for value in values]
+        return [value if isinstance(value, int | float) and isfinite(value) else None for value in values]
 
     def last(self, key: str) -> float | None:
         """The latest value of a metric; None where it was never logged."""
@@ -110,11 +111,10 @@ class Run:
     def _recent_seconds(self) -> list[float]:
         began = self.start.get("time", 0.0)  # what lies between two processes is no step
         steps = [step for step in self.steps[-RECENT - 1 :] if step.get("unix_time", began) >= began]
-        clocks = [(step["step"], step.get("unix_time")) for step in steps]
-        if len(steps) < 3 or any(clock is None for _, clock in clocks):
+        clocks = [(step["step"], step["unix_time"]) for step in steps if "unix_time" in step]
+        if len(clocks) < 3:
             return [step["step_time"] for step in steps if isinstance(step.get("step_time"), float)]
-        pairs = pairwise(clocks)
-        return [(later - earlier) / (b - a) for (a, earlier), (b, later) in pairs if later > earlier]
+        return [(later - earlier) / (b - a) for (a, earlier), (b, later) in pairwise(clocks)]
 
     @property
     def seconds_left(self) -> float | None:
@@ -135,19 +135,18 @@ def read_run(folder: Path) -> Run:
         ValueError: when it is no folder of a run, or a file in it is damaged (see `read_lines`).
     """
     check_is_run(folder)
-    events, metrics = read_lines(folder / EVENTS_FILE), folder / METRICS_FILE
+    events = read_lines(folder / EVENTS_FILE)
     starts = [event for event in events if event["event"] in STARTS]
     settings = folder / SETTINGS_FILE
     return Run(
         folder=folder,
-        steps=by_step(read_lines(metrics)),
+        steps=by_step(read_lines(folder / METRICS_FILE)),
         events=events,
-        rollouts=read_lines(folder / ROLLOUTS_FILE),
         settings=json.loads(settings.read_text())
         if settings.is_file()
         else dict(starts[-1]["settings"] if starts else {}),
         complete=(folder / COMPLETE).is_file(),
-        logged_at=metrics.stat().st_mtime if metrics.is_file() else None,
+        changed_at=max(path.stat().st_mtime for path in files_of(folder)),
     )
 
 
@@ -160,10 +159,15 @@ def check_is_run(folder: Path) -> None:
         raise ValueError(f"{folder} is not a folder: give the output_dir of a run.")
     if not any(folder.iterdir()):
         raise ValueError(f"{folder} is empty: give the output_dir of a run.")
-    if not any((folder / name).is_file() for name in (METRICS_FILE, EVENTS_FILE, SETTINGS_FILE)):
+    if not files_of(folder):
         raise ValueError(
             f"{folder} is not the folder of a run, which has a {METRICS_FILE}: give the output_dir of a run."
         )
+
+
+def files_of(folder: Path) -> list[Path]:
+    """List the files by which a folder is one of a run."""
+    return [path for name in (METRICS_FILE, EVENTS_FILE, SETTINGS_FILE) if (path := folder / name).is_file()]
 
 
 def by_step(lines: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -194,7 +198,7 @@ def status(run: Run, now: float) -> Status:
         return Status("finished", "The training has made all its steps.")
     if run.start.get("machine") == machine():
         return _by_process(run, now)
-    return _by_age(run, now, "Its process is not on this machine")
+    return _by_age(run, now, "Its process is not on this machine" if run.start else "Its process is not known")
 
 
 def _by_process(run: Run, now: float) -> Status:
@@ -217,8 +221,7 @@ def _is_alive(pid: int, created: float) -> bool:
 
 def _by_age(run: Run, now: float, known: str) -> Status:
     """Of a run of which only the files are known."""
-    told = max(run.logged_at or 0.0, *(event["time"] for event in run.events), 0.0)
-    silence = now - told
+    silence = now - run.changed_at
     allowed = max(PATIENCE * max(run._recent_seconds(), default=0.0), LEAST_SILENCE)
     if silence <= allowed:
         return Status("running", f"{known}, and it last logged {in_words(silence)} ago.")

@@ -1,12 +1,12 @@
 """A run in a few words and numbers, the same for the page and for the terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
 from concise_rl.watch.panels import derive
-from concise_rl.watch.run import Run, in_words
+from concise_rl.watch.run import GOING, Run, in_words
 
 NUMBERS: tuple[tuple[str, str, Literal["percent", "number"]], ...] = (
     ("right", "correct/mean", "percent"),
@@ -66,17 +66,25 @@ def write(value: float, format: str) -> str:
     return f"{value:,.1f}" if abs(value) >= 10 else f"{value:.3g}"
 
 
-def progress(run: Run) -> str:
-    """How far the run is: `step 24 of 80, about 12 min left at 13.2 s a step`."""
+def progress(run: Run, word: str) -> str:
+    """How far the run is: `step 24 of 80, about 12 min left at 13.2 s a step`.
+
+    Args:
+        run: read.
+        word: of its status. What is left of a run that has ended nobody knows.
+    """
     whole = f" of {run.max_steps}" if run.max_steps else ""
     done = f"step {run.step}{whole}"
-    if run.max_steps and run.step >= run.max_steps:
-        return done
     left, seconds = run.seconds_left, run.seconds_a_step
-    if seconds is None:
+    if seconds is None or word not in GOING:
         return done
     at = f"{seconds:.3g} s a step"
     return f"{done}, {at}" if left is None else f"{done}, about {in_words(left)} left at {at}"
+
+
+def warning_text(event: Mapping[str, Any]) -> str:
+    """A warning without its step, which stands beside it."""
+    return event["text"].removeprefix(f"Step {event['step']}: ")
 
 
 def title(run: Run) -> str:
