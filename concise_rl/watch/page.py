@@ -10,11 +10,13 @@ from concise_rl.pages.curves import panel_data
 from concise_rl.watch.browse import rollouts_data
 from concise_rl.watch.lines import PAGE_FILE, ROLLOUTS_FILE, read_lines
 from concise_rl.watch.panels import draw
-from concise_rl.watch.run import Run, in_words, read_run, status
+from concise_rl.watch.run import GOING, Run, in_words, read_run, status
 from concise_rl.watch.sections import COUNTERS
 from concise_rl.watch.summary import NUMBERS, changes, clock, progress, title, warning_text
 
 SHOWN_WARNINGS = 20
+STALE = 5.0
+"""The page of a run that goes on says that it is old after so many times the seconds that the run may be silent."""
 
 
 def write_run_page(folder: Path) -> Path:
@@ -39,6 +41,7 @@ def page_values(run: Run, now: float) -> dict[str, Any]:
         "progress": progress(run, state.word),
         "share": run.step / run.max_steps if run.max_steps else None,
         "written": clock(now),
+        "stale_at": now + STALE * run.patience if state.word in GOING else None,
         "changes": changes(run),
         "warnings": run.warnings[-SHOWN_WARNINGS:],
         "more_warnings": max(0, len(run.warnings) - SHOWN_WARNINGS),

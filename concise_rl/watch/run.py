@@ -117,6 +117,11 @@ class Run:
         return [(later - earlier) / (b - a) for (a, earlier), (b, later) in pairwise(clocks)]
 
     @property
+    def patience(self) -> float:
+        """Seconds that it may be silent."""
+        return max(PATIENCE * max(self._recent_seconds(), default=0.0), LEAST_SILENCE)
+
+    @property
     def seconds_left(self) -> float | None:
         """Estimated time to the last step; None where it cannot be estimated."""
         seconds, whole = self.seconds_a_step, self.max_steps
@@ -222,8 +227,7 @@ def _is_alive(pid: int, created: float) -> bool:
 def _by_age(run: Run, now: float, known: str) -> Status:
     """Of a run of which only the files are known."""
     silence = now - run.changed_at
-    allowed = max(PATIENCE * max(run._recent_seconds(), default=0.0), LEAST_SILENCE)
-    if silence <= allowed:
+    if silence <= run.patience:
         return Status("running", f"{known}, and it last logged {in_words(silence)} ago.")
     return Status("silent", f"{known}, but nothing was logged for {in_words(silence)}: it has died, or hangs.")
 

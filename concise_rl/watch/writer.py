@@ -38,16 +38,16 @@ class PageWriter(TrainerCallback):
             self.logged += 1
 
     def write(self, folder: Path) -> None:
-        """Write the page now. No page is worth a run: whatever goes wrong is a warning, and the same one only once."""
+        """Write the page now. No page is worth a run: whatever goes wrong is a warning, and the same kind only once."""
         if not self.every:
             return
         begun = time.perf_counter()
         try:
             write_run_page(folder)
         except Exception as error:
-            said = f"{type(error).__name__}: {error}"
-            if said != self.failed:
-                logger.warning("Could not write the page of this run (%s). The run goes on.", said)
-            self.failed = said
+            kind = type(error).__name__
+            if kind != self.failed:
+                logger.warning("Could not write the page of this run (%s: %s). The run goes on.", kind, error)
+            self.failed = kind
         now = time.perf_counter()
         self.not_before = now + (now - begun) * (1 / SHARE - 1)
