@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from concise_rl.evaluate.evaluation import Evaluation, Label
+from concise_rl.evaluate.evaluation import Evaluation
 from concise_rl.evaluate.samples import Sample, read_samples
 from concise_rl.pages.parts import Part, cut_text
 from concise_rl.pages.samples import Category, Number, Text, Tone, browser_data
@@ -13,8 +13,8 @@ from concise_rl.trace import StopReason
 MAX_DIFFICULTIES = 30
 """More of them make no filter."""
 _VERDICTS = {1: "right", 0: "wrong", None: "unjudged"}
-_VERDICT_MARKS = {"right": "✓", "wrong": "✗", "unjudged": "?", "given up": "…"}
-_VERDICT_TONES: Mapping[str, Tone] = {"right": "good", "wrong": "bad"}
+VERDICT_MARKS = {"right": "✓", "wrong": "✗", "unjudged": "?", "given up": "…"}
+VERDICT_TONES: Mapping[str, Tone] = {"right": "good", "wrong": "bad"}
 _CHANGES: Mapping[tuple[int | None, int | None], str] = {
     (0, 1): "wrong to right",
     (1, 0): "right to wrong",
@@ -66,8 +66,8 @@ def browse(evaluation: Evaluation) -> Browsable:
     shown.sort(key=lambda one: (one.sample.problem, one.order, one.sample.sample))
     think_end = evaluation.manifest.measurement.think_end
     texts = [Text(one.sample.prompt, one.sample.gold, cut_sample(one.sample, think_end)) for one in shown]
-    beside = _beside(shown, evaluation.baseline)
-    data = browser_data(_facts(shown, beside), texts, [one.sample.problem for one in shown], beside)
+    beside = beside_of(shown, len(evaluation.baseline.runs) if evaluation.baseline else 0)
+    data = browser_data(facts_of(shown, beside), texts, [one.sample.problem for one in shown], beside)
     return Browsable(data, sum(_is_unmarked(one.sample) for one in shown))
 
 
@@ -80,22 +80,26 @@ def _is_unmarked(sample: Sample) -> bool:
     return sample.labels is not None and sample.labels.redundant > 0 and sample.labels.redundant_at is None
 
 
-def _beside(shown: Sequence[Shown], baseline: Label | None) -> list[int | None] | None:
-    """For each sample of a method the baseline's of the same problem and number."""
-    if baseline is None:
+def beside_of(shown: Sequence[Shown], baselines: int) -> list[int | None] | None:
+    """For each sample of a method the baseline's of the same problem and number; None without a baseline.
+
+    Args:
+        shown: samples of every run.
+        baselines: how many runs are the baseline's. They come first.
+    """
+    if not baselines:
         return None
-    runs = len(baseline.runs)  # they come first
     place = {(one.sample.problem, one.sample.sample): i for i, one in enumerate(shown) if one.order == 0}
-    return [None if one.order < runs else place[one.sample.problem, one.sample.sample] for one in shown]
+    return [None if one.order < baselines else place[one.sample.problem, one.sample.sample] for one in shown]
 
 
-def _facts(shown: Sequence[Shown], beside: Sequence[int | None] | None) -> list[Category | Number]:
+def facts_of(shown: Sequence[Shown], beside: Sequence[int | None] | None) -> list[Category | Number]:
     """The columns of the browser; those of which nothing is known are left out."""
     samples = [one.sample for one in shown]
     changes = [None if i is None else _change(samples[i], s) for i, s in zip(beside or [], samples, strict=False)]
     facts: list[Category | Number] = [
         Category("model", "model", [one.model for one in shown]),
-        Category("verdict", "verdict", [_verdict(s) for s in samples], _VERDICT_MARKS, _VERDICT_TONES),
+        Category("verdict", "verdict", [verdict_of(s) for s in samples], VERDICT_MARKS, VERDICT_TONES),
         Category("change", "against baseline", changes, _CHANGE_MARKS, _CHANGE_TONES, wide=True),
         Number("tokens", "tokens", [s.length for s in samples]),
         Number("redundant", "redundant", [s.measures.get("redundant_tokens") for s in samples]),
@@ -109,7 +113,8 @@ def _facts(shown: Sequence[Shown], beside: Sequence[int | None] | None) -> list[
     return [fact for fact in facts if any(value is not None for value in fact.values)]
 
 
-def _verdict(sample: Sample) -> str:
+def verdict_of(sample: Sample) -> str:
+    """Its verdict, in the words of the page."""
     return "given up" if sample.stop_reason == StopReason.ABORTED.label else _VERDICTS[sample.correct]
 
 

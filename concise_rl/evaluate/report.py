@@ -108,7 +108,7 @@ def _seed(label: Label, index: int, baseline: Label | None) -> dict[str, Any]:
 def _compared(runs: Sequence[Table], baseline: Label | None) -> dict[str, Any]:
     if baseline is None:
         return {"token_savings": None, "accuracy_change": None, "aes": None}
-    return asdict(compare(runs, baseline.table))
+    return asdict(compare(runs, baseline.tables))
 
 
 def _spread(seeds: Sequence[dict[str, Any]]) -> dict[str, float] | None:

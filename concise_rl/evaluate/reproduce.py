@@ -26,8 +26,8 @@ _ALWAYS = (
 """Settings that the command names even where they are the default; a default may change."""
 
 
-def eval_command(manifest: Manifest) -> list[str]:
-    """Write the command that samples the same: its words, ready for `shlex.join`."""
+def eval_command(manifest: Manifest, folder: str = FOLDER) -> list[str]:
+    """Write the command that samples the same into `folder`: its words, ready for `shlex.join`."""
     words = ["concise-rl", "eval"]
     if manifest.baseline:
         words += ["--baseline", manifest.baseline.model]
@@ -37,7 +37,7 @@ def eval_command(manifest: Manifest) -> list[str]:
         value = getattr(manifest.measurement, name)
         if value != field.default or name in _ALWAYS:
             words += _flag(name, value)
-    return [*words, "--out", FOLDER]
+    return [*words, "--out", folder]
 
 
 def _flag(name: str, value: Any) -> list[str]:
