@@ -104,9 +104,23 @@ const Curves = (() => {
     return { section, plot };
   }
 
+  // The legend shows each curve's dashes beside its name, and of an area a box.
+  function dashLegend(one) {
+    one.plot.querySelectorAll(".u-legend .u-series:not(:first-child) .u-marker").forEach((marker, index) => {
+      let end = 0;
+      const color = (place) => (place % 2 ? "transparent" : "var(--curve)");
+      const dashes = one.panel.stacked ? [] : DASHES[index % DASHES.length];
+      const stops = dashes.map((length, place) => `${color(place)} ${end}px ${(end += length)}px`);
+      marker.style.setProperty("--curve", `var(--series-${one.panel.series[index].color})`);
+      marker.style.height = one.panel.stacked ? "10px" : "3px";
+      marker.style.background = stops.length ? `repeating-linear-gradient(90deg, ${stops})` : "var(--curve)";
+    });
+  }
+
   function paint(one) {
     one.uplot?.destroy();
     one.uplot = new uPlot(options(one.panel, one.group, one.label, one.plot.clientWidth), aligned(one.panel), one.plot);
+    dashLegend(one);
   }
 
   // Draw panels into an element, in place of what it holds.

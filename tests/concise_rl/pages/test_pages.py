@@ -111,6 +111,7 @@ def test_the_theme_changes_the_colours_and_is_remembered(tmp_path: Path, open_pa
     page.locator("#theme").click()
     assert page.locator("html").get_attribute("data-theme") == "dark"
     assert page.evaluate(background) == "rgb(18, 23, 29)"
+    page.wait_for_timeout(500)  # the browser stores what a page remembers a little later
     page.reload()
     assert page.evaluate(background) == "rgb(18, 23, 29)"
 
