@@ -23,7 +23,8 @@ logger = logging.getLogger(__name__)
 
 
 def record_trainings(folder: Path, manifest: Manifest) -> None:
-    """Keep the metrics of every model whose folder has them, in the evaluation's folder.
+    """Keep the metrics of every model whose folder has them, in the evaluation's folder. What was kept stays there when
+    the model's folder is gone.
 
     Args:
         folder: of the evaluation.
@@ -34,11 +35,8 @@ def record_trainings(folder: Path, manifest: Manifest) -> None:
     """
     for run in manifest.runs:
         curves = read_metrics(Path(run.model))
-        path = training_path(run.samples_path(folder))
         if curves:
-            write_atomically(path, json.dumps(curves) + "\n")
-        else:
-            path.unlink(missing_ok=True)
+            write_atomically(training_path(run.samples_path(folder)), json.dumps(curves) + "\n")
 
 
 def training_path(samples: Path) -> Path:

@@ -94,9 +94,15 @@ const Browser = (() => {
     // ---- the list
 
     function cell(fact, index) {
-      const made = element("span", { class: `${fact.kind} ${fact.wide ? "wide" : ""} ${tone(fact, index)}` }, write(fact, index, true));
+      const made = element("span", { class: `${fact.kind} ${fact.wide ? "wide" : ""} ${tone(fact, index)}` }, ...marked(fact, write(fact, index, true)));
       made.title = made.textContent;
       return made;
+    }
+
+    // A mark and its word; a phone has room for the mark.
+    function marked(fact, text) {
+      const mark = fact.kind === "category" && fact.marks[fact.names.find((name) => text.endsWith(name))];
+      return mark ? [mark, element("span", { class: "word" }, text.slice(mark.length))] : [text];
     }
 
     function row(place) {
@@ -208,22 +214,23 @@ const Browser = (() => {
     const count = element("span", { class: "count", role: "status" });
     const bar = element("div", { class: "controls" }, search, ...selects.map((select) => select.element), order, button("reset", "Show all samples again (r)", reset), button("?", "Keys (?)", () => help.showModal()), count);
 
-    const titles = element("div", { class: "row titles", "aria-hidden": "true" }, ...listed.map((fact) => element("span", { class: `${fact.kind} ${fact.wide ? "wide" : ""}` }, fact.title)), element("span", { class: "problem" }, "problem"));
+    const isMarked = (fact) => fact.kind === "category" && Object.keys(fact.marks).length > 0;
+    const titles = element("div", { class: "row titles", "aria-hidden": "true" }, ...listed.map((fact) => element("span", { class: `${fact.kind} ${fact.wide ? "wide" : ""}` }, isMarked(fact) ? element("span", { class: "word" }, fact.title) : fact.title)), element("span", { class: "problem" }, "problem"));
     const rows = element("div", { class: "rows" });
     const nothing = element("p", { class: "note nothing" }, "No sample is like that.");
     const list = element("div", { class: "list", role: "listbox", tabindex: "0", "aria-label": "samples" }, rows);
     // Every row is a grid of its own: widths are given, not found, so that rows and titles line up.
     const longest = (fact) => Math.max(fact.title.length, ...(fact.names ?? []).map((name) => name.length + (name in fact.marks ? 2 : 0)));
-    const width = (fact) => `${Math.min(11, Math.max(3.2, 0.5 * longest(fact) + 0.6))}rem`;
+    const width = (fact) => `${Math.min(11, Math.max(3.2, 0.53 * longest(fact) + 0.6))}rem`;
     root.style.setProperty("--wide", [...listed.map(width), "minmax(0, 1fr)"].join(" "));
     // On a phone a mark stands for its word, and numbers have the room of a number.
-    const narrow = (fact) => (fact.kind === "number" ? "3rem" : Object.keys(fact.marks).length ? "1.3rem" : "minmax(0, 1fr)");
+    const narrow = (fact) => (fact.kind === "number" ? `min(4.5rem, ${width(fact)})` : isMarked(fact) ? "1rem" : "minmax(0, 1fr)");
     root.style.setProperty("--narrow", listed.filter((fact) => !fact.wide).map(narrow).join(" "));
     list.addEventListener("scroll", paintRows, { passive: true });
 
-    const position = element("span", { class: "count" });
+    const position = element("span", { class: "count", "aria-live": "polite" });
     const stepper = element("div", { class: "controls" }, button("←", "Previous sample (k)", () => step(-1)), button("→", "Next sample (j)", () => step(1)), position, ...(members().length > 1 ? [button("same problem", "Next sample of the same problem (g)", nextMember)] : []));
-    const detail = element("div", { class: "detail", "aria-live": "polite" });
+    const detail = element("div", { class: "detail" });
     const remark = element("p", { class: "note" }, data.shortened ? `The texts of all samples would make this page too large: ${data.shortened.toLocaleString("en")} long ones are not whole here. They are whole in the files beside it.` : "");
     remark.hidden = !data.shortened;
     root.replaceChildren(bar, remark, element("div", { class: "table" }, titles, list, nothing), stepper, detail, help);

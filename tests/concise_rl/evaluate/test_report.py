@@ -2,6 +2,7 @@ import io
 import json
 import random
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,32 @@ def test_missing_samples_are_named_for_every_run(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"baseline \(.*\): 5 of 36 .* missing. grpo \(.*\): 36 of 36 .* missing"):
         write_report(tmp_path)
     assert not (tmp_path / "report.json").exists()
+
+
+def of_another_version(folder: Path) -> None:
+    manifest = json.loads((evaluated(folder) / "eval.json").read_text())
+    (folder / "eval.json").write_text(json.dumps(manifest | {"from_the_future": 1}))
+
+
+def still_running(folder: Path) -> None:
+    write_evaluation(folder, samples_of(40)[:-5], ("grpo", samples_of(40)), problems=PROBLEMS, samples=SAMPLES)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (of_another_version, "from_the_future: .* another version of concise_rl may have written it. .*--overwrite"),
+        (still_running, "baseline .*: 5 of 36 samples are missing. If no evaluation is running there, the same"),
+        (lambda folder: None, "holds no eval.json. Give the folder that `concise-rl eval --out` wrote."),
+    ],
+)
+def test_a_folder_that_makes_no_report_is_refused_in_one_line(
+    tmp_path: Path, make: Callable[[Path], None], said: str
+) -> None:
+    make(tmp_path)
+    with pytest.raises(ValueError, match=said) as error:
+        write_report(tmp_path)
+    assert "\n" not in str(error.value)
 
 
 def test_a_failed_report_leaves_the_previous_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from concise_rl.evaluate.evaluation import read_evaluation
-from concise_rl.evaluate.training import read_metrics, record_trainings, training_panels, training_path
+from concise_rl.evaluate.training import read_metrics, record_trainings, training_panels
 from tests.concise_rl.evaluate.fabric import sample, write_evaluation
 
 
@@ -43,15 +43,7 @@ def test_an_evaluation_keeps_the_training_when_the_model_is_gone(tmp_path: Path)
     run = manifest.models[0].model_copy(update={"model": str(trained(tmp_path / "run", [1, 2]))})
     record_trainings(tmp_path / "e", manifest.model_copy(update={"models": (run,)}))
     (tmp_path / "run/metrics.jsonl").unlink()
+    record_trainings(tmp_path / "e", manifest)
     (panel,) = training_panels(read_evaluation(tmp_path / "e"))
     (series,) = panel.series
     assert (series.label, series.x, series.y, series.color) == ("grpo", [1, 2], [0.1, 0.2], 1)
-
-
-def test_what_is_kept_of_an_earlier_model_goes_with_it(tmp_path: Path) -> None:
-    manifest = write_evaluation(tmp_path, None, ("grpo", [sample(0, 0)]), problems=1, samples=1)
-    path = training_path(manifest.models[0].samples_path(tmp_path))
-    path.parent.mkdir()
-    path.write_text("{}")
-    record_trainings(tmp_path, manifest)
-    assert not path.exists()
