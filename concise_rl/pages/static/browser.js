@@ -20,9 +20,10 @@ const Browser = (() => {
 
     // ---- the page's address
 
+    // Returns whether the address has a view.
     function readAddress() {
       const [name, query = ""] = location.hash.slice(1).split("?");
-      if (name !== id || !query) return;
+      if (name !== id || !query) return false;
       const given = new URLSearchParams(query);
       state.q = given.get("q") ?? "";
       state.sort = given.get("sort") ?? "";
@@ -31,6 +32,7 @@ const Browser = (() => {
       for (const fact of categories) {
         if (fact.names.includes(given.get(fact.key))) state.filters[fact.key] = given.get(fact.key);
       }
+      return true;
     }
 
     function writeAddress() {
@@ -151,6 +153,12 @@ const Browser = (() => {
       return data.group.flatMap((other, index) => (other === group ? [index] : []));
     }
 
+    // After a key: a reader far down in one sample begins at the top of the next.
+    function bringIntoSight() {
+      if (detail.getBoundingClientRect().top < 0) stepper.scrollIntoView({ block: "start", behavior: "instant" });
+      else if (root.getBoundingClientRect().top > innerHeight) root.scrollIntoView({ block: "start", behavior: "instant" });
+    }
+
     function nextMember() {
       const all = members();
       choose(all[(all.indexOf(state.at) + 1) % all.length]);
@@ -229,7 +237,7 @@ const Browser = (() => {
     list.addEventListener("scroll", paintRows, { passive: true });
 
     const position = element("span", { class: "count", "aria-live": "polite" });
-    const stepper = element("div", { class: "controls" }, button("←", "Previous sample (k)", () => step(-1)), button("→", "Next sample (j)", () => step(1)), position, ...(members().length > 1 ? [button("same problem", "Next sample of the same problem (g)", nextMember)] : []));
+    const stepper = element("div", { class: "controls stepper" }, button("←", "Previous sample (k)", () => step(-1)), button("→", "Next sample (j)", () => step(1)), position, ...(members().length > 1 ? [button("same problem", "Next sample of the same problem (g)", nextMember)] : []));
     const detail = element("div", { class: "detail" });
     const remark = element("p", { class: "note" }, data.shortened ? `The texts of all samples would make this page too large: ${data.shortened.toLocaleString("en")} long ones are not whole here. They are whole in the files beside it.` : "");
     remark.hidden = !data.shortened;
@@ -251,18 +259,19 @@ const Browser = (() => {
       const action = ACTIONS[event.key] ?? (event.target === list ? ARROWS[event.key] : undefined);
       if (!action) return;
       event.preventDefault();
-      if (event.key in ACTIONS && event.key !== "?") root.scrollIntoView({ block: "nearest" });
       action();
+      bringIntoSight();
     });
-    addEventListener("hashchange", () => { readAddress(); refresh(); });
+    addEventListener("hashchange", () => readAddress() && refresh());
     addEventListener("resize", paintRows);
 
-    readAddress();
+    const isLinked = readAddress();
     refresh();
     Texts.unpack(data.prompts).then((unpacked) => {
       prompts = unpacked;
       shorts = shortened(prompts.map(([prompt]) => prompt));
       refresh();
+      if (isLinked) root.scrollIntoView({ block: "start", behavior: "instant" });
       root.dataset.ready = performance.now().toFixed(0); // how long it took; the tests read it
     });
   }

@@ -158,6 +158,7 @@ def test_a_view_can_be_linked(small: Path, open_page: OpenPage) -> None:
     other = open_page(small, address=address)
     assert (chosen(other), said(other)) == (index, "10 of 40 samples")
     assert other.get_by_label("order").input_value() == "tokens-most"
+    assert 0 <= other.locator(".browser").bounding_box()["y"] < 200
 
 
 def test_an_address_of_nonsense_shows_all(small: Path, open_page: OpenPage) -> None:
