@@ -74,8 +74,7 @@ DEFAULTS = {True: "aes", False: "accuracy"}
 
 
 def shown_columns(report: Mapping[str, Any]) -> dict[str, Column]:
-    """Find the columns in which any label of the report has a number."""
+    """Find the columns in which any label of the report has a number. One model alone has no front to stand to."""
     entries = text.all_entries(report)
-    return {
-        name: column for name, column in COLUMNS.items() if any(column.value(entry) is not None for entry in entries)
-    }
+    shown = {n: column for n, column in COLUMNS.items() if any(column.value(entry) is not None for entry in entries)}
+    return {name: column for name, column in shown.items() if name != "front" or len(entries) > 1}

@@ -37,7 +37,8 @@ def terminal_table(report: Report) -> Table:
 
 def caption(report: Report) -> str:
     """Say what the numbers are."""
-    intervals = "Brackets: 95 % intervals, paired bootstrap over problems. Accuracy change in points."
+    paired = "± and brackets: 95 % intervals, paired bootstrap over problems. Accuracy change in points."
+    intervals = paired if report["baseline"] else "±: half of a 95 % interval, bootstrap over problems."
     front = (
         f"{ON_FRONT}: on the Pareto front of accuracy and tokens. The share: in how many resamples it is there."
         if "front" in shown_columns(report)
