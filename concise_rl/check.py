@@ -239,8 +239,14 @@ def findings_of(path: str, overrides: list[str], gpus: str | None = None, accele
     return findings
 
 
-def find_faults(recipe: Recipe, findings: Findings) -> None:
-    """All that can be said of a recipe on any machine."""
+def find_faults(recipe: Recipe, findings: Findings, *, data: bool = True) -> None:
+    """All that can be said of a recipe on any machine.
+
+    Args:
+        recipe: to be checked.
+        findings: what is found goes there.
+        data: whether to look at the data, too, which takes some seconds.
+    """
     tokenizer = None
     with findings.collecting():
         tokenizer = check_model(recipe, findings)
@@ -249,8 +255,9 @@ def find_faults(recipe: Recipe, findings: Findings) -> None:
         with findings.collecting():
             findings.facts += check_objective(recipe.training)
             check_groups(recipe)
-    with findings.collecting():
-        check_data(recipe, tokenizer, findings)
+    if data:
+        with findings.collecting():
+            check_data(recipe, tokenizer, findings)
 
 
 def check_fit(recipe: Recipe, path: str, gpus: Gpus, accelerate: str | None, findings: Findings) -> None:

@@ -20,6 +20,8 @@ from concise_rl.evaluate.compare.cli import add_compare_arguments, run_compare
 from concise_rl.evaluate.judge_cli import add_judge_arguments, run_judge
 from concise_rl.evaluate.probe.cli import add_probe_arguments, run_probe
 from concise_rl.rollout.serve import add_serve_arguments, run_serve
+from concise_rl.sweep.cli import add_sweep_arguments, run_sweep
+from concise_rl.watch.cli import add_watch_arguments, run_watch
 
 Group = Literal["look", "train", "measure", "share", "set up"]
 
@@ -72,6 +74,18 @@ COMMANDS: tuple[Command, ...] = (
         run_probe,
     ),
     Command(
+        "watch",
+        "look",
+        "show a training run while it goes, or afterwards",
+        (
+            "concise-rl watch runs/tiny/grpo_lambda",
+            "concise-rl watch runs/tiny/grpo_lambda --page",
+            "concise-rl watch runs/tiny/grpo_lambda runs/tiny/decs --page runs/tiny/curves.html",
+        ),
+        add_watch_arguments,
+        run_watch,
+    ),
+    Command(
         "methods",
         "look",
         "list the methods, what they need and their options",
@@ -101,6 +115,18 @@ COMMANDS: tuple[Command, ...] = (
         ),
         add_train_arguments,
         run_train,
+        help_on_keys,
+    ),
+    Command(
+        "sweep",
+        "train",
+        "train several recipes over several seeds, measure and compare them",
+        (
+            "concise-rl sweep recipes/tiny/grpo.yaml recipes/tiny/grpo_lambda.yaml --seeds 2 --out runs/sweep",
+            "concise-rl sweep recipes/tiny/grpo.yaml recipes/tiny/grpo_lambda.yaml --max_steps 20 --dry-run",
+        ),
+        add_sweep_arguments,
+        run_sweep,
         help_on_keys,
     ),
     Command(
