@@ -84,8 +84,8 @@ def draft(outline: Outline) -> Generator[Path]:
 
 
 def share_of_vllm(outline: Outline, gpus: Gpus) -> float:
-    """Find the largest share of each GPU that vLLM can take while the trainer sleeps beside it, by `concise_rl.fit`; where
-    there is none, the outline's, so that the check says why.
+    """Find the largest share of each GPU for a vLLM that sleeps while the model is trained, see `concise_rl.fit`. Where
+    there is none it is the outline's, so that the check says why.
 
     Raises:
         ValueError: when the model's sizes are not known.

@@ -222,7 +222,7 @@ def _vllm(outline: Outline) -> list[Key]:
         Key("use_vllm", True),
         Key("vllm_mode", "colocate"),
         Key("vllm_enable_sleep_mode", True),
-        Key("vllm_gpu_memory_utilization", outline.share, "the most that fits beside the sleeping trainer, computed"),
+        Key("vllm_gpu_memory_utilization", outline.share, "the most that fits beside the trainer's states, computed"),
         Key("vllm_max_model_length", outline.cap + outline.room, f"the cap, and {outline.room:,} tokens for a prompt"),
     ]
 
