@@ -1,4 +1,5 @@
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -8,6 +9,8 @@ import pytest
 import yaml
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import launch_command_parser
+
+from concise_rl.cli import build_parser
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = sorted((ROOT / "launch/accelerate").glob("*.yaml"))
@@ -183,7 +186,9 @@ def test_quickstart_ends_with_the_minutes_taken_the_report_the_run_and_three_com
     report, run = lines.index("concise-rl report runs/quickstart"), -6
     assert minutes < report == len(lines) + run - 1
     assert lines[run].startswith("The run:  runs/quickstart/model/run.html ")
-    assert all(line.startswith("  concise-rl ") for line in lines[-3:])
+    for line in lines[-3:]:
+        program, *words = shlex.split(line, comments=True)
+        assert program == "concise-rl" and build_parser().parse_args(words)
 
 
 def test_quickstart_ends_at_the_first_stage_that_fails(

@@ -141,6 +141,20 @@ def run_eval(args: argparse.Namespace) -> None:
     print(f"Samples and report go to {out}.", file=sys.stderr)
     evaluate(spec, out, args.overwrite)
     _show(out, args.json)
+    console_for(args.json).print(
+        "\n".join(["Next:", *next_commands(args)]), markup=False, highlight=False, soft_wrap=True
+    )
+
+
+def next_commands(args: argparse.Namespace) -> list[str]:
+    """What a reader of the report may want to run, and why."""
+    (_, model), *_ = split_labels(args.model)
+    look = (
+        f"concise-rl try {model} --against {args.baseline}   # see both think"
+        if args.baseline
+        else f"concise-rl probe {model} --task {args.task}   # is it worth training?"
+    )
+    return [f"  {look}", f"  concise-rl report {folder_of(args)} --json   # the numbers for a script, without sampling"]
 
 
 def folder_of(args: argparse.Namespace) -> Path:

@@ -3,7 +3,7 @@
 import argparse
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from concise_rl.evaluate.cli import json_options, spec_of
 from concise_rl.evaluate.spec import MANIFEST, EvalSpec, Measurement, read_manifest
@@ -98,13 +98,10 @@ def run_probe(args: argparse.Namespace) -> None:
     """
     check_arguments(args)
     # Imported where needed: `concise-rl --help` must not wait for torch.
-
-    from concise_rl.evaluate.probe.page import write_probe_page
-    from concise_rl.evaluate.probe.probe import as_text, read_probe, to_json
+    from concise_rl.evaluate.probe.probe import read_probe
     from concise_rl.evaluate.probe.text import print_probe
     from concise_rl.evaluate.report import write_report
     from concise_rl.evaluate.run import evaluate
-    from concise_rl.files import write_atomically
 
     out = args.out or Path("runs/probe") / slug(f"{args.model}-{args.task}")
     spec = spec_of(argparse.Namespace(**{**vars(args), "model": [args.model], "out": out}))
@@ -112,13 +109,30 @@ def run_probe(args: argparse.Namespace) -> None:
     write_report(out)
     probe, console = read_probe(out, spec.models[0]), console_for(args.json)
     print_probe(probe, console)
-    recipe = _write_recipe(args, probe, console) if args.recipe else None
-    content = to_json(probe, args.recipe)
-    write_atomically(out / "probe.json", as_text(content))
-    write_probe_page(out / "probe.html", probe, recipe)
+    content = _write(out, probe, None)
+    if args.recipe:
+        content = _write(out, probe, _write_recipe(args, probe, console))
+    elif probe.advice.verdict == "train":
+        console.print("Recipe: the same command with --recipe FILE writes one.", highlight=False, soft_wrap=True)
     console.print(f"Page: {out / 'probe.html'}", markup=False, highlight=False, soft_wrap=True)
     if args.json:
         print_json(content)
+
+
+def _write(out: Path, probe: "Probe", recipe: "Recipe | None") -> dict[str, Any]:
+    """Write `probe.json` and the page.
+
+    Returns:
+        What the former holds.
+    """
+    from concise_rl.evaluate.probe.page import write_probe_page
+    from concise_rl.evaluate.probe.probe import as_text, to_json
+    from concise_rl.files import write_atomically
+
+    content = to_json(probe, recipe.path if recipe else None)
+    write_atomically(out / "probe.json", as_text(content))
+    write_probe_page(out / "probe.html", probe, recipe)
+    return content
 
 
 def check_arguments(args: argparse.Namespace) -> None:
@@ -147,12 +161,12 @@ def check_arguments(args: argparse.Namespace) -> None:
 
 
 def slug(text: str) -> str:
-    """A name as part of a path: `tiny:base-tiny:sums` as tiny-base-tiny-sums."""
+    """Write a name as part of a path: `tiny:base-tiny:sums` as tiny-base-tiny-sums."""
     return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.")
 
 
 def _is_there(out: Path, spec: EvalSpec) -> bool:
-    """Whether a folder holds samples of this very model by this very measurement, all or some of them."""
+    """Say whether a folder holds samples of this very model by this very measurement, all or some of them."""
     if not (out / MANIFEST).is_file():
         return False
     there = read_manifest(out)
@@ -167,12 +181,17 @@ def _write_recipe(args: argparse.Namespace, probe: "Probe", console: "Console") 
     """
     from concise_rl.evaluate.probe.page import Recipe
     from concise_rl.evaluate.probe.recipe import outline_recipe, write_recipe
+    from concise_rl.evaluate.probe.render import train_command
 
     method = args.method or probe.advice.best
     if method is None:
         raise ValueError(
             "No method fits what was measured: see above why, and name one (--method) for a recipe all the same."
         )
-    check = write_recipe(outline_recipe(probe.measured, probe.advice, method, args.recipe, args.gpus))
-    console.print(f"Recipe: {args.recipe}, checked by: {check}", markup=False, highlight=False, soft_wrap=True)
-    return Recipe(args.recipe, args.recipe.read_text(), check)
+    outline = outline_recipe(probe.measured, probe.advice, method, args.recipe, args.gpus)
+    recipe = Recipe(
+        args.recipe, check=write_recipe(outline), train=train_command(outline), text=args.recipe.read_text()
+    )
+    for line in (f"Recipe: {recipe.path}, which passes: {recipe.check}", f"Train: {recipe.train}"):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    return recipe

@@ -6,6 +6,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from concise_rl.evaluate.probe.advice import Fit
 from concise_rl.evaluate.probe.findings import Level
 from concise_rl.evaluate.probe.probe import ASSUMED, Probe
 from concise_rl.evaluate.probe.rollouts import Budget, Groups, Rollouts
@@ -18,11 +19,13 @@ MARKS: dict[Level, tuple[str, str]] = {
     "fault": ("fault", "bold red"),
 }
 FITS = {True: ("fits", "green"), None: ("not sure", "yellow"), False: ("no", "dim")}
+IN_FULL = 3
+"""Methods that fit whose reasons are printed."""
 Row = tuple[str, str]
 
 
 def print_probe(probe: Probe, console: Console) -> None:
-    """Headline, numbers, findings and advice, for a terminal of 80 characters."""
+    """Print headline, numbers, findings and advice, for a terminal of 80 characters."""
     r, advice = probe.measured.rollouts, probe.advice
     title = f"{probe.measured.model} on {probe.measured.task}: {r.problems} problems, {r.samples:,} samples"
     style = "bold green" if advice.verdict == "train" else "bold yellow"
@@ -32,12 +35,12 @@ def print_probe(probe: Probe, console: Console) -> None:
 
 
 def share(found: Estimate) -> str:
-    """`91.8 % [85.9, 95.9]`."""
+    """Write a share with its interval: `91.8 % [85.9, 95.9]`."""
     return f"{percent(found.value)} {between(found.ci95)}".rstrip()
 
 
 def numbers(r: Rollouts) -> list[Row]:
-    """What was counted: names and values."""
+    """List what was counted: names and values."""
     quantiles = ", ".join(f"{value:,}" for value in r.quantiles.values())
     budgets = near_quantiles(r)
     return [
@@ -58,13 +61,13 @@ def numbers(r: Rollouts) -> list[Row]:
 
 
 def near_quantiles(r: Rollouts) -> list[Budget]:
-    """The budgets that come nearest to the quantiles of the lengths."""
+    """Pick the budgets that come nearest to the quantiles of the lengths."""
     nearest = [min(r.budgets, key=lambda budget: abs(budget.tokens - tokens)) for tokens in r.quantiles.values()]
     return list(dict.fromkeys(nearest))
 
 
 def falls(groups: Groups) -> str:
-    """How groups of one size would fall."""
+    """Say how groups of one size would fall."""
     kinds = (("all right", groups.all_right), ("mixed", groups.mixed), ("all wrong", groups.all_wrong))
     return ", ".join(f"{percent(found.value, 0)} {name}" for name, found in kinds)
 
@@ -99,8 +102,16 @@ def _advice(probe: Probe) -> RenderableType:
             ("group", f"{advice.group.value}: {advice.group.why}"),
         ]
     )
-    methods = _grid()
-    methods.add_column(overflow="fold")
-    for fit in advice.methods:
-        methods.add_row(Text(*FITS[fit.fits]), Text(fit.name, "bold"), Text(fit.why))
-    return Group(choices, "", methods)
+    return Group(choices, "", _methods(advice.methods))
+
+
+def _methods(fits: Sequence[Fit]) -> Table:
+    """List the first that fit, and what speaks against others, with their reasons; the page has all."""
+    table = _grid()
+    table.add_column(overflow="fold")
+    fitting = [fit for fit in fits if fit.fits]
+    for fit in (*fitting[:IN_FULL], *(fit for fit in fits if not fit.fits)):
+        table.add_row(Text(*FITS[fit.fits]), Text(fit.name, "bold"), Text(fit.why))
+    if more := fitting[IN_FULL:]:
+        table.add_row(Text(*FITS[True]), Text("and", "bold"), Text(", ".join(fit.name for fit in more)))
+    return table

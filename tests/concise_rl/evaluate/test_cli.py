@@ -1,14 +1,16 @@
 import argparse
 import json
+import shlex
 from pathlib import Path
 
 import pytest
 
-from concise_rl.cli import main
+from concise_rl.cli import build_parser, main
 from concise_rl.evaluate.cli import (
     add_eval_arguments,
     add_report_arguments,
     folder_of,
+    next_commands,
     run_eval,
     run_report,
     spec_of,
@@ -214,6 +216,14 @@ def test_an_evaluation_without_a_folder_says_where_it_is_and_gives_its_numbers_a
     shown, folder = capsys.readouterr(), Path("runs/eval/tiny-s_grpo-on-tiny-sums")
     assert json.loads(shown.out) == json.loads((folder / "report.json").read_text())
     assert f"Samples and report go to {folder}." in shown.err and "tiny-s_grpo uses" in " ".join(shown.err.split())
+
+
+@pytest.mark.parametrize("baseline", [[], ["--baseline", "tiny:base"]])
+def test_what_an_evaluation_says_to_run_next_is_understood(baseline: list[str]) -> None:
+    args = parse("--model", "mine=runs/a", *baseline, "--task", "tiny:sums")
+    for line in next_commands(args):
+        program, *words = shlex.split(line, comments=True)
+        assert program == "concise-rl" and build_parser().parse_args(words)
 
 
 def test_a_report_is_json_where_that_is_asked_for(tmp_path: Path, capsys) -> None:

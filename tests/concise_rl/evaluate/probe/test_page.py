@@ -37,9 +37,8 @@ def page(folder: Path, recipe: Recipe | None = None, **changes: Any) -> Path:
 
 @pytest.fixture
 def shown(tmp_path: Path, open_page: Callable[..., Any]) -> Any:
-    recipe = Recipe(
-        Path("mine.yaml"), "objective: decs\n# </pre><script>fail()</script>\n", "concise-rl check mine.yaml"
-    )
+    text = "objective: decs\n# </pre><script>fail()</script>\n"
+    recipe = Recipe(Path("mine.yaml"), text, "concise-rl check mine.yaml", "concise-rl train mine.yaml")
     return open_page(page(tmp_path, recipe))
 
 
@@ -59,7 +58,7 @@ def test_groups_are_said_in_words_as_well(shown: Any) -> None:
 
 def test_the_recipe_is_shown_as_it_is_and_copied(shown: Any) -> None:
     assert "# </pre><script>fail()</script>" in shown.inner_text("#recipe-text")
-    shown.click("button.copy")
+    shown.click("button.copy >> nth=0")
     shown.wait_for_function("document.querySelector('button.copy').textContent !== 'Copy'")
 
 
