@@ -275,23 +275,24 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST
     if not folder.is_dir():
-        raise ValueError(f"There is no folder {folder}. Give the one that `concise-rl eval` wrote.")
+        raise ValueError(f"There is no folder {folder}. Give the one that `concise-rl eval --out` wrote.")
     if not path.is_file():
-        raise ValueError(f"{folder} holds no {MANIFEST}. Give the folder that `concise-rl eval` wrote.")
+        raise ValueError(f"{folder} holds no {MANIFEST}. Give the folder that `concise-rl eval --out` wrote.")
     try:
         return Manifest.model_validate_json(path.read_bytes())
     except ValidationError as error:
         raise ValueError(
-            f"{path} cannot be read{_if_other_version(path)} ({_first_problem(error)}). `concise-rl eval --overwrite` "
-            "starts afresh."
+            f"{path} cannot be read ({_first_problem(error)}): {_writer(path)}. `concise-rl eval --overwrite` starts "
+            "afresh."
         ) from error
 
 
-def _if_other_version(path: Path) -> str:
-    """Which version wrote a file that this one cannot read, where it is another."""
-    found = re.search(r'"concise_rl": *"([^"]+)"', path.read_text(errors="replace"))
-    here = _version("concise_rl")
-    return f": concise_rl {found[1]} wrote it, and this is {here}" if found and found[1] != here else ""
+def _writer(path: Path) -> str:
+    """Which version wrote a record that this one cannot read."""
+    found, here = re.search(r'"concise_rl": *"([^"]+)"', path.read_text(errors="replace")), _version("concise_rl")
+    if found and found[1] != here:
+        return f"concise_rl {found[1]} wrote it, and this is {here}"
+    return "another version of concise_rl may have written it"
 
 
 def _first_problem(error: ValidationError) -> str:

@@ -126,7 +126,7 @@ def advise(measured: Measured, findings: list[Finding]) -> Advice:
 
 
 def _verdict(measured: Measured, findings: list[Finding]) -> tuple[str, str]:
-    """The verdict and its sentence: the first thing that speaks against training, or that nothing does."""
+    """Give the verdict and its sentence: the first thing that speaks against training, or that nothing does."""
     r = measured.rollouts
     if LIMITS["half_cut"].holds(r) is not True:
         return "raise_cap", f"Raise the cap first: {percent(r.cut.value)} of the samples were cut at {r.cap:,} tokens."
@@ -157,12 +157,12 @@ def _unsure(name: str, rollouts: Rollouts) -> str:
 
 
 def _number(value: float | None, limit: float) -> str:
-    """A share as percent; what has a limit above 1 is no share."""
+    """Write a share as percent; what has a limit above 1 is no share."""
     return tokens(value) if limit > 1 else percent(value)
 
 
 def fit_of(method: Method, rollouts: Rollouts) -> Fit:
-    """Whether a method fits what was measured."""
+    """Say whether a method fits what was measured."""
     held = {name: LIMITS[name].holds(rollouts) for name in method.needs}
     if False in held.values():
         return Fit(
@@ -188,7 +188,7 @@ def _against(name: str, rollouts: Rollouts) -> str:
 
 
 def cap_of(rollouts: Rollouts, context: int | None, longest_prompt: int) -> Choice:
-    """The cap that 99 of 100 samples end within, rounded up; twice the probe's where that is not known.
+    """Choose the cap that 99 of 100 samples end within, rounded up; twice the probe's where that is not known.
 
     Args:
         rollouts: what the samples say.
@@ -209,13 +209,13 @@ def cap_of(rollouts: Rollouts, context: int | None, longest_prompt: int) -> Choi
 
 
 def round_up(length: int) -> int:
-    """To a number that people would write into a recipe."""
+    """Round up to a number that people would write into a recipe."""
     step = next((step for limit, step in STEPS if length <= limit), 1024)
     return math.ceil(length / step) * step
 
 
 def group_of(rollouts: Rollouts) -> Choice:
-    """8 rollouts of a prompt, or 16 where these make many more groups mixed."""
+    """Choose 8 rollouts of a prompt, or 16 where these make many more groups mixed."""
     eight, sixteen = rollouts.group(8), rollouts.group(16)
     if eight is None or eight.mixed.value is None:
         return Choice(8, "published by most; how groups fall is not known from so few samples of a problem")

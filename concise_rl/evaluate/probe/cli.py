@@ -161,12 +161,12 @@ def check_arguments(args: argparse.Namespace) -> None:
 
 
 def slug(text: str) -> str:
-    """A name as part of a path: `tiny:base-tiny:sums` as tiny-base-tiny-sums."""
+    """Write a name as part of a path: `tiny:base-tiny:sums` as tiny-base-tiny-sums."""
     return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.")
 
 
 def _is_there(out: Path, spec: EvalSpec) -> bool:
-    """Whether a folder holds samples of this very model by this very measurement, all or some of them."""
+    """Say whether a folder holds samples of this very model by this very measurement, all or some of them."""
     if not (out / MANIFEST).is_file():
         return False
     there = read_manifest(out)

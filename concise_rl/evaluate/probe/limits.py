@@ -29,7 +29,7 @@ class Limit:
     reason: str
 
     def holds(self, rollouts: Rollouts) -> bool | None:
-        """Whether it is kept. None where the fact is not known, or its 95 % interval spans the limit."""
+        """Say whether the limit is kept. None where the fact is not known, or its 95 % interval spans the limit."""
         found = self.fact(rollouts)
         if found.value is None:
             return None

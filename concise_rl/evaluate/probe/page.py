@@ -59,7 +59,7 @@ def write_probe_page(path: Path, probe: Probe, recipe: Recipe | None) -> None:
 
 
 def tiles(probe: Probe) -> list[tuple[str, str, str]]:
-    """The numbers at the top: a name, the number, and what stands below it."""
+    """List the numbers at the top: a name, the number, and what stands below it."""
     r = probe.measured.rollouts
     return [
         ("redundant thinking", percent(r.redundant.value), f"{between(r.redundant.ci95)} of right samples' thinking"),
@@ -71,7 +71,7 @@ def tiles(probe: Probe) -> list[tuple[str, str, str]]:
 
 
 def panels(measured: Measured) -> list[Panel]:
-    """Accuracy by budget, and how long samples are, over the same axis of tokens."""
+    """Draw accuracy by budget, and how long samples are, over the same axis of tokens."""
     r = measured.rollouts
     budgets = [budget.tokens for budget in r.budgets]
     ended = Series("as sampled", budgets, [budget.ended for budget in r.budgets], color=1)
@@ -97,7 +97,7 @@ def panels(measured: Measured) -> list[Panel]:
 
 
 def _bars(groups: Groups) -> list[tuple[str, str, float, str]]:
-    """Kind, CSS class, share and interval of the groups of one size."""
+    """List kind, CSS class, share and interval of the groups of one size."""
     kinds: list[tuple[str, str, Estimate]] = [
         ("all right", "right", groups.all_right),
         ("mixed", "mixed", groups.mixed),

@@ -61,7 +61,7 @@ def read_probe(folder: Path, run: ModelRun) -> Probe:
 
 
 def _find(evaluation: Evaluation, run: ModelRun) -> Any:
-    """The table of a run's samples."""
+    """Find the table of a run's samples."""
     return next(
         table
         for label in evaluation.labels
@@ -71,7 +71,8 @@ def _find(evaluation: Evaluation, run: ModelRun) -> Any:
 
 
 def check_thinks(measured: Measured) -> None:
-    """
+    """Refuse a model that does not think.
+
     Raises:
         ValueError: when samples ended, none of them held a delimiter, its own or another model's, and the template has
             not closed the thinking either.
@@ -86,7 +87,7 @@ def check_thinks(measured: Measured) -> None:
 
 
 def to_json(probe: Probe, recipe: Path | None) -> dict[str, Any]:
-    """The content of `probe.json`."""
+    """Build the content of `probe.json`."""
     measured = probe.measured
     return {
         "model": measured.model,
@@ -105,5 +106,5 @@ def to_json(probe: Probe, recipe: Path | None) -> dict[str, Any]:
 
 
 def as_text(content: dict[str, Any]) -> str:
-    """The same as a file holds it."""
+    """Write the same as a file holds it."""
     return json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n"

@@ -39,7 +39,8 @@ def outline_recipe(measured: Measured, advice: Advice, method: str, path: Path, 
 
 
 def check_method(method: str) -> None:
-    """
+    """Refuse a method that no recipe can be written for.
+
     Raises:
         ValueError: for a method that there is not, or that no recipe can be written for.
     """
@@ -73,7 +74,7 @@ def write_recipe(outline: Outline) -> str:
 
 @contextmanager
 def draft(outline: Outline) -> Generator[Path]:
-    """The recipe in a file beside the one that is wanted, for a check; it is gone afterwards."""
+    """Write the recipe beside the one that is wanted, for a check; it is gone afterwards."""
     path = beside(outline.path)
     write_atomically(path, render(outline))
     try:
@@ -83,8 +84,8 @@ def draft(outline: Outline) -> Generator[Path]:
 
 
 def share_of_vllm(outline: Outline, gpus: Gpus) -> float:
-    """The largest share of each GPU that vLLM can take while the trainer sleeps beside it, by `concise_rl.fit`; where
-    there is none, the outline's, so that the check says why.
+    """Find the largest share of each GPU for a vLLM that sleeps while the model is trained, see `concise_rl.fit`. Where
+    there is none it is the outline's, so that the check says why.
 
     Raises:
         ValueError: when the model's sizes are not known.

@@ -29,14 +29,14 @@ Section = tuple[str, list[Key]]
 
 
 def render(outline: Outline) -> str:
-    """The recipe."""
+    """Write the recipe."""
     sections = (_model(outline), _data(outline), _method(outline), _rollouts(outline), _training(outline))
     parts = [f"# {title}\n{''.join(map(render_key, keys))}" for title, keys in sections]
     return "\n".join([_header(outline), *parts])
 
 
 def render_key(key: Key) -> str:
-    """A key with its value; its reason goes behind it where that fits, else above."""
+    """Write a key with its value; its reason goes behind it where that fits, else above."""
     body = yaml.dump({key.name: key.value}, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10**6)
     if not key.why:
         return body
@@ -106,7 +106,7 @@ def _entry(label: str, text: str) -> str:
 
 
 def _command(label: str, words: list[str]) -> str:
-    """A command over several lines, each of which the shell goes on from."""
+    """Write a command over several lines, each of which the shell goes on from."""
     return f"# {label + ':':<{LABEL}}" + f" \\\n#{' ' * (LABEL + 3)}".join(words)
 
 
@@ -129,7 +129,7 @@ def _train_words(outline: Outline) -> list[str]:
 
 
 def train_command(outline: Outline) -> str:
-    """The command that trains by a recipe, in a line."""
+    """Write the command that trains by a recipe, in a line."""
     return " ".join(_train_words(outline))
 
 
@@ -144,7 +144,7 @@ def _eval_words(outline: Outline) -> list[str]:
 
 
 def _held_out(measured: Measured) -> list[str]:
-    """Problems that the recipe does not train on."""
+    """Name problems that the recipe does not train on."""
     task, m = shlex.quote(measured.task), measured.measurement
     if measured.task.startswith(GENERATED):
         return ["--task", task, "--problems", "256"]
@@ -156,7 +156,7 @@ def _held_out(measured: Measured) -> list[str]:
 
 
 def _as_put(measurement: Measurement) -> list[str]:
-    """How the problems are put, as far as a recipe says it, too."""
+    """Repeat how the problems are put, as far as a recipe says it, too."""
     given = {name: getattr(measurement, name) for name in AS_PUT}
     return [f"--{name.replace('_', '-')} {shlex.quote(_as_word(v))}" for name, v in given.items() if v is not None]
 
@@ -222,7 +222,7 @@ def _vllm(outline: Outline) -> list[Key]:
         Key("use_vllm", True),
         Key("vllm_mode", "colocate"),
         Key("vllm_enable_sleep_mode", True),
-        Key("vllm_gpu_memory_utilization", outline.share, "the most that fits beside the sleeping trainer, computed"),
+        Key("vllm_gpu_memory_utilization", outline.share, "the most that fits beside the trainer's states, computed"),
         Key("vllm_max_model_length", outline.cap + outline.room, f"the cap, and {outline.room:,} tokens for a prompt"),
     ]
 

@@ -101,7 +101,7 @@ class Rollouts:
     groups: list[Groups]
 
     def group(self, size: int) -> Groups | None:
-        """The entry for groups of one size."""
+        """Find the entry for groups of one size."""
         return next((groups for groups in self.groups if groups.size == size), None)
 
 
@@ -143,18 +143,18 @@ def read_rollouts(table: Table, cap: int) -> Rollouts:
 
 
 def redundant_tokens(table: Table) -> np.ndarray:
-    """(P, K) thinking tokens after the passage that first states the answer; 0 where that is not known."""
+    """Count (P, K) thinking tokens after the passage that first states the answer; 0 where that is not known."""
     return np.nan_to_num(table.measures_PK["redundant_tokens"], nan=0.0)
 
 
 def histogram_edges(longest: int, bins: int = 24) -> np.ndarray:
-    """Edges of equal, whole widths from 0 to the longest sample."""
+    """Cut equal, whole widths from 0 to the longest sample."""
     width = max(1, math.ceil((longest + 1) / bins))
     return np.arange(0, longest + width + 1, width)
 
 
 def share(values_PK: np.ndarray) -> Estimate:
-    """Mean over problems of a share, with its 95 % interval; NaN counts nowhere.
+    """Take the mean over problems of a share, with its 95 % interval; NaN counts nowhere.
 
     The bootstrap has no width where all samples agree. Wilson's interval takes its place there, over the samples, as if
     these were independent.
@@ -168,7 +168,7 @@ def share(values_PK: np.ndarray) -> Estimate:
 
 
 def ratio(top_PK: np.ndarray, bottom_PK: np.ndarray) -> Estimate:
-    """Sum over sum, with its 95 % interval over problems; problems whose denominator is 0 are left out."""
+    """Divide sum by sum, with its 95 % interval over problems; problems whose denominator is 0 are left out."""
     bottom_P = bottom_PK.sum(axis=1)
     bottom_P = np.where(bottom_P > 0, bottom_P, np.nan)
     return estimate(lambda top, bottom, axis: top.sum(axis) / bottom.sum(axis), top_PK.sum(axis=1), bottom_P)
@@ -188,7 +188,7 @@ def _most(values_PK: np.ndarray) -> int:
 
 
 def groups_of(correct_PK: np.ndarray, size: int) -> Groups | None:
-    """How groups of `size` would fall; None where a problem has fewer judged samples than that.
+    """Say how groups of `size` would fall; None where a problem has fewer judged samples than that.
 
     Args:
         correct_PK: (P, K) verdicts, NaN where there is none.
@@ -208,13 +208,13 @@ def groups_of(correct_PK: np.ndarray, size: int) -> Groups | None:
 
 
 def _chances(right: int, judged: int, size: int) -> list[float]:
-    """Chance of 0, 1, ... `size` right rollouts in a group drawn without replacement."""
+    """Compute the chance of 0, 1, ... `size` right rollouts in a group drawn without replacement."""
     total = math.comb(judged, size)
     return [math.comb(right, r) * math.comb(judged - right, size - r) / total for r in range(size + 1)]
 
 
 def budgets_of(table: Table) -> list[Budget]:
-    """Accuracy at budgets in even steps up to the longest sample."""
+    """Count accuracy at budgets in even steps up to the longest sample."""
     longest = int(table.length_PK.max())
     step = max(1, math.ceil(longest / BUDGETS))
     needed_PK = table.length_PK - redundant_tokens(table)
@@ -225,11 +225,11 @@ def budgets_of(table: Table) -> list[Budget]:
 
 
 def _within(table: Table, needed_PK: np.ndarray, budget: int) -> float:
-    """Share of the judged samples that are right with no more tokens than the budget."""
+    """Take the share of the judged samples that are right with no more tokens than the budget."""
     right_PK = np.where(np.isnan(table.correct_PK), np.nan, (table.correct_PK == 1) & (needed_PK <= budget))
     return float(np.nanmean(_means(right_PK)))
 
 
 def share_that_holds(samples: Sequence[Sample], text: str) -> float:
-    """Share of the samples whose completion holds a text."""
+    """Take the share of the samples whose completion holds a text."""
     return sum(text in sample.text for sample in samples) / len(samples)

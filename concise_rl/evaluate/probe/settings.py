@@ -99,7 +99,7 @@ def _length_penalty(wanted: Wanted) -> list[Key]:
 
 
 def _exits(wanted: Wanted, published: int) -> dict[str, Any]:
-    """The text of an exit and the cap of its answer."""
+    """Choose the text of an exit and the cap of its answer."""
     longest = 2 * wanted.measured.rollouts.answer_tokens
     if wanted.small:
         text = f"\n{wanted.think_end}\n"

@@ -25,7 +25,7 @@ Row = tuple[str, str]
 
 
 def print_probe(probe: Probe, console: Console) -> None:
-    """Headline, numbers, findings and advice, for a terminal of 80 characters."""
+    """Print headline, numbers, findings and advice, for a terminal of 80 characters."""
     r, advice = probe.measured.rollouts, probe.advice
     title = f"{probe.measured.model} on {probe.measured.task}: {r.problems} problems, {r.samples:,} samples"
     style = "bold green" if advice.verdict == "train" else "bold yellow"
@@ -35,12 +35,12 @@ def print_probe(probe: Probe, console: Console) -> None:
 
 
 def share(found: Estimate) -> str:
-    """`91.8 % [85.9, 95.9]`."""
+    """Write a share with its interval: `91.8 % [85.9, 95.9]`."""
     return f"{percent(found.value)} {between(found.ci95)}".rstrip()
 
 
 def numbers(r: Rollouts) -> list[Row]:
-    """What was counted: names and values."""
+    """List what was counted: names and values."""
     quantiles = ", ".join(f"{value:,}" for value in r.quantiles.values())
     budgets = near_quantiles(r)
     return [
@@ -61,13 +61,13 @@ def numbers(r: Rollouts) -> list[Row]:
 
 
 def near_quantiles(r: Rollouts) -> list[Budget]:
-    """The budgets that come nearest to the quantiles of the lengths."""
+    """Pick the budgets that come nearest to the quantiles of the lengths."""
     nearest = [min(r.budgets, key=lambda budget: abs(budget.tokens - tokens)) for tokens in r.quantiles.values()]
     return list(dict.fromkeys(nearest))
 
 
 def falls(groups: Groups) -> str:
-    """How groups of one size would fall."""
+    """Say how groups of one size would fall."""
     kinds = (("all right", groups.all_right), ("mixed", groups.mixed), ("all wrong", groups.all_wrong))
     return ", ".join(f"{percent(found.value, 0)} {name}" for name, found in kinds)
 
@@ -106,7 +106,7 @@ def _advice(probe: Probe) -> RenderableType:
 
 
 def _methods(fits: Sequence[Fit]) -> Table:
-    """The first that fit, and what speaks against others, with their reasons; the page has all."""
+    """List the first that fit, and what speaks against others, with their reasons; the page has all."""
     table = _grid()
     table.add_column(overflow="fold")
     fitting = [fit for fit in fits if fit.fits]

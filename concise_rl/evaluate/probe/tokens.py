@@ -100,14 +100,14 @@ def read_tokens(model: str, measurement: Measurement, samples: Sequence[Sample])
 def encode_prompts(
     tokenizer: PreTrainedTokenizerBase, measurement: Measurement, samples: Sequence[Sample]
 ) -> list[Problem]:
-    """The prompts of the samples' problems, as they were sampled from."""
+    """Write the prompts of the samples' problems, as they were sampled from."""
     first = {sample.problem: sample for sample in samples}
     rows = {"prompt": [s.prompt for s in first.values()], "answer": [s.gold for s in first.values()]}
     return encode_problems(Dataset.from_dict(rows), tokenizer, measurement)
 
 
 def opening_of(tokenizer: PreTrainedTokenizerBase, problem: Problem, measurement: Measurement) -> str:
-    """What stands in a prompt behind the problem's own text and the template around it."""
+    """Find what stands in a prompt behind the problem's own text and the template around it."""
     text = str(tokenizer.decode(problem.prompt_ids))
     template = measurement.prompt_template or "{prompt}"
     last = template.rpartition("{prompt}")[2].strip() or str(problem.row["prompt"]).strip()
@@ -115,12 +115,12 @@ def opening_of(tokenizer: PreTrainedTokenizerBase, problem: Problem, measurement
 
 
 def ends_of(tokenizer: PreTrainedTokenizerBase, eos: Sequence[int], samples: Sequence[Sample]) -> dict[str, int]:
-    """How often each EOS token ended a sample; those that ended none have 0."""
+    """Count how often each EOS token ended a sample; those that ended none have 0."""
     counts = Counter(sample.completion_ids[-1] for sample in samples if sample.finished)
     return {str(tokenizer.convert_ids_to_tokens(i)): counts[i] for i in eos}
 
 
 def other_ends(samples: Sequence[Sample], think_end: str | None) -> dict[str, float]:
-    """Delimiters of other models, and the share of the samples that hold each, the most frequent first."""
+    """Find delimiters of other models, and the share of the samples that hold each, the most frequent first."""
     shares = {text: share_that_holds(samples, text) for text in KNOWN_ENDS if text != think_end}
     return dict(sorted(((t, s) for t, s in shares.items() if s), key=lambda pair: -pair[1]))
