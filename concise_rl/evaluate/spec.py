@@ -275,9 +275,9 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST
     if not folder.is_dir():
-        raise ValueError(f"There is no folder {folder}. Give the one that `concise-rl eval --out` wrote.")
+        raise ValueError(f"There is no folder {folder}. Give the one that `concise-rl eval` wrote.")
     if not path.is_file():
-        raise ValueError(f"{folder} holds no {MANIFEST}. Give the folder that `concise-rl eval --out` wrote.")
+        raise ValueError(f"{folder} holds no {MANIFEST}. Give the folder that `concise-rl eval` wrote.")
     try:
         return Manifest.model_validate_json(path.read_bytes())
     except ValidationError as error:
