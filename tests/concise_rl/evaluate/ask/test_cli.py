@@ -66,6 +66,10 @@ def test_two_models_answer_the_same_question_and_are_compared(capsys: pytest.Cap
         (["tiny:base", "--engine", "ollama"], "Unknown engine 'ollama'"),
         (["http://127.0.0.1:1", "hi", "--engine", "vllm"], "is a server already: leave --engine vllm out"),
         (["tiny:base", "--engine", "http://127.0.0.1:1", "--against", "tiny:s_grpo"], "holds one model"),
+        (
+            ["tiny:base", "--engine", "http://127.0.0.1:1", "--against", "http://127.0.0.1:2"],
+            "answers at http://127.0.0.1:2",
+        ),
         (["tiny:base", "--max-tokens", "5000"], "has a context of 1024: lower --max-tokens from 5000 to 1002"),
         (["tiny:base", "9 + 9 + 9 " * 300], "tokens, and tiny:base has a context of 1024: ask a shorter one"),
     ],
