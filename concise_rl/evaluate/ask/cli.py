@@ -64,6 +64,7 @@ def run_try(args: argparse.Namespace) -> None:
     console = console_for(args.json)
     on_screen = console.is_terminal and not console.is_dumb_terminal
     with console.status("Loading ...") if on_screen else nullcontext():  # torch alone takes seconds
+        from huggingface_hub.utils import enable_progress_bars
         from transformers.utils import logging
 
         from concise_rl.evaluate.ask.question import check_gold
@@ -71,7 +72,8 @@ def run_try(args: argparse.Namespace) -> None:
         from concise_rl.evaluate.ask.show import Plain, Screen
         from concise_rl.verify import VerifierPool
 
-        logging.disable_progress_bar()  # it would be drawn over
+        logging.disable_progress_bar()  # of loading, which is short; and of downloading, which is not
+        enable_progress_bars()
         measurement, question, models = prepare(args)
         pool = VerifierPool(measurement.verifier)
         check_gold(question, pool)
