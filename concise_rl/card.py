@@ -120,8 +120,8 @@ def method_name(method: Objective) -> str:
 
 def _what_it_is(method: Objective, base: str, adapter: bool) -> str:
     origin = f"[{base}](https://huggingface.co/{base})" if is_hub_id(base) else "a local model, which has no hub id"
-    if base and Path(base) == WEIGHTS / "base":
-        origin = "`tiny:base`, the reasoner of 0.9M parameters that ships with concise_rl"
+    if base and Path(base).parent == WEIGHTS:
+        origin = f"`tiny:{Path(base).name}`, a reasoner of 0.9M parameters that ships with concise_rl"
     weights = "An adapter, made by fine-tuning" if adapter else "Fine-tuned from"
     return f"{weights} {origin}, by reinforcement learning with concise_rl and its method `{method_name(method)}`."
 

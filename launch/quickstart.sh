@@ -26,7 +26,8 @@ export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false PATH="$PWD/.venv/bin:$PATH"
 mkdir -p "$out"
 stage train concise-rl train recipes/tiny/grpo_lambda.yaml --output_dir "$out/model"
-stage evaluate concise-rl eval --model "grpo_lambda=$out/model" --baseline tiny:base --task tiny:sums --out "$out" >"$out/eval.log"
+stage evaluate concise-rl eval --model "grpo_lambda=$out/model" --baseline tiny:base --task tiny:sums \
+    --samples 4 --problems 256 --out "$out" >"$out/eval.log"
 printf '\nTime taken:\n%s\n' "$times"
 concise-rl report "$out"
 cat <<END
@@ -34,6 +35,6 @@ The run:  $out/model/run.html   (what it learnt, step by step)
 
 Next, after \`source .venv/bin/activate\`:
   concise-rl try $out/model --against tiny:base   # ask it something, and watch both think
-  concise-rl train recipes/tiny/s_grpo.yaml                 # train by another method
-  concise-rl probe tiny:base --task tiny:sums               # is a model worth training? Name your own model and data
+  concise-rl train recipes/tiny/s_grpo.yaml                  # train by another method
+  concise-rl probe tiny:base --task tiny:sums                # is a model worth training? Name your own model and data
 END

@@ -9,6 +9,7 @@ import hypothesis
 import pytest
 import torch
 
+pytest_plugins = ["tests.browser"]
 torch.set_num_threads(1)
 
 # No deadline: a busy machine is no failure. The same examples every time: what fails in one run fails in the next.

@@ -1,4 +1,6 @@
 import os
+import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -8,6 +10,8 @@ import pytest
 import yaml
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import launch_command_parser
+
+from concise_rl.cli import build_parser
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = sorted((ROOT / "launch/accelerate").glob("*.yaml"))
@@ -183,7 +187,9 @@ def test_quickstart_ends_with_the_minutes_taken_the_report_the_run_and_three_com
     report, run = lines.index("concise-rl report runs/quickstart"), -6
     assert minutes < report == len(lines) + run - 1
     assert lines[run].startswith("The run:  runs/quickstart/model/run.html ")
-    assert all(line.startswith("  concise-rl ") for line in lines[-3:])
+    for line in lines[-3:]:
+        program, *words = shlex.split(line, comments=True)
+        assert program == "concise-rl" and build_parser().parse_args(words)
 
 
 def test_quickstart_ends_at_the_first_stage_that_fails(
@@ -192,6 +198,45 @@ def test_quickstart_ends_at_the_first_stage_that_fails(
     result = quickstart("[[ $1 != train ]] || exit 3")
     assert result.returncode == 3
     assert "evaluate" not in result.stdout + result.stderr
+
+
+# Continuous integration
+
+
+@pytest.fixture
+def ci(tmp_path: Path) -> Callable[[str], subprocess.CompletedProcess[str]]:
+    """Run .ci/run where there is no browser, with an apt-get of the given lines of bash and tests that are one line."""
+    (tmp_path / ".ci").mkdir()
+    (tmp_path / ".ci/run").write_bytes((ROOT / ".ci/run").read_bytes())
+    write_script(tmp_path / "launch/test.sh", "echo tests")
+    for tool in ("bash", "dirname", "timeout"):
+        (tmp_path / "bin").mkdir(exist_ok=True)
+        (tmp_path / "bin" / tool).symlink_to(str(shutil.which(tool)))
+
+    def run(apt_get: str) -> subprocess.CompletedProcess[str]:
+        if apt_get:
+            write_script(tmp_path / "bin/apt-get", apt_get)
+        command = [str(tmp_path / "bin/bash"), str(tmp_path / ".ci/run")]
+        environment = {"PATH": str(tmp_path / "bin")}
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
+
+    return run
+
+
+def test_ci_installs_chromium_before_the_tests(ci: Callable[[str], subprocess.CompletedProcess[str]]) -> None:
+    result = ci('echo "apt-get $*" >&2')
+    assert result.stdout == "tests\n"
+    asked = [line for line in result.stderr.splitlines() if line.startswith("apt-get")]
+    assert asked == ["apt-get update", "apt-get install --yes --no-install-recommends chromium"]
+
+
+@pytest.mark.parametrize("apt_get", ["", "exit 100"])
+def test_ci_goes_on_where_chromium_cannot_be_installed(
+    apt_get: str, ci: Callable[[str], subprocess.CompletedProcess[str]]
+) -> None:
+    result = ci(apt_get)
+    assert (result.returncode, result.stdout) == (0, "tests\n")
+    assert ("ci: chromium could not be installed" in result.stderr) == bool(apt_get)
 
 
 # Slurm

@@ -16,8 +16,12 @@ from concise_rl.evaluate.cli import (
     run_eval,
     run_report,
 )
+from concise_rl.evaluate.compare.cli import add_compare_arguments, run_compare
 from concise_rl.evaluate.judge_cli import add_judge_arguments, run_judge
+from concise_rl.evaluate.probe.cli import add_probe_arguments, run_probe
 from concise_rl.rollout.serve import add_serve_arguments, run_serve
+from concise_rl.sweep.cli import add_sweep_arguments, run_sweep
+from concise_rl.watch.cli import add_watch_arguments, run_watch
 
 Group = Literal["look", "train", "measure", "share", "set up"]
 
@@ -59,6 +63,29 @@ COMMANDS: tuple[Command, ...] = (
         run_try,
     ),
     Command(
+        "probe",
+        "look",
+        "say whether a model is worth training, how, and with which recipe",
+        (
+            "concise-rl probe tiny:base --task tiny:sums",
+            "concise-rl probe tiny:base --task tiny:sums --recipe mine.yaml --method grpo_lambda",
+        ),
+        add_probe_arguments,
+        run_probe,
+    ),
+    Command(
+        "watch",
+        "look",
+        "show a training run while it goes, or afterwards",
+        (
+            "concise-rl watch runs/tiny/grpo_lambda",
+            "concise-rl watch runs/tiny/grpo_lambda --page",
+            "concise-rl watch runs/tiny/grpo_lambda runs/tiny/decs --page runs/tiny/curves.html",
+        ),
+        add_watch_arguments,
+        run_watch,
+    ),
+    Command(
         "methods",
         "look",
         "list the methods, what they need and their options",
@@ -91,18 +118,45 @@ COMMANDS: tuple[Command, ...] = (
         help_on_keys,
     ),
     Command(
+        "sweep",
+        "train",
+        "train several recipes over several seeds, measure and compare them",
+        (
+            "concise-rl sweep recipes/tiny/grpo.yaml recipes/tiny/grpo_lambda.yaml --seeds 2 --out runs/sweep",
+            "concise-rl sweep recipes/tiny/grpo.yaml recipes/tiny/grpo_lambda.yaml --max_steps 20 --dry-run",
+        ),
+        add_sweep_arguments,
+        run_sweep,
+        help_on_keys,
+    ),
+    Command(
         "eval",
         "measure",
         "sample models and a baseline on a task, report the tokens saved",
-        ("concise-rl eval --model tiny:base --task tiny:sums --problems 64 --samples 2 --out runs/eval",),
+        (
+            "concise-rl eval --model tiny:s_grpo --baseline tiny:base --task tiny:sums",
+            "concise-rl eval --model tiny:s_grpo --model tiny:decs --baseline tiny:base --task tiny:sums --samples 4",
+        ),
         add_eval_arguments,
         run_eval,
+    ),
+    Command(
+        "compare",
+        "measure",
+        "put finished evaluations into one table, on one page",
+        (
+            "concise-rl compare runs/eval/*",
+            "concise-rl compare runs/eval/a runs/eval/b --label runs/eval/b=mine --baseline tiny-base",
+            "concise-rl compare runs/tiny/eval --sort accuracy --markdown",
+        ),
+        add_compare_arguments,
+        run_compare,
     ),
     Command(
         "report",
         "measure",
         "write the report of an evaluation again",
-        ("concise-rl report runs/eval",),
+        ("concise-rl report runs/eval/tiny-s_grpo-on-tiny-sums",),
         add_report_arguments,
         run_report,
     ),
@@ -112,7 +166,7 @@ COMMANDS: tuple[Command, ...] = (
         "show how far a judge of redundant tokens can be believed",
         (
             "concise-rl judge prose --passage sentence",
-            "concise-rl judge runs/eval/samples/*.jsonl",
+            "concise-rl judge runs/eval/tiny-s_grpo-on-tiny-sums/samples/*.jsonl",
             """concise-rl judge prose --against model --against-options '{"model": "Qwen/Qwen3-8B"}'""",
         ),
         add_judge_arguments,

@@ -29,7 +29,7 @@ from concise_rl.output import add_json_argument, console_for, print_json
 
 CONTINUOUS_BATCH = 4096
 """Completions of a batch, where the engine refills itself."""
-QUICK: dict[str, int | None] = {"problems": 128, "samples": 2}
+QUICK: dict[str, int | None] = {"problems": 192, "samples": 2}
 """What is drawn of a tiny: task unless said otherwise: its intervals are of use, and are there within a minute."""
 REPORT_JSON = "what report.json in DIR holds: accuracy, tokens, savings and their intervals, by model"
 _LABELLED = re.compile(r"(?P<label>[A-Za-z0-9][A-Za-z0-9._+-]*)=(?P<model>.+)")
@@ -54,7 +54,7 @@ def add_eval_arguments(parser: argparse.ArgumentParser) -> None:
         help=TASKS,
     )
     what.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder for samples and report (default: runs/eval/MODEL-TASK)"
+        "--out", type=Path, metavar="DIR", help="folder for samples and report (default: runs/eval/MODEL-on-TASK)"
     )
     what.add_argument("--overwrite", action="store_true", help="delete the samples and the report in DIR first")
 
@@ -137,10 +137,25 @@ def run_eval(args: argparse.Namespace) -> None:
     # Imported where needed: `concise-rl --help` must not wait for torch.
     from concise_rl.evaluate.run import evaluate
 
-    out = folder_of(args)
+    out, spec = folder_of(args), spec_of(args)
     print(f"Samples and report go to {out}.", file=sys.stderr)
-    evaluate(spec_of(args), out, args.overwrite)
+    evaluate(spec, out, args.overwrite)
     _show(out, args.json)
+    console_for(args.json).print(
+        "\n".join(["Next:", *next_commands(args)]), markup=False, highlight=False, soft_wrap=True
+    )
+
+
+def next_commands(args: argparse.Namespace) -> list[str]:
+    """What a reader of the report may want to run, and why."""
+    (_, model), *_ = split_labels(args.model)
+    if args.baseline:
+        first = (f"concise-rl try {model} --against {args.baseline}", "see both think")
+    else:
+        first = (f"concise-rl probe {model} --task {args.task}", "is it worth training?")
+    lines = [first, (f"concise-rl report {folder_of(args)} --json", "the numbers for a script, without sampling")]
+    width = max(len(command) for command, _ in lines)
+    return [f"  {command:{width}}  # {why}" for command, why in lines]
 
 
 def folder_of(args: argparse.Namespace) -> Path:
@@ -216,12 +231,14 @@ def split_labels(models: list[str]) -> list[tuple[str, str]]:
     """(label, model) of each `[LABEL=]MODEL`.
 
     Raises:
-        ValueError: when two models without a label would share one: they would be taken for seeds of one method.
+        ValueError: for a label that cannot be a file's name, and when two models without a label would share one: they
+            would be taken for seeds of one method.
     """
     pairs, unlabelled = [], []
     for model in models:
         match = _LABELLED.fullmatch(model)
         if not match:
+            _refuse_bad_label(model)
             unlabelled.append(_name_of(model))
         pairs.append((match["label"], match["model"]) if match else (unlabelled[-1], model))
     labels = [label for label, _ in pairs]
@@ -232,6 +249,14 @@ def split_labels(models: list[str]) -> list[tuple[str, str]]:
                 "several training seeds of one method."
             )
     return pairs
+
+
+def _refuse_bad_label(model: str) -> None:
+    label, equals, _ = model.partition("=")
+    if equals and not Path(model).exists() and not label.startswith((".", "/", "~")):
+        raise ValueError(
+            f"--model {model}: a label has letters, digits and . _ + - alone, as in --model my-run=runs/x."
+        )
 
 
 def _name_of(model: str) -> str:

@@ -10,7 +10,7 @@ from peft import LoraConfig
 
 from concise_rl import ConciseTrainer, Objective, load_rows, to_messages
 from concise_rl.card import card_text, hub_data
-from concise_rl.tiny import WEIGHTS
+from concise_rl.tiny import SHIPPED, WEIGHTS, resolve_model
 from reward import Dot, Grpo
 from tests.concise_rl.test_trainer import config
 
@@ -131,8 +131,10 @@ def test_a_base_model_that_is_not_on_the_hub_is_called_local(untrained: ConciseT
     assert untrained.args.folder not in text
 
 
-def test_the_embedded_reasoner_is_called_by_its_name(untrained: ConciseTrainer) -> None:
-    assert "Fine-tuned from `tiny:base`" in card_text(untrained)
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_reasoner_that_ships_is_called_by_its_name(untrained: ConciseTrainer, monkeypatch, name: str) -> None:
+    monkeypatch.setattr(untrained.model.config, "_name_or_path", resolve_model(name))
+    assert f"Fine-tuned from `{name}`, a reasoner" in card_text(untrained)
 
 
 def test_a_method_given_as_an_object_is_the_one_that_is_named(tmp_path: Path) -> None:

@@ -1,14 +1,16 @@
 import argparse
 import json
+import shlex
 from pathlib import Path
 
 import pytest
 
-from concise_rl.cli import main
+from concise_rl.cli import build_parser, main
 from concise_rl.evaluate.cli import (
     add_eval_arguments,
     add_report_arguments,
     folder_of,
+    next_commands,
     run_eval,
     run_report,
     spec_of,
@@ -32,6 +34,12 @@ def test_labels_are_given_or_taken_from_the_name() -> None:
 def test_two_models_of_one_name_by_chance_are_not_taken_for_two_seeds() -> None:
     with pytest.raises(ValueError, match="Several models would be called 'final'"):
         split_labels(["runs/a/final", "runs/b/final"])
+
+
+@pytest.mark.parametrize("model", ["a/b=tiny:base", "=tiny:base", "my run=runs/a"])
+def test_a_label_that_cannot_be_a_file_name_is_refused(model: str) -> None:
+    with pytest.raises(ValueError, match=r"a label has letters, digits and \. _ \+ - alone"):
+        split_labels([model])
 
 
 def test_the_verifier_and_the_cap_follow_the_task() -> None:
@@ -177,7 +185,7 @@ def test_a_tiny_task_is_small_unless_told_otherwise() -> None:
         measurement = spec_of(parse("--model", "tiny:s_grpo", *words)).measurement
         return measurement.problems, measurement.samples
 
-    assert size("--task", "tiny:sums") == (128, 2)
+    assert size("--task", "tiny:sums") == (192, 2)
     assert size("--task", "tiny:sums", "--problems", "9", "--samples", "1") == (9, 1)
     assert size("--task", "math.parquet") == (None, 8)
 
@@ -208,6 +216,14 @@ def test_an_evaluation_without_a_folder_says_where_it_is_and_gives_its_numbers_a
     shown, folder = capsys.readouterr(), Path("runs/eval/tiny-s_grpo-on-tiny-sums")
     assert json.loads(shown.out) == json.loads((folder / "report.json").read_text())
     assert f"Samples and report go to {folder}." in shown.err and "tiny-s_grpo uses" in " ".join(shown.err.split())
+
+
+@pytest.mark.parametrize("baseline", [[], ["--baseline", "tiny:base"]])
+def test_what_an_evaluation_says_to_run_next_is_understood(baseline: list[str]) -> None:
+    args = parse("--model", "mine=runs/a", *baseline, "--task", "tiny:sums")
+    for line in next_commands(args):
+        program, *words = shlex.split(line, comments=True)
+        assert program == "concise-rl" and build_parser().parse_args(words)
 
 
 def test_a_report_is_json_where_that_is_asked_for(tmp_path: Path, capsys) -> None:

@@ -1,0 +1,95 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from concise_rl.pages.parts import Part, character_at, cut_text, shorten
+from concise_rl.tiny.model import build_tokenizer
+
+TEXT = "<think>\n7\nWait, 7\n</think>\n7"
+
+
+def kinds(parts: list[Part]) -> list[str]:
+    return [part.kind for part in parts]
+
+
+def test_a_completion_is_thinking_delimiter_and_answer() -> None:
+    assert cut_text(TEXT, "</think>") == [
+        Part("thinking", "<think>\n7\nWait, 7\n"),
+        Part("delimiter", "</think>"),
+        Part("answer", "\n7"),
+    ]
+
+
+def test_thinking_is_cut_where_its_redundant_part_begins() -> None:
+    assert cut_text(TEXT, "</think>", TEXT.index("Wait"))[:2] == [
+        Part("thinking", "<think>\n7\n"),
+        Part("redundant", "Wait, 7\n"),
+    ]
+
+
+@pytest.mark.parametrize("redundant_at", [TEXT.index("</think>"), len(TEXT)])
+def test_nothing_behind_the_thinking_is_redundant(redundant_at: int) -> None:
+    assert kinds(cut_text(TEXT, "</think>", redundant_at)) == ["thinking", "delimiter", "answer"]
+
+
+def test_thinking_that_is_never_closed_is_all_there_is() -> None:
+    assert cut_text("<think>\n7", "</think>") == [Part("thinking", "<think>\n7")]
+
+
+def test_a_model_that_does_not_think_answers() -> None:
+    assert cut_text("7", None) == [Part("answer", "7")]
+
+
+def test_an_empty_completion_has_no_parts() -> None:
+    assert cut_text("", "</think>") == cut_text("", None) == []
+
+
+def test_what_was_forced_is_forced_wherever_it_stands() -> None:
+    start = TEXT.index("</think>")
+    parts = cut_text(TEXT, "</think>", forced=[(start, start + 9)])
+    assert parts == [Part("thinking", TEXT[:start]), Part("forced", "</think>\n"), Part("answer", "7")]
+
+
+PIECES = st.text("ab\n<", max_size=20)
+
+
+@given(PIECES, PIECES, st.integers(0, 80), st.integers(0, 80), st.integers(0, 30))
+def test_the_parts_joined_are_the_text(before: str, behind: str, at: int, start: int, length: int) -> None:
+    text = f"{before}</think>{behind}"
+    start = min(start, len(text))
+    parts = cut_text(text, "</think>", at, [(start, min(start + length, len(text)))] if length else [])
+    assert "".join(part.text for part in parts) == text
+    assert all(part.text for part in parts)
+
+
+@given(st.integers(0, 300), st.integers(1, 400))
+def test_a_shortened_text_is_about_as_long_as_asked(redundant_at: int, limit: int) -> None:
+    text = "x" * 300 + "</think>7"
+    parts = shorten(cut_text(text, "</think>", redundant_at), limit)
+    kept = sum(len(part.text) for part in parts if part.kind != "omitted")
+    assert kept <= limit
+    if limit >= len(text):
+        assert kept == len(text) and "omitted" not in kinds(parts)
+    else:
+        assert "omitted" in kinds(parts)
+
+
+def test_a_token_is_found_in_the_text() -> None:
+    tokenizer = build_tokenizer()
+    ids = tokenizer.encode(TEXT, add_special_tokens=False)
+    text = str(tokenizer.decode(ids))
+    wait = next(i for i, token in enumerate(ids) if str(tokenizer.decode([token])).strip() == "Wait")
+    assert text[character_at(tokenizer, ids, wait, text) :].startswith("Wait")
+    assert character_at(tokenizer, ids, len(ids), text) == len(text)
+
+
+class SplitBytes:
+    """Writes é as two tokens, of which the first alone is no character."""
+
+    def decode(self, ids: list[int]) -> str:
+        return bytes(ids).decode("utf-8", "replace")
+
+
+def test_a_character_that_is_split_belongs_to_the_later_token() -> None:
+    ids = list("aé".encode())
+    assert character_at(SplitBytes(), ids, 2, "aé") == 1  # ty: ignore[invalid-argument-type]
