@@ -40,7 +40,6 @@ def open_engine(model: str, measurement: Measurement, patience: float = START_LI
         ValueError: when the model is not there, or vLLM is asked for and not installed.
         EngineError: when no server answers at the measurement's URL.
     """
-    _demand_model(model)
     source = {"revision": measurement.revision, "trust_remote_code": measurement.trust_remote_code}
     if measurement.engine == "transformers":
         with _finding(model):
@@ -58,18 +57,6 @@ def open_engine(model: str, measurement: Measurement, patience: float = START_LI
             connected = ServedModel(measurement.engine, model, patience, **source)
         with closing(connected) as served:
             yield served
-
-
-def _demand_model(model: str) -> None:
-    """
-    Raises:
-        ValueError: when there is none of that name, or a folder that holds something else.
-    """
-    folder = Path(resolve_model(model, adapters=True))
-    if folder.is_dir() and not any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
-        saved = sorted(folder.glob("checkpoint-*/config.json"), key=lambda path: path.stat().st_mtime)
-        hint = f" The last checkpoint of this run is {saved[-1].parent}." if saved else ""
-        raise ValueError(f"{model} holds no model: there is no config.json in it.{hint}")
 
 
 @contextmanager

@@ -64,6 +64,7 @@ def run_try(args: argparse.Namespace) -> None:
     console = console_for(args.json)
     on_screen = console.is_terminal and not console.is_dumb_terminal
     with console.status("Loading ...") if on_screen else nullcontext():  # torch alone takes seconds
+        from huggingface_hub.utils import enable_progress_bars
         from transformers.utils import logging
 
         from concise_rl.evaluate.ask.question import check_gold
@@ -71,7 +72,8 @@ def run_try(args: argparse.Namespace) -> None:
         from concise_rl.evaluate.ask.show import Plain, Screen
         from concise_rl.verify import VerifierPool
 
-        logging.disable_progress_bar()  # it would be drawn over
+        logging.disable_progress_bar()  # of loading, which is short; and of downloading, which is not
+        enable_progress_bars()
         measurement, question, models = prepare(args)
         pool = VerifierPool(measurement.verifier)
         check_gold(question, pool)
@@ -110,7 +112,6 @@ def prepare(args: argparse.Namespace) -> "tuple[Measurement, Question, list[Aske
     """
     from concise_rl.evaluate.ask.question import SUMS, default_task, own_question, question_of_task
     from concise_rl.evaluate.ask.run import find_model
-    from concise_rl.evaluate.cli import default_verifier
 
     names = [args.model, *([args.against] if args.against else [])]
     models = [find_model(name, args.engine) for name in names]
@@ -118,28 +119,29 @@ def prepare(args: argparse.Namespace) -> "tuple[Measurement, Question, list[Aske
     task = args.task or known
     if args.question is None and task is None:
         raise ValueError(f"Nothing is asked: give a question in quotes, or the task to take one from (--task {TASKS}).")
-    cap = TINY_CAP if task == SUMS else CAP
-    own = "math" if args.question is not None else default_verifier(str(task))
-    measurement = Measurement(
-        task=str(task),
-        split=args.split,
-        samples=1,
-        max_tokens=cap if args.max_tokens is None else args.max_tokens,
-        temperature=args.temperature,
-        top_p=args.top_p,
-        seed=args.seed,
-        think_end=args.think_end or None,
-        verifier=args.verifier or own,
-        engine=models[0].engine,
-        batch_size=1,
-        prompt_template=args.prompt_template,
-        system_prompt=args.system_prompt,
-        chat_template_kwargs=args.chat_template_kwargs,
-        revision=args.revision,
-        trust_remote_code=args.trust_remote_code,
-        prompt_column=args.prompt_column,
-        answer_column=args.answer_column,
-    )
+    measurement = measurement_of(args, str(task), models[0].engine)
     if args.question is None:
         return measurement, question_of_task(measurement, args.index or 0), models
     return measurement, own_question(args.question, args.gold, known == SUMS), models
+
+
+def measurement_of(args: argparse.Namespace, task: str, engine: str) -> Measurement:
+    """How the question is asked and judged.
+
+    Args:
+        args: all options that have the name of a field of `Measurement` are taken over.
+        task: where the question is from, or might have been.
+        engine: of the first model.
+
+    Raises:
+        ValueError: when a value is out of bounds.
+    """
+    from concise_rl.evaluate.ask.question import SUMS
+    from concise_rl.evaluate.cli import default_verifier
+
+    values = {name: value for name, value in vars(args).items() if name in Measurement.model_fields}
+    values |= {"task": task, "engine": engine, "samples": 1, "batch_size": 1, "think_end": args.think_end or None}
+    values["verifier"] = args.verifier or ("math" if args.question is not None else default_verifier(task))
+    if args.max_tokens is None:
+        values["max_tokens"] = TINY_CAP if task == SUMS else CAP
+    return Measurement(**values)

@@ -66,7 +66,7 @@ def find_model(name: str, engine: str) -> Asked:
     if not name.startswith(("http://", "https://")):
         resolve_model(name, adapters=True)  # says so at once where there is none
         return Asked(name, name, engine)
-    if engine not in ("transformers", name):  # the default, or the same server
+    if engine != "transformers" and not engine.startswith(("http://", "https://")):  # the default, or another server
         raise ValueError(f"{name} is a server already: leave --engine {engine} out.")
     return Asked(name, _served_at(name), name)
 

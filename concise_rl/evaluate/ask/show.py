@@ -56,23 +56,23 @@ class Screen:
             self._break_off()
 
     def loads(self, title: str) -> None:
-        """See `View`."""
-        if self.live is None:
-            self.live = Live(
-                console=self.console, get_renderable=self._frame, transient=True, refresh_per_second=FRAMES_PER_S
-            )
-            self.live.start()
+        """See `View`. Nothing moves meanwhile: libraries print progress of their own."""
+        self.console.print(Text(f"Loading {title} ...", style="dim"))
 
     def listens(self, listening: Listening) -> None:
         """See `View`."""
         self.listening = listening
+        self.live = Live(
+            console=self.console, get_renderable=self._frame, transient=True, refresh_per_second=FRAMES_PER_S
+        )
+        self.live.start()
 
     def has(self, reply: Reply) -> None:
         """See `View`."""
+        self._erase()
         self.listening = None
         self.replies.append(reply)
         if not self.beside:
-            self._erase()
             self.console.print(_whole(reply), width=self._width)
 
     def _erase(self) -> None:
@@ -118,7 +118,7 @@ class Screen:
             reply = self.replies[i]
             return _block(self.titles[i], reply.parts, *_summary(reply), gold=reply.is_judged, room=room)
         if i > len(self.replies) or self.listening is None:
-            return _block(self.titles[i], (), "waits" if i > len(self.replies) else "is loaded ...")
+            return _block(self.titles[i], (), "waits")
         parts = self.listening.parts(last=room * self.console.width)  # a token is a character at least
         return _block(self.titles[i], parts, f"{len(self.listening.ids):,} tokens", room=room)
 
