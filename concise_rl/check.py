@@ -203,6 +203,21 @@ def check_recipe(
     Raises:
         ValueError: with all that is wrong and what to do about it, a line each.
     """
+    findings = findings_of(path, overrides, gpus, accelerate)
+    if as_json:
+        print_json({"recipe": path, **findings.to_json()})
+    else:
+        findings.print()
+    findings.refuse()
+    console_for(as_json).print(f"{path} is fine.", highlight=False, soft_wrap=True)
+
+
+def findings_of(path: str, overrides: list[str], gpus: str | None = None, accelerate: str | None = None) -> Findings:
+    """All that a check of a recipe finds; arguments as in `check_recipe`.
+
+    Raises:
+        ValueError: for a recipe that cannot be read.
+    """
     on = Gpus.parse(gpus) if gpus else None
     if accelerate and not on:
         raise ValueError("--accelerate says how GPUs are used: give --gpus, too.")
@@ -221,12 +236,7 @@ def check_recipe(
             f"There is no GPU here: what needs one was not checked. --gpus {named.count}x{named.gigabytes:g} says what "
             "would fit."
         )
-    if as_json:
-        print_json({"recipe": path, **findings.to_json()})
-    else:
-        findings.print()
-    findings.refuse()
-    console_for(as_json).print(f"{path} is fine.", highlight=False, soft_wrap=True)
+    return findings
 
 
 def find_faults(recipe: Recipe, findings: Findings, *, data: bool = True) -> None:

@@ -15,6 +15,7 @@ TURNS = {"content": "role", "value": "from"}
 """Fields that hold the text of a chat's turn, and those beside them that say whose turn it is."""
 OTHERS = ("system", "developer", "assistant", "gpt", "tool")
 """Who has a turn that is no prompt."""
+NAMED_BY = "A recipe names its columns by prompt_column and answer_column, an evaluation by --prompt-column and so on."
 
 
 class Field(NamedTuple):
@@ -36,7 +37,7 @@ def find_field(columns: Columns, source: str, path: str) -> Field:
     """Follow a dotted path to a column. A column may also have dots in its own name."""
     name, *rest = [path] if path in columns.values else path.split(".")
     if name not in columns.values:
-        raise unknown(f"column of {source}", path, columns.names)
+        raise ValueError(f"{unknown(f'column of {source}', path, columns.names)} {NAMED_BY}")
     values = columns.values[name]
     stored = isinstance(values, pa.ChunkedArray)
     return Field(name, rest, values.to_pylist() if stored else list(values), values.type if stored else None)

@@ -9,6 +9,7 @@ from concise_rl.cli.completion import add_completion_arguments, run_completion
 from concise_rl.cli.methods import add_methods_arguments, run_methods
 from concise_rl.cli.recipes import add_check_arguments, add_train_arguments, help_on_keys, run_check, run_train
 from concise_rl.convert import add_convert_arguments, run_convert
+from concise_rl.evaluate.ask.cli import add_try_arguments, run_try
 from concise_rl.evaluate.cli import (
     add_eval_arguments,
     add_report_arguments,
@@ -17,6 +18,7 @@ from concise_rl.evaluate.cli import (
 )
 from concise_rl.evaluate.compare.cli import add_compare_arguments, run_compare
 from concise_rl.evaluate.judge_cli import add_judge_arguments, run_judge
+from concise_rl.evaluate.probe.cli import add_probe_arguments, run_probe
 from concise_rl.rollout.serve import add_serve_arguments, run_serve
 from concise_rl.sweep.cli import add_sweep_arguments, run_sweep
 
@@ -47,6 +49,29 @@ class Command:
 
 
 COMMANDS: tuple[Command, ...] = (
+    Command(
+        "try",
+        "look",
+        "ask a model a question and watch it think",
+        (
+            "concise-rl try tiny:base",
+            'concise-rl try tiny:base "4 - 5 + 2 + 3" --against tiny:grpo_lambda',
+            'concise-rl try Qwen/Qwen3-0.6B "What is 17 * 23?" --gold 391',
+        ),
+        add_try_arguments,
+        run_try,
+    ),
+    Command(
+        "probe",
+        "look",
+        "say whether a model is worth training, how, and with which recipe",
+        (
+            "concise-rl probe tiny:base --task tiny:sums",
+            "concise-rl probe tiny:base --task tiny:sums --recipe mine.yaml --method grpo_lambda",
+        ),
+        add_probe_arguments,
+        run_probe,
+    ),
     Command(
         "methods",
         "look",

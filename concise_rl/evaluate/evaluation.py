@@ -1,10 +1,12 @@
 """An evaluation's folder, read: the samples of every label as tables, and what is counted of them."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from concise_rl.evaluate.reproduce import eval_command
 from concise_rl.evaluate.samples import Sample, read_samples
 from concise_rl.evaluate.spec import Manifest, ModelRun, read_manifest
 from concise_rl.evaluate.statistics import Table, pool, tabulate
@@ -90,5 +92,6 @@ def _read_tables(folder: Path, manifest: Manifest) -> dict[ModelRun, Table]:
         except ValueError as error:
             errors.append(str(error))
     if errors:
-        raise ValueError("\n".join(errors) + "\nThe same `concise-rl eval` again draws what is missing.")
+        again = shlex.join(eval_command(manifest, str(folder)))
+        raise ValueError(f"{' '.join(errors)} If no evaluation is running there, go on with: {again}")
     return tables

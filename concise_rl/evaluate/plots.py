@@ -15,10 +15,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from concise_rl.evaluate.evaluation import Evaluation
+from concise_rl.pages import palette
+from concise_rl.pages.palette import color_index
 
-INK, MUTED, GRID, PAPER = "#1c2733", "#5c6873", "#e3e7eb", "#fefefe"
-# The baseline's grey, then one colour for each method; told apart by eyes with any kind of colour vision.
-SERIES = ("#7b8794", "#2c6fbb", "#d1622b", "#1b8a6b", "#8a5bb5", "#b03a6f", "#8c7a1f")
+# Drawn for light paper; `svg` puts the page's variables in the place of these.
+INK, MUTED, GRID, PAPER = (shade.light for shade in (palette.INK, palette.MUTED, palette.GRID, palette.PAPER))
+SERIES = tuple(shade.light for shade in palette.SERIES)
 MARKERS = "osD^vPX"
 STYLE: Any = {
     "font.size": 9.5,
@@ -50,11 +52,6 @@ LEGEND_WIDTH = 66
 MAX_DIFFICULTIES = 16
 """More of them make no readable axis; `report.json` has them all."""
 Method = Mapping[str, Any]
-
-
-def color_index(index: int) -> int:
-    """Which of `SERIES` a label has: 0 is the baseline, then the methods in order, again and again."""
-    return index if index == 0 else 1 + (index - 1) % (len(SERIES) - 1)
 
 
 def color(index: int) -> str:

@@ -65,18 +65,20 @@ def compare(
 
     Raises:
         ValueError: when a folder holds no finished evaluation, the folders were not measured alike, or a label, the
-            baseline or the column is not clear.
+            baseline, the column or the margin cannot be used.
     """
+    if not 0 <= margin <= 100:
+        raise ValueError(f"The margin is {margin:g}: it is points of accuracy, from 0 to 100.")
     from concise_rl.evaluate.compare.join import join
     from concise_rl.evaluate.compare.page import write_comparison
     from concise_rl.evaluate.compare.report import build_comparison
 
     report, evaluation = build_comparison(join(folders, out, labels, baseline), sort, margin, failed)
-    report["command"] = _command(folders, out, labels, baseline, sort, margin)
+    report["command"] = command_of(folders, out, labels, baseline, sort, margin)
     return Comparison(evaluation, report, write_comparison(report, evaluation, out))
 
 
-def _command(
+def command_of(
     folders: Sequence[Path],
     out: Path,
     labels: Sequence[tuple[str, str]],

@@ -97,12 +97,12 @@ def run_compare(args: argparse.Namespace) -> None:
 def show(found: Comparison, to_stderr: bool = False) -> None:
     """Print the table, what it means, and where the page is."""
     from concise_rl.evaluate.compare.table import terminal_table
-    from concise_rl.evaluate.compare.wording import advice, first_sentence, front_sentence
+    from concise_rl.evaluate.compare.wording import advice, failure, first_sentence, front_sentence
 
     report, console = found.report, console_for(to_stderr)
     console.print(terminal_table(report))
     for run in report["failed"]:
-        console.print(f"Failed: {run['label']}, seed {run['seed']}: {run['reason']}", style="red", markup=False)
+        console.print(f"Failed: {failure(run)}: {run['reason']}", style="red", markup=False, highlight=False)
     for note in report["notes"]:
         console.print(f"Note: {note}", markup=False, highlight=False, soft_wrap=True)
     for warning in report["warnings"]:

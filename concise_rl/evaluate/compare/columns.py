@@ -65,7 +65,7 @@ COLUMNS: dict[str, Column] = {
         "redundant", _redundant("value"), text.tokens, _redundant("ci95"), text.tokens, smallest_first=True
     ),
     "oracle": Column("x oracle", lambda e: e["oracle_ratio"], text.ratio, smallest_first=True),
-    "front": Column("on the front", _on_front, lambda share: text.percent(share, digits=0)),
+    "front": Column("on front", _on_front, lambda share: text.percent(share, digits=0)),
 }
 """By the names that `--sort` takes, in the order in which they are shown."""
 NEEDS_BASELINE = ("saved", "change", "aes")

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from concise_rl.evaluate.browse import Shown, beside_of, cut_sample, facts_of, verdict_of
 from concise_rl.evaluate.evaluation import Evaluation, Label
 from concise_rl.evaluate.samples import Sample, read_samples
-from concise_rl.pages.parts import Part, cut_text, shorten
-from concise_rl.pages.samples import Category, Number, Text, browser_data
+from concise_rl.pages.parts import Part, shorten
+from concise_rl.pages.samples import Number, Text, browser_data
 
 SIDE_BY_SIDE = 6
 """Problems that are shown with the completions of all models."""
@@ -18,9 +19,22 @@ SHOWN = 2_500
 BROWSED = 12_000
 """Samples of all models that the page holds at most."""
 BUDGET = 8_000_000
-VERDICTS: dict[int | None, str] = {1: "right", 0: "wrong", None: "no verdict"}
-MARKS = {"right": "✓", "wrong": "✗", "no verdict": "?"}
-TONES: dict[str, Any] = {"right": "good", "wrong": "bad"}
+"""Characters that their texts may take."""
+
+
+@dataclass(frozen=True)
+class First:
+    """The first sample of each problem by one model, of its first training seed.
+
+    Attributes:
+        model: 0 is the baseline, then the methods in the order of the table.
+        label: of the model.
+        samples: by problem, without their token ids.
+    """
+
+    model: int
+    label: str
+    samples: Mapping[int, Sample]
 
 
 @dataclass(frozen=True)
@@ -28,9 +42,8 @@ class Completion:
     """What one model made of a problem.
 
     Attributes:
-        model: 0 is the baseline, then the methods in the order of the table.
-        label: of the model.
-        verdict: a value of `VERDICTS`.
+        model, label: as in `First`.
+        verdict: in the words of the page.
         length: tokens.
         parts: of its text, shortened.
     """
@@ -60,75 +73,52 @@ class Example:
     completions: Sequence[Completion]
 
 
-Drawn = list[tuple[int, str, dict[int, Sample]]]
-"""(index, label, sample of each problem) of every model."""
-
-
-def first_samples(evaluation: Evaluation) -> Drawn:
-    """The first sample of each problem, of the first training seed of each model."""
+def first_samples(evaluation: Evaluation) -> list[First]:
+    """Read what is shown of each model."""
     labels: list[tuple[int, Label]] = list(enumerate(evaluation.labels, start=1))
     if evaluation.baseline:
         labels.insert(0, (0, evaluation.baseline))
-    return [(i, label.name, _firsts(evaluation, label)) for i, label in labels]
+    return [First(i, label.name, _firsts(evaluation, label)) for i, label in labels]
 
 
 def _firsts(evaluation: Evaluation, label: Label) -> dict[int, Sample]:
-    return {s.problem: s for s in read_samples(evaluation.paths[label.runs[0]]) if s.sample == 0}
+    samples = (sample for sample in read_samples(evaluation.paths[label.runs[0]]) if sample.sample == 0)
+    return {sample.problem: sample.model_copy(update={"completion_ids": []}) for sample in samples}
 
 
-def examples(drawn: Drawn, think_end: str | None) -> list[Example]:
+def count_right(drawn: Sequence[First]) -> dict[int, int]:
+    """How many of the models answer each problem correctly, by these samples."""
+    return {p: sum(first.samples[p].correct == 1 for first in drawn) for p in sorted(drawn[0].samples)}
+
+
+def examples(drawn: Sequence[First], think_end: str | None) -> list[Example]:
     """Problems evenly spread from those that most models answer correctly to those that fewest do."""
-    problems = sorted(drawn[0][2])
-    right = {p: sum(samples[p].correct == 1 for *_, samples in drawn) for p in problems}
-    ordered = sorted(problems, key=lambda p: (-right[p], p))
+    right = count_right(drawn)
+    ordered = sorted(right, key=lambda problem: (-right[problem], problem))
     places = np.linspace(0, len(ordered) - 1, min(SIDE_BY_SIDE, len(ordered))).round().astype(int)
     return [_example(drawn, ordered[place], right, think_end) for place in places]
 
 
-def _example(drawn: Drawn, problem: int, right: Mapping[int, int], think_end: str | None) -> Example:
-    completions = [
-        Completion(
-            model,
-            label,
-            VERDICTS[samples[problem].correct],
-            samples[problem].length,
-            shorten(cut(samples[problem], think_end), SHOWN),
-        )
-        for model, label, samples in drawn
-    ]
-    one = drawn[0][2][problem]
+def _example(drawn: Sequence[First], problem: int, right: Mapping[int, int], think_end: str | None) -> Example:
+    completions = [_completion(first, first.samples[problem], think_end) for first in drawn]
+    one = drawn[0].samples[problem]
     return Example(problem, one.prompt, one.gold, right[problem], completions)
 
 
-def cut(sample: Sample, think_end: str | None) -> list[Part]:
-    """The parts of a completion."""
-    return cut_text(sample.text, think_end)
+def _completion(first: First, sample: Sample, think_end: str | None) -> Completion:
+    parts = shorten(cut_sample(sample, think_end), SHOWN)
+    return Completion(first.model, first.label, verdict_of(sample), sample.length, parts)
 
 
-def browsed(drawn: Drawn, think_end: str | None) -> dict[str, Any]:
+def browsed(drawn: Sequence[First], think_end: str | None) -> dict[str, Any]:
     """The data of the sample browser: of as many problems as there is room for, the baseline's beside each method's."""
-    problems = sorted(drawn[0][2])[: max(1, BROWSED // len(drawn))]
-    flat = [(model, label, samples[p]) for model, label, samples in drawn for p in problems]
-    right = {p: sum(samples[p].correct == 1 for *_, samples in drawn) for p in problems}
-    has_baseline = drawn[0][0] == 0
-    beside = [p if has_baseline and model else None for model, *_ in drawn for p in range(len(problems))]
-    return browser_data(
-        _facts(flat, right),
-        [Text(s.prompt, s.gold, cut(s, think_end)) for *_, s in flat],
-        group=[s.problem for *_, s in flat],
-        beside=beside,
-        budget=BUDGET,
-    )
-
-
-def _facts(flat: Sequence[tuple[int, str, Sample]], right: Mapping[int, int]) -> list[Category | Number]:
-    facts: list[Category | Number] = [
-        Category("model", "model", [label for _, label, _ in flat]),
-        Category("verdict", "verdict", [VERDICTS[s.correct] for *_, s in flat], MARKS, TONES),
-        Number("tokens", "tokens", [s.length for *_, s in flat]),
-        Number("redundant", "redundant", [s.labels and s.labels.redundant for *_, s in flat], wide=True),
-        Number("right", "models right", [right[s.problem] for *_, s in flat], wide=True),
+    right = count_right(drawn)
+    problems = list(right)[: max(1, BROWSED // len(drawn))]
+    shown = [Shown(first.label, order, first.samples[p]) for p in problems for order, first in enumerate(drawn)]
+    beside = beside_of(shown, baselines=int(drawn[0].model == 0))
+    facts = [
+        *facts_of(shown, beside),
+        Number("right", "models right", [right[one.sample.problem] for one in shown], wide=True),
     ]
-    if all(s.difficulty is not None for *_, s in flat):
-        facts.append(Category("difficulty", "difficulty", [str(s.difficulty) for *_, s in flat], wide=True))
-    return facts
+    texts = [Text(one.sample.prompt, one.sample.gold, cut_sample(one.sample, think_end)) for one in shown]
+    return browser_data(facts, texts, [one.sample.problem for one in shown], beside, BUDGET)

@@ -131,25 +131,32 @@ def front_of(marks: Sequence[Mark]) -> list[Mark]:
 
 
 def _pareto(marks: Sequence[Mark], oracle: float | None, named: Sequence[Mark]) -> Figure:
-    figure, axes = _new((5.6, 3.7))
-    entries = [mark.entry for mark in marks if mark.entry]
-    draw_marks(axes, marks)
-    limit_accuracy(axes, entries)
-    ends = [end for entry in entries for end in (*(entry["tokens_ci95"] or ()), entry["tokens"])]
-    axes.set_xlim(0, 1.1 * max(*ends, oracle or 0))
+    figure, axes = _whole(marks)
+    axes.set_xlim(0, 1.1 * max(*_token_ends(marks), oracle or 0))
     _finish(axes, marks, oracle, named)
     return figure
 
 
 def _near(marks: Sequence[Mark], oracle: float | None) -> Figure:
-    """The same at the short end; the arms of the crosses may go beyond the figure."""
-    figure, axes = _new((5.6, 3.7))
-    draw_marks(axes, marks)
-    for ends, limit in (([m.tokens for m in marks], axes.set_xlim), ([m.accuracy for m in marks], axes.set_ylim)):
-        room = 0.25 * (max(ends) - min(ends)) or 0.05 * max(ends)
-        limit(min(ends) - room, max(ends) + room)
+    """Some of the models, on a scale of tokens that has these alone."""
+    figure, axes = _whole(marks)
+    low, high = min(_token_ends(marks)), max(_token_ends(marks))
+    axes.set_xlim(low - 0.08 * (high - low), high + 0.2 * (high - low))
     _finish(axes, marks, oracle, marks)
     return figure
+
+
+def _whole(marks: Sequence[Mark]) -> tuple[Figure, Axes]:
+    figure, axes = _new((5.6, 3.7))
+    draw_marks(axes, marks)
+    limit_accuracy(axes, [mark.entry for mark in marks if mark.entry])
+    return figure, axes
+
+
+def _token_ends(marks: Sequence[Mark]) -> list[float]:
+    """The ends of the intervals of tokens, and the values: all that has to be in sight."""
+    entries = [mark.entry for mark in marks if mark.entry]
+    return [end for entry in entries for end in (*(entry["tokens_ci95"] or ()), entry["tokens"] * 0.99)]
 
 
 def draw_difficulties(report: Report) -> dict[str, Figure]:

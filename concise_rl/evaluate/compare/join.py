@@ -7,7 +7,7 @@ from pathlib import Path
 from concise_rl.evaluate.compare.folders import check_alike, read_folders
 from concise_rl.evaluate.compare.labels import Part, group, parts_of, rename, split_baseline
 from concise_rl.evaluate.evaluation import Evaluation, Label
-from concise_rl.evaluate.spec import Manifest, ModelRun
+from concise_rl.evaluate.spec import BASELINE, Manifest, ModelRun
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def _evaluation(out: Path, groups: Mapping[str, Sequence[Part]], base: Part | No
     labels, paths = tuple(label for label, _ in found), {run: path for _, own in found for run, path in own.items()}
     baseline = None
     if base is not None:
-        baseline, own = _label("baseline" if base.is_baseline else base.name, [base])
+        baseline, own = _label(BASELINE if base.is_baseline else base.name, [base])
         paths |= own
     manifest = next(iter(groups.values()))[0].source.manifest
     merged = Manifest(

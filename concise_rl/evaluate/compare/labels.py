@@ -15,7 +15,7 @@ import numpy as np
 
 from concise_rl.errors import unknown
 from concise_rl.evaluate.evaluation import Evaluation, Label
-from concise_rl.evaluate.spec import ModelRun, fingerprint
+from concise_rl.evaluate.spec import BASELINE, ModelRun, fingerprint
 
 RECORD = "recipe.json"
 """What a training leaves beside its model: the settings that it depends on."""
@@ -133,7 +133,8 @@ def _baseline_of(parts: Sequence[Part], wanted: str | None) -> Part | None:
             each = ", ".join(f"{part.label.runs[0].model} in {part.source.folder}" for part in own)
             raise ValueError(f"The folders have different baselines: {each}. Choose one: --baseline DIR.")
         return own[0] if own else None
-    found = [part for part in parts if part.name == wanted] or [p for p in own if p.source.folder == Path(wanted)]
+    found = [part for part in parts if part.name == wanted]
+    found = found or [part for part in own if wanted == BASELINE or part.source.folder == Path(wanted)]
     if not found:
         folders = [str(part.source.folder) for part in own]
         raise unknown("baseline", wanted, [*(part.name for part in parts), *folders])

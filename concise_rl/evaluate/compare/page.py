@@ -6,14 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from concise_rl.evaluate import text
+from concise_rl.evaluate.browse import VERDICT_MARKS, VERDICT_TONES
 from concise_rl.evaluate.compare import examples as side_by_side
 from concise_rl.evaluate.compare import wording
 from concise_rl.evaluate.compare.columns import shown_columns
 from concise_rl.evaluate.compare.figures import draw_difficulties, draw_panels, draw_pareto, page_svg
 from concise_rl.evaluate.evaluation import Evaluation
-from concise_rl.evaluate.plots import color_index, png
+from concise_rl.evaluate.plots import png
+from concise_rl.evaluate.training import training_panels
 from concise_rl.files import write_atomically
 from concise_rl.pages import write_page
+from concise_rl.pages.curves import panel_data
+from concise_rl.pages.palette import color_index
 
 Report = Mapping[str, Any]
 CAPTIONS = {
@@ -22,10 +26,12 @@ CAPTIONS = {
         "Up and to the left is better. The line is the Pareto front; its models are outlined. The arms of a cross "
         "are 95 % intervals; faint points are single training seeds.",
     ),
-    "near_the_front": ("The short end, closer", "The same models; the arms of a cross may leave the figure."),
+    "near_the_front": ("The short end", "The models with the fewest tokens, on a finer scale."),
 }
 MAX_PAIRS = 300
 """Pairs of which the page holds the numbers; `compare.json` has them all."""
+MAX_CURVES = 16
+"""Runs whose training is drawn; curves of more cannot be told apart."""
 MARKS = {"yes": "✓", "no": "✗", "cannot tell": "?"}
 TONES = {"yes": "good", "no": "bad", "cannot tell": "unsure"}
 
@@ -65,11 +71,13 @@ def page_values(report: Report, evaluation: Evaluation, figures: Mapping[str, An
         "tokens": text.tokens,
         "figures": [(*CAPTIONS[name], page_svg(figure, name, labels)) for name, figure in figures.items()],
         "panels": [(n, page_svg(f, f"difficulty {n}", labels)) for n, f in draw_difficulties(report).items()],
+        "training": panel_data(training_panels(evaluation)) if len(evaluation.manifest.runs) <= MAX_CURVES else [],
         "matrix": matrix(report),
         "signs": {verdict: (MARKS[verdict], TONES[verdict]) for verdict in MARKS},
         "pairs": report["pairs"] if len(report["pairs"]) <= MAX_PAIRS else [],
         "examples": side_by_side.examples(drawn, think_end),
-        "marks": side_by_side.MARKS,
+        "verdict_marks": VERDICT_MARKS,
+        "verdict_tones": VERDICT_TONES,
         "samples": side_by_side.browsed(drawn, think_end),
     }
 

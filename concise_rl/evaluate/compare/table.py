@@ -39,7 +39,7 @@ def caption(report: Report) -> str:
     """What the numbers are."""
     intervals = "Brackets: 95 % intervals, paired bootstrap over problems. Accuracy change in points."
     front = (
-        f"{ON_FRONT}: on the Pareto front of accuracy and tokens. The share: in how many of the resamples it is there."
+        f"{ON_FRONT}: on the Pareto front of accuracy and tokens. The share: in how many resamples it is there."
         if "front" in shown_columns(report)
         else ""
     )

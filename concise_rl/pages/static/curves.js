@@ -45,7 +45,7 @@ const Curves = (() => {
         { ...axis, size: 58, values: (_, values) => values.map((value) => (value === null ? "" : write(value))) },
       ],
       series: [
-        { label, value: (_, value) => (value === null || value === undefined ? "–" : String(value)) },
+        { label, value: (plot, value, _, at) => String((at === null ? plot.data[0].at(-1) : value) ?? "–") },
         ...panel.series.map((series, index) => ({
           label: series.label,
           stroke: Theme.color(`series-${series.color}`),
@@ -53,10 +53,19 @@ const Curves = (() => {
           alpha: series.faint ? 0.5 : 1,
           dash: DASHES[index % DASHES.length],
           points: { show: dots },
-          value: (_, value) => (value === null || value === undefined ? "–" : write(value)),
+          value: (plot, value, number, at) => shown(at === null ? last(plot.data[number]) : value, write),
         })),
       ],
     };
+  }
+
+  // While nothing is pointed at, the legend has the last values.
+  function last(values) {
+    return values.findLast((value) => value !== null && value !== undefined);
+  }
+
+  function shown(value, write) {
+    return value === null || value === undefined ? "–" : write(value);
   }
 
   // For those who do not see the canvas: where each curve begins and ends.
