@@ -114,7 +114,6 @@ COMMANDS: tuple[Command, ...] = (
         ),
         add_sweep_arguments,
         run_sweep,
-        help_on_keys,
     ),
     Command(
         "eval",
