@@ -1,14 +1,14 @@
 """What a person sees of a run: a progress bar that fits a line, a file of metrics, and loud warnings."""
 
-import json
 import logging
+import time
 from pathlib import Path
 from typing import Any, ClassVar
 
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ProgressCallback
 
-from concise_rl.files import write_atomically
+from concise_rl.watch.lines import METRICS_FILE, append_line, forget_later
 
 logger = logging.getLogger(__name__)
 
@@ -51,22 +51,20 @@ def close_progress_bar(trainer: Trainer) -> None:
 
 def metrics_file(args: TrainingArguments) -> Path:
     """Where the metrics of a run are."""
-    return Path(args.output_dir or ".") / "metrics.jsonl"
+    return Path(args.output_dir or ".") / METRICS_FILE
 
 
 class MetricsFile(TrainerCallback):
     """Every logged step as a line of `metrics.jsonl` in the output folder, whatever else it is reported to.
 
-    A resumed run replaces the lines of the steps that it makes again.
+    `unix_time` says when the step was logged. A run replaces the lines of the steps that it makes again, also one that
+    was cut before its first checkpoint and begins anew.
     """
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Drop what came after the checkpoint, a line that the end of the process tore among it."""
-        path = metrics_file(args)
-        if state.is_world_process_zero and state.global_step and path.is_file():
-            whole = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("}\n")]
-            kept = [line for line in whole if json.loads(line)["step"] <= state.global_step]
-            write_atomically(path, "".join(kept))
+        if state.is_world_process_zero:
+            forget_later(metrics_file(args), state.global_step)
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any
@@ -75,8 +73,8 @@ class MetricsFile(TrainerCallback):
         if not state.is_world_process_zero:
             return
         try:
-            with open(metrics_file(args), "a") as file:
-                file.write(json.dumps({"step": state.global_step, **(logs or {})}) + "\n")
+            now = round(time.time(), 3)
+            append_line(metrics_file(args), {"step": state.global_step, "unix_time": now, **(logs or {})})
         except OSError as error:
             logger.warning("Could not write metrics of step %d: %s", state.global_step, error)
 

@@ -101,8 +101,8 @@ def load_rows(
         return rows
     if num_rows > len(rows):
         raise ValueError(
-            f"{source} has {len(rows)} rows, fewer than the {num_rows} that were asked for (--problems, or num_rows of a "
-            "recipe)."
+            f"{source} has {len(rows)} rows, fewer than the {num_rows} that were asked for (--problems, or a recipe's "
+            "num_rows)."
         )
     return rows.select(sorted(random.Random(seed).sample(range(len(rows)), num_rows)))
 

@@ -12,9 +12,10 @@ from concise_rl.precision import check_dtype, check_weights
 from concise_rl.preflight import check_rows
 from concise_rl.recipe import Recipe
 from concise_rl.tiny import resolve_model
+from concise_rl.watch.events import Told
 
 
-class DemonstrationTrainer(FiniteSteps, WholeCheckpoints, SFTTrainer):
+class DemonstrationTrainer(Told, FiniteSteps, WholeCheckpoints, SFTTrainer):
     """TRL's, with checkpoints that a run that is cut can go on from, and without steps that are not finite."""
 
 

@@ -5,6 +5,7 @@ import logging
 import shutil
 import sys
 import traceback
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ from concise_rl.recipe import Recipe, parse_recipe
 from concise_rl.rollout.links import WEIGHTS_FOLDER
 from concise_rl.tiny import resolve_model
 from concise_rl.verify import VerifierPool
+from concise_rl.watch.events import listening
+from concise_rl.watch.lines import EVENTS_FILE, PAGE_FILE, ROLLOUTS_FILE
 
 SETTINGS_FILE = "recipe.json"
 # What may differ between two starts of the same run: what is learnt does not depend on it, only where and how it is
@@ -65,9 +68,9 @@ NOT_IDENTITY = {
     "sync_warning",
     "sync_error",
 }
-NOT_IDENTITY_PREFIXES = ("hub_", "log_", "logging_", "save_", "ddp_", "trackio_", "vllm_server_")
+NOT_IDENTITY_PREFIXES = ("hub_", "log_", "logging_", "save_", "ddp_", "trackio_", "vllm_server_", "page_", "record_")
 # What a run leaves in its folder before its first step.
-OF_A_START = {SETTINGS_FILE, WEIGHTS_FOLDER, "completions", "runs"}
+OF_A_START = {SETTINGS_FILE, WEIGHTS_FOLDER, EVENTS_FILE, ROLLOUTS_FILE, PAGE_FILE, "completions", "runs"}
 # Learning rates that do not depend on how many steps there will be.
 STEADY_SCHEDULES = ("constant", "constant_with_warmup")
 OURS = tuple(Path(module.__file__ or "").parent for module in (concise_rl, reward))
@@ -115,7 +118,7 @@ def check_folder(recipe: Recipe) -> None:
 def is_free(folder: Path) -> bool:
     """Whether nothing lies in a folder, or only what a start that failed has left: no metrics, checkpoint or model."""
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    torn = {name for name in names if name.startswith(f".{SETTINGS_FILE}.")}
+    torn = {name for name in names if name.startswith((f".{SETTINGS_FILE}.", f".{PAGE_FILE}."))}
     started = SETTINGS_FILE in names or torn
     return not names or bool(started and names <= OF_A_START | torn)
 
@@ -157,6 +160,8 @@ def claim_folder(recipe: Recipe) -> None:
         check_folder(recipe)
         if recipe.data.overwrite and folder.is_dir():
             empty(folder)
+        if is_free(folder):
+            (folder / EVENTS_FILE).unlink(missing_ok=True)  # of a start that has made no step
         (folder / MARKER).unlink(missing_ok=True)  # of a run that goes on for more steps
         write_atomically(folder / SETTINGS_FILE, json.dumps(identity(recipe), indent=2) + "\n")
     state.wait_for_everyone()
@@ -249,8 +254,9 @@ def run(recipe: Recipe) -> None:
     if trained:
         print(f"{recipe.folder} is trained already.")
         return
-    preflight(recipe)
-    {"rl": train_rl, "sft": train_sft}[recipe.stage](recipe)
+    with listening() if state.is_main_process else nullcontext():  # also what is said before the training
+        preflight(recipe)
+        {"rl": train_rl, "sft": train_sft}[recipe.stage](recipe)
 
 
 def main(argv: list[str] | None = None) -> None:

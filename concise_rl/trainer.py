@@ -66,6 +66,8 @@ from concise_rl.schedule import GroupKind, build_curriculum, group_kinds
 from concise_rl.tiny import resolve_model
 from concise_rl.trace import Delimiters, StopReason, count_cues, encode_words
 from concise_rl.verify import VerifierPool
+from concise_rl.watch.events import Told
+from concise_rl.watch.record import Recorder
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ class Credited:
         return self.paid.rows(self.real_B)
 
 
-class ConciseTrainer(FiniteSteps, WholeCheckpoints, EvalBatches, Forwards, GRPOTrainer):
+class ConciseTrainer(Told, FiniteSteps, WholeCheckpoints, EvalBatches, Forwards, GRPOTrainer):
     """GRPO in which an objective decides what each rollout, or each of its tokens, is worth.
 
     The verifier is the only reward function; its verdicts are never shaped. Rollouts are gathered over all ranks, the
@@ -177,6 +179,8 @@ class ConciseTrainer(FiniteSteps, WholeCheckpoints, EvalBatches, Forwards, GRPOT
         args.use_vllm = self.use_vllm = use_vllm  # TRL corrects the importance ratio by this
         use_progress_bar(self)
         self.add_callback(TellEpoch(self))
+        self.recorder = Recorder(args.record_steps, args.record_groups)
+        self.add_callback(self.recorder)
         if args.shared_prefix:
             share_prefixes(self)
         self.delimiters = Delimiters.of(self._tokenizer, self.eos_token_ids, args.think_end)
@@ -269,6 +273,7 @@ class ConciseTrainer(FiniteSteps, WholeCheckpoints, EvalBatches, Forwards, GRPOT
             self._sync_engine(inputs)
             filled = self._sample_batch(inputs)
         self._now = self._credit(filled)
+        self.recorder.record(self, filled)
         # The prompt alone: TRL hands all columns on, under names of its own.
         output = super()._generate_and_score_completions([{"prompt": row["prompt"]} for row in filled.judged.rows])
         self._log_rollouts(filled.metrics | self._learn(filled.easy_share) | self._ratio_metrics(output))

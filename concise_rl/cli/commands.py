@@ -21,6 +21,7 @@ from concise_rl.evaluate.judge_cli import add_judge_arguments, run_judge
 from concise_rl.evaluate.probe.cli import add_probe_arguments, run_probe
 from concise_rl.rollout.serve import add_serve_arguments, run_serve
 from concise_rl.sweep.cli import add_sweep_arguments, run_sweep
+from concise_rl.watch.cli import add_watch_arguments, run_watch
 
 Group = Literal["look", "train", "measure", "share", "set up"]
 
@@ -71,6 +72,18 @@ COMMANDS: tuple[Command, ...] = (
         ),
         add_probe_arguments,
         run_probe,
+    ),
+    Command(
+        "watch",
+        "look",
+        "show a training run while it goes, or afterwards",
+        (
+            "concise-rl watch runs/tiny/grpo_lambda",
+            "concise-rl watch runs/tiny/grpo_lambda --page",
+            "concise-rl watch runs/tiny/grpo_lambda runs/tiny/decs --page runs/tiny/curves.html",
+        ),
+        add_watch_arguments,
+        run_watch,
     ),
     Command(
         "methods",

@@ -27,15 +27,15 @@ class CommandParser(argparse.ArgumentParser):
         return f"{self.opening}\n{super().format_help()}{closing}"
 
     # The types are those of argparse, which calls it for each command.
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parse as argparse does, but take options between positional arguments, and leave no word over.
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """Parse as argparse does, but leave no word over.
 
         Raises:
             ValueError: for a word that the command does not take, naming the nearest option.
         """
-        if self._mixes:
+        if self._mixes:  # called by `_parse`
             return super().parse_known_args(args, namespace)
-        found, unread = self._parse_mixed(args, namespace)
+        found, unread = self._parse(args, namespace)
         if not unread:
             return found, []
         option = unread[0].partition("=")[0]
@@ -43,12 +43,12 @@ class CommandParser(argparse.ArgumentParser):
             raise unknown(f"option of {self.prog}", option, (o for o in self._option_string_actions if o[:2] == "--"))
         raise ValueError(f"{self.prog} does not take {unread[0]!r}. See {self.prog} --help.")
 
-    def _parse_mixed(self, args: Any, namespace: Any) -> Any:
-        """Parse `try tiny:base --seed 1 "1 + 2 + 3"`, too, which argparse alone does not."""
-        self._mixes = True  # argparse comes back to parse_known_args, for each of the two kinds
+    def _parse(self, args: Any, namespace: Any) -> tuple[Any, list[str]]:
+        """Parse as argparse does, but with options between positional arguments: `try tiny:base --seed 1 "1 + 2"`."""
+        if any(action.nargs in (argparse.PARSER, argparse.REMAINDER) for action in self._get_positional_actions()):
+            return super().parse_known_args(args, namespace)
+        self._mixes = True  # argparse comes back to `parse_known_args` for each of the two kinds
         try:
-            if any(action.nargs in (argparse.PARSER, argparse.REMAINDER) for action in self._get_positional_actions()):
-                return super().parse_known_args(args, namespace)
             return self.parse_known_intermixed_args(args, namespace)
         finally:
             self._mixes = False

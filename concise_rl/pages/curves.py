@@ -39,6 +39,7 @@ class Panel:
         note: what it means, in a line; may be empty.
         format: how values are written. Shares are written as percent.
         low, high: ends of the axis that are always in sight; None for where the values end.
+        stacked: draw the curves as areas on top of each other: the parts of a whole, at the same steps.
     """
 
     title: str
@@ -47,6 +48,7 @@ class Panel:
     format: Format = "number"
     low: float | None = None
     high: float | None = None
+    stacked: bool = False
 
 
 def panel_data(panels: Sequence[Panel]) -> list[dict[str, Any]]:

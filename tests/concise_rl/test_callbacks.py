@@ -21,6 +21,6 @@ def test_a_resumed_run_drops_the_metrics_of_the_steps_it_makes_again(tmp_path: P
     assert begin(tmp_path, 2) == [1, 2]
 
 
-def test_a_run_that_begins_anew_leaves_the_metrics_of_others(tmp_path: Path) -> None:
-    (tmp_path / "metrics.jsonl").write_text('{"step": 7}\n')
-    assert begin(tmp_path, 0) == [7]
+def test_a_run_that_was_cut_before_its_first_checkpoint_has_no_step_twice(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n{"step": 2}\n{"step": 3, "lo')
+    assert begin(tmp_path, 0) == []

@@ -17,7 +17,7 @@ from concise_rl.tiny import resolve_model
 from tests.concise_rl.test_trainer import config, trainer_of
 from tests.concise_rl.test_world_size import launch
 
-OF_A_PROCESS = ("time/", "runtime", "_per_second", "step_time", "verifier/", "judge/")
+OF_A_PROCESS = ("time/", "runtime", "_per_second", "step_time", "unix_time", "verifier/", "judge/")
 """Times, and what is counted since the process began."""
 
 

@@ -86,7 +86,7 @@ def command_of(
     sort: str | None,
     margin: float,
 ) -> str:
-    """The command that makes the comparison again."""
+    """Write the command that makes the comparison again."""
     options = [("--label", f"{place}={name}") for place, name in labels]
     options += [("--baseline", baseline)] if baseline else []
     options += [("--sort", sort)] if sort else []

@@ -65,7 +65,7 @@ def add_compare_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def split_label(text: str) -> tuple[str, str]:
-    """`runs/a=grpo` as (`runs/a`, `grpo`).
+    """Split `runs/a=grpo` into (`runs/a`, `grpo`).
 
     Raises:
         ArgumentTypeError: when it has no name.

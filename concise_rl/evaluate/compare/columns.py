@@ -30,7 +30,7 @@ class Column:
     smallest_first: bool = False
 
     def sort_key(self, entry: Entry) -> tuple[bool, float, str]:
-        """Best first, what has no number last, equal ones by name."""
+        """Put the best first, what has no number last, equal ones by name."""
         value = self.value(entry)
         if value is None:
             return True, 0.0, entry["label"]
@@ -46,7 +46,7 @@ def _redundant(part: str) -> Callable[[Entry], Any]:
 
 
 def _on_front(entry: Entry) -> float | None:
-    """The share of resamples in which it is on the front; those that are there by the numbers come first."""
+    """Return the share of the resamples in which it is on the front."""
     front = entry["front"]
     return None if front is None else front["share"]
 
@@ -74,8 +74,7 @@ DEFAULTS = {True: "aes", False: "accuracy"}
 
 
 def shown_columns(report: Mapping[str, Any]) -> dict[str, Column]:
-    """The columns in which any label of the report has a number."""
+    """Find the columns in which any label of the report has a number. One model alone has no front to stand to."""
     entries = text.all_entries(report)
-    return {
-        name: column for name, column in COLUMNS.items() if any(column.value(entry) is not None for entry in entries)
-    }
+    shown = {n: column for n, column in COLUMNS.items() if any(column.value(entry) is not None for entry in entries)}
+    return {name: column for name, column in shown.items() if name != "front" or len(entries) > 1}

@@ -87,12 +87,12 @@ def _firsts(evaluation: Evaluation, label: Label) -> dict[int, Sample]:
 
 
 def count_right(drawn: Sequence[First]) -> dict[int, int]:
-    """How many of the models answer each problem correctly, by these samples."""
+    """Count the models that answer each problem correctly, by these samples."""
     return {p: sum(first.samples[p].correct == 1 for first in drawn) for p in sorted(drawn[0].samples)}
 
 
 def examples(drawn: Sequence[First], think_end: str | None) -> list[Example]:
-    """Problems evenly spread from those that most models answer correctly to those that fewest do."""
+    """Choose problems evenly spread from those that most models answer correctly to those that fewest do."""
     right = count_right(drawn)
     ordered = sorted(right, key=lambda problem: (-right[problem], problem))
     places = np.linspace(0, len(ordered) - 1, min(SIDE_BY_SIDE, len(ordered))).round().astype(int)
@@ -111,7 +111,7 @@ def _completion(first: First, sample: Sample, think_end: str | None) -> Completi
 
 
 def browsed(drawn: Sequence[First], think_end: str | None) -> dict[str, Any]:
-    """The data of the sample browser: of as many problems as there is room for, the baseline's beside each method's."""
+    """Pack samples of as many problems as there is room for; beside each method's is the baseline's."""
     right = count_right(drawn)
     problems = list(right)[: max(1, BROWSED // len(drawn))]
     shown = [Shown(first.label, order, first.samples[p]) for p in problems for order, first in enumerate(drawn)]

@@ -69,26 +69,22 @@ class Mark:
 
 
 def marks_of(report: Report) -> list[Mark]:
-    """The models that have an accuracy."""
+    """Find the models that have an accuracy."""
     return [
         Mark(i, entry["label"], entry["tokens"], entry["accuracy"], entry)
-        for i, entry in enumerate(_entries(report), start=0 if report["baseline"] else 1)
+        for i, entry in enumerate(text.all_entries(report), start=0 if report["baseline"] else 1)
         if entry["accuracy"] is not None
     ]
 
 
-def _entries(report: Report) -> list[Mapping[str, Any]]:
-    return text.all_entries(report)
-
-
 def difficulties(report: Report) -> list[int | float | str]:
-    """Those that have a panel of their own; none where there is one alone, or too many for panels."""
+    """List those that have a panel of their own; none where there is one alone, or too many for panels."""
     found = [group["difficulty"] for group in report["model"]["by_difficulty"]] if marks_of(report) else []
     return found if 1 < len(found) <= MAX_DIFFICULTIES else []
 
 
 def marks_at(report: Report, difficulty: int | float | str) -> list[Mark]:
-    """The models on the problems of one difficulty."""
+    """Place the models on the problems of one difficulty."""
     found = []
     for mark in marks_of(report):
         assert mark.entry
@@ -99,7 +95,7 @@ def marks_at(report: Report, difficulty: int | float | str) -> list[Mark]:
 
 
 def draw_pareto(report: Report) -> dict[str, Figure]:
-    """Accuracy against tokens, with the front; and those near it by themselves, where the others leave them no room."""
+    """Draw accuracy against tokens, with the front; and the short end by itself, where the others leave it no room."""
     marks = marks_of(report)
     if not marks:
         return {}
@@ -112,20 +108,20 @@ def draw_pareto(report: Report) -> dict[str, Figure]:
 
 
 def near_the_front(marks: Sequence[Mark]) -> list[Mark]:
-    """Three models or more that are crowded at the short end; none where all are there, or nearly none."""
+    """Find three models or more that are crowded at the short end; none where all are there, or nearly none."""
     most = NEAR * min(mark.tokens for mark in marks)
     near = [mark for mark in marks if mark.tokens <= most]
     return near if 2 < len(near) < len(marks) else []
 
 
 def _apart_or_first(marks: Sequence[Mark], near: Sequence[Mark]) -> list[Mark]:
-    """Whose names the whole figure has: those on the front, and those that the figure of the others does not show."""
+    """Choose whose names the whole figure has: those on the front, and those that the other figure does not show."""
     front = front_of(marks)
     return [*front, *(mark for mark in marks if mark not in near and mark not in front)]
 
 
 def front_of(marks: Sequence[Mark]) -> list[Mark]:
-    """The marks on the Pareto front."""
+    """Find the marks on the Pareto front."""
     front_M = on_front(np.array([mark.tokens for mark in marks]), np.array([mark.accuracy for mark in marks]))
     return [mark for mark, is_on in zip(marks, front_M, strict=True) if is_on]
 
@@ -138,7 +134,7 @@ def _pareto(marks: Sequence[Mark], oracle: float | None, named: Sequence[Mark]) 
 
 
 def _near(marks: Sequence[Mark], oracle: float | None) -> Figure:
-    """Some of the models, on a scale of tokens that has these alone."""
+    """Draw some of the models, on a scale of tokens that has these alone."""
     figure, axes = _whole(marks)
     low, high = min(_token_ends(marks)), max(_token_ends(marks))
     axes.set_xlim(low - 0.08 * (high - low), high + 0.2 * (high - low))
@@ -154,13 +150,13 @@ def _whole(marks: Sequence[Mark]) -> tuple[Figure, Axes]:
 
 
 def _token_ends(marks: Sequence[Mark]) -> list[float]:
-    """The ends of the intervals of tokens, and the values: all that has to be in sight."""
+    """List the ends of the intervals of tokens, and the values: all that has to be in sight."""
     entries = [mark.entry for mark in marks if mark.entry]
     return [end for entry in entries for end in (*(entry["tokens_ci95"] or ()), entry["tokens"] * 0.99)]
 
 
 def draw_difficulties(report: Report) -> dict[str, Figure]:
-    """For each difficulty a small figure of all models, on the same axes."""
+    """Draw for each difficulty a small figure of all models, on the same axes."""
     with matplotlib.rc_context(STYLE):
         figures = {}
         for difficulty in difficulties(report):
@@ -171,7 +167,7 @@ def draw_difficulties(report: Report) -> dict[str, Figure]:
 
 
 def draw_panels(report: Report) -> Figure | None:
-    """The figures of all difficulties in one, for a paper or a README; None where there are none."""
+    """Draw the figures of all difficulties in one, for a paper or a README; None where there are none."""
     groups = difficulties(report)
     if not groups:
         return None
@@ -202,7 +198,7 @@ def _new(size: tuple[float, float]) -> tuple[Figure, Axes]:
 
 
 def draw_marks(axes: Axes, marks: Sequence[Mark], size: float = 7) -> None:
-    """Every model as a cross of its two intervals, its training seeds as faint points; the front as a line."""
+    """Draw every model as a cross of its two intervals, its training seeds as faint points; the front as a line."""
     front = front_of(marks)
     for mark in marks:
         look: Any = {"color": color(mark.index), "marker": MARKERS[color_index(mark.index)], "linestyle": "none"}
@@ -234,7 +230,7 @@ def _draw_arms(axes: Axes, mark: Mark) -> None:
 
 
 def _draw_front(axes: Axes, front: Sequence[Mark]) -> None:
-    """A step for each model on the front: what it is worth to allow more tokens."""
+    """Draw a step for each model on the front: what it is worth to allow more tokens."""
     if not front:
         return
     ordered = sorted(front, key=lambda mark: (mark.tokens, mark.accuracy))
@@ -283,7 +279,7 @@ def _write_name(axes: Axes, mark: Mark, taken: Sequence[Bbox], inside: Bbox) -> 
 
 
 def page_svg(figure: Figure, name: str, labels: Mapping[int, str]) -> str:
-    """The figure for the page: each model's parts know their model, and show its name under the pointer.
+    """Write the figure for the page: each model's parts know their model, and show its name under the pointer.
 
     Args:
         figure: of marks.

@@ -32,7 +32,7 @@ class Means:
 
 
 def resample(labels: Sequence[Label]) -> Means:
-    """Means of labels that all have an accuracy. NaN where no problem was judged for all of them."""
+    """Take the means of labels that all have an accuracy. It is NaN where no problem was judged for all of them."""
     tokens_MP = np.stack([label.table.tokens_P for label in labels])
     accuracy_MP = np.stack([label.table.accuracy_P for label in labels])
     known_MP = accuracy_MP[:, ~np.isnan(accuracy_MP).any(axis=0)]
@@ -46,15 +46,18 @@ def resample(labels: Sequence[Label]) -> Means:
 
 
 def _mean(values_MP: np.ndarray) -> np.ndarray:
-    """Means over problems, without the last digits, in which equal means may differ by the order of their sums."""
+    """Take means over problems, without the last digits, in which equal means may differ by the order of their sums."""
     return values_MP.mean(axis=1).round(12)
 
 
 def dominates(tokens_M: np.ndarray, accuracy_M: np.ndarray) -> np.ndarray:
-    """(..., M, M) whether the first method dominates the second: no more tokens, no lower accuracy, not both equal.
+    """Say which method dominates which: it has no more tokens, no lower accuracy, and is not equal in both.
 
-    Methods that are equal in both do not dominate each other. One without an accuracy (NaN) dominates none, and none
-    dominates it.
+    Args:
+        tokens_M, accuracy_M: (..., M). A method without an accuracy (NaN) dominates none, and none dominates it.
+
+    Returns:
+        (..., M, M) whether the first dominates the second.
     """
     fewer, equal = (compare(tokens_M[..., :, None], tokens_M[..., None, :]) for compare in (np.less, np.equal))
     higher, same = (compare(accuracy_M[..., :, None], accuracy_M[..., None, :]) for compare in (np.greater, np.equal))
@@ -62,12 +65,19 @@ def dominates(tokens_M: np.ndarray, accuracy_M: np.ndarray) -> np.ndarray:
 
 
 def on_front(tokens_M: np.ndarray, accuracy_M: np.ndarray) -> np.ndarray:
-    """(..., M) whether a method is on the Pareto front: it has an accuracy, and no method dominates it."""
+    """Say whether each method is on the Pareto front: it has an accuracy, and no method dominates it.
+
+    Args:
+        tokens_M, accuracy_M: (..., M).
+
+    Returns:
+        (..., M). Methods that are equal in both are there together.
+    """
     return ~np.isnan(accuracy_M) & ~dominates(tokens_M, accuracy_M).any(axis=-2)
 
 
 def front_shares(means: Means) -> np.ndarray:
-    """(M,) share of the resamples of the problems in which each method is on the front."""
+    """Count in which share of the resamples each method is on the front: (M,)."""
     counts_M = sum(
         on_front(means.tokens_RM[i : i + _BATCH], means.accuracy_RM[i : i + _BATCH]).sum(axis=0)
         for i in range(0, RESAMPLES, _BATCH)
@@ -76,7 +86,7 @@ def front_shares(means: Means) -> np.ndarray:
 
 
 def dominators(tokens_M: np.ndarray, accuracy_M: np.ndarray) -> list[int | None]:
-    """For each method one that dominates it: of those on the front the most accurate, then the shortest; else None."""
+    """Find for each method the one on the front that dominates it: the most accurate, then the shortest; else None."""
     dominates_MM, front_M = dominates(tokens_M, accuracy_M), on_front(tokens_M, accuracy_M)
     better = [np.flatnonzero(dominates_MM[:, j] & front_M).tolist() for j in range(len(tokens_M))]
     return [min(found, key=lambda i: (-accuracy_M[i], tokens_M[i]), default=None) for found in better]

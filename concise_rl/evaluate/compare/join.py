@@ -53,7 +53,7 @@ def join(
 
 
 def _evaluation(out: Path, groups: Mapping[str, Sequence[Part]], base: Part | None) -> Evaluation:
-    """One evaluation of all methods, whose runs are numbered anew."""
+    """Make one evaluation of all methods, whose runs are numbered anew."""
     found = [_label(name, parts) for name, parts in groups.items()]
     labels, paths = tuple(label for label, _ in found), {run: path for _, own in found for run, path in own.items()}
     baseline = None

@@ -47,7 +47,7 @@ class Part:
 
 
 def parts_of(source: Evaluation) -> list[Part]:
-    """The labels of a folder; its baseline goes by the name of its model."""
+    """List the labels of a folder; its baseline goes by the name of its model."""
     methods = [Part(source, label, label.name) for label in source.labels]
     if source.baseline is None:
         return methods
@@ -83,7 +83,7 @@ def rename(parts: Sequence[Part], labels: Sequence[tuple[str, str]]) -> list[Par
 
 
 def _places(part: Part) -> list[str]:
-    """By what a user can name it."""
+    """List what a user can name it by."""
     if part.is_baseline:
         return []
     alone = [str(part.source.folder)] if len(part.source.labels) == 1 else []
@@ -144,7 +144,7 @@ def _baseline_of(parts: Sequence[Part], wanted: str | None) -> Part | None:
 
 
 def group(parts: Sequence[Part], notes: list[str]) -> dict[str, list[Part]]:
-    """The parts of each method, by the name that it gets. What is decided about names is added to `notes`.
+    """Group the parts of each method, by the name that it gets. What is decided about names is added to `notes`.
 
     Raises:
         ValueError: when two methods would get one name.
@@ -160,7 +160,7 @@ def group(parts: Sequence[Part], notes: list[str]) -> dict[str, list[Part]]:
 
 
 def _named(name: str, same: list[Part], notes: list[str]) -> dict[str, list[Part]]:
-    """Parts of one name: as one method, or each under a name of its own."""
+    """Take parts of one name as one method, or each under a name of its own."""
     if len(same) == 1 or any(part.named for part in same):
         return {name: same}
     folders = " and ".join(str(part.source.folder) for part in same)
@@ -177,7 +177,7 @@ def _named(name: str, same: list[Part], notes: list[str]) -> dict[str, list[Part
 
 
 def _without_repeats(parts: Sequence[Part], notes: list[str]) -> list[Part]:
-    """Each model of a name once."""
+    """Keep each model of a name once."""
     kept: list[Part] = []
     for part in parts:
         seen = {identity for other in kept for identity in other.identities}
@@ -199,7 +199,7 @@ def _runs_of(label: Label, chosen: Sequence[int]) -> Label:
 
 
 def _are_seeds(runs: Sequence[ModelRun]) -> bool:
-    """Whether the recorded recipes of all models are there, and differ in the seed alone."""
+    """Say whether the recorded recipes of all models are there, and differ in the seed alone."""
     recipes = [_recipe_of(run) for run in runs]
     if any(recipe is None for recipe in recipes):
         return False
@@ -208,7 +208,7 @@ def _are_seeds(runs: Sequence[ModelRun]) -> bool:
 
 
 def _recipe_of(run: ModelRun) -> dict[str, object] | None:
-    """The recipe recorded beside a model; None where there is none, or the model has been trained anew since."""
+    """Read the recipe recorded beside a model; None where there is none, or the model has been trained anew since."""
     path = Path(run.model) / RECORD
     if not path.is_file() or fingerprint(run.model) != run.fingerprint:
         return None
@@ -216,7 +216,7 @@ def _recipe_of(run: ModelRun) -> dict[str, object] | None:
 
 
 def _tell_apart(name: str, folders: Sequence[Path]) -> list[str]:
-    """The name, and behind it that part of each folder's path in which the paths differ; else a number."""
+    """Put behind the name that part of each folder's path in which the paths differ; else a number."""
     paths = [tuple(reversed(folder.resolve().parts)) for folder in folders]
     for level in zip(*paths, strict=False):
         if len(set(map(_clean, level))) == len(folders):

@@ -53,7 +53,7 @@ def write_comparison(report: Report, evaluation: Evaluation, out: Path) -> Path:
 
 
 def page_values(report: Report, evaluation: Evaluation, figures: Mapping[str, Any]) -> dict[str, Any]:
-    """What the template shows."""
+    """Collect what the template shows."""
     start = 0 if report["baseline"] else 1
     entries = list(enumerate(text.all_entries(report), start=start))
     labels = {i: point_title(entry) for i, entry in entries}
@@ -83,12 +83,12 @@ def page_values(report: Report, evaluation: Evaluation, figures: Mapping[str, An
 
 
 def point_title(entry: Mapping[str, Any]) -> str:
-    """What is said of a model under the pointer."""
+    """Write what is said of a model under the pointer."""
     return f"{entry['label']}: {text.percent(entry['accuracy'])}, {text.tokens(entry['tokens'])} tokens"
 
 
 def matrix(report: Report) -> list[tuple[str, list[str | None]]]:
-    """For each model whether it saves tokens at equal accuracy, against each in the same order; None for itself.
+    """Say for each model whether it saves tokens at equal accuracy, against each in the same order; None for itself.
 
     Empty where nothing could be compared.
     """

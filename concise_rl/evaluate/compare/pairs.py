@@ -39,7 +39,7 @@ class Pair:
 
 
 def compare_pairs(means: Means, margin: float) -> list[Pair]:
-    """Every two methods, in order.
+    """Compare every two methods, in order.
 
     Args:
         means: of M methods.
@@ -67,7 +67,7 @@ def compare_pairs(means: Means, margin: float) -> list[Pair]:
 
 
 def _p_values(means: Means, i: int, j: int, margin: float) -> tuple[float, float]:
-    """Of "i saves more than j at equal accuracy" and of its contrary.
+    """Test "i saves more than j at equal accuracy", and its contrary.
 
     The claim has two parts, both of which must hold: the larger p-value counts. Its contrary holds when either part
     fails: twice the smaller one counts.

@@ -83,7 +83,7 @@ def _compare_all(report: Report, evaluation: Evaluation, margin: float) -> list[
 
 
 def _places(means: Means, names: Sequence[str]) -> list[dict[str, Any] | None]:
-    """Where each method stands to the front; None where no problem was judged for all of them."""
+    """Say where each method stands to the front; None where no problem was judged for all of them."""
     if np.isnan(means.accuracy_M).any():
         return [None] * len(names)
     front_M, shares_M = on_front(means.tokens_M, means.accuracy_M), front_shares(means)

@@ -18,7 +18,7 @@ IN_TERMINAL = ("accuracy", "tokens", "saved", "change", "aes", "oracle", "front"
 
 
 def terminal_table(report: Report) -> Table:
-    """One line for each method, sorted, with its 95 % intervals below the numbers; then what failed."""
+    """Write one line for each method, sorted, with its 95 % intervals below the numbers; then what failed."""
     table = Table(box=box.SIMPLE_HEAD, padding=0, title=title(report), title_style="bold", caption_justify="left")
     table.caption = caption(report)
     table.add_column("model", overflow="fold", min_width=12)
@@ -36,8 +36,9 @@ def terminal_table(report: Report) -> Table:
 
 
 def caption(report: Report) -> str:
-    """What the numbers are."""
-    intervals = "Brackets: 95 % intervals, paired bootstrap over problems. Accuracy change in points."
+    """Say what the numbers are."""
+    paired = "± and brackets: 95 % intervals, paired bootstrap over problems. Accuracy change in points."
+    intervals = paired if report["baseline"] else "±: half of a 95 % interval, bootstrap over problems."
     front = (
         f"{ON_FRONT}: on the Pareto front of accuracy and tokens. The share: in how many resamples it is there."
         if "front" in shown_columns(report)
@@ -67,7 +68,7 @@ def _cell(entry: Mapping[str, Any], name: str, column: Column) -> Text:
 
 
 def markdown_table(report: Report) -> str:
-    """The table for a README: intervals in brackets behind the numbers; methods on the front are bold."""
+    """Write the table for a README: intervals in brackets behind the numbers; methods on the front are bold."""
     columns = shown_columns(report)
     heads = ["model", *(column.title for column in columns.values())]
     rows = [[_markdown_name(e), *(_markdown_cell(e, n, c) for n, c in columns.items())] for e in all_entries(report)]

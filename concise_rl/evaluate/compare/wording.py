@@ -10,19 +10,19 @@ Report = Mapping[str, Any]
 
 
 def title(report: Report) -> str:
-    """What was measured: `tiny:sums: 64 problems x 4 samples`."""
+    """Say what was measured: `tiny:sums: 64 problems x 4 samples`."""
     measurement = report["measurement"]
     return f"{measurement['task']}: {report['problems']} problems x {measurement['samples']} samples"
 
 
 def front_names(report: Report) -> list[str]:
-    """The models on the Pareto front, the shortest first."""
+    """List the models on the Pareto front, the shortest first."""
     on_front = [entry for entry in all_entries(report) if entry["front"] and entry["front"]["on_front"]]
     return [entry["label"] for entry in sorted(on_front, key=lambda entry: (entry["tokens"], entry["label"]))]
 
 
 def front_sentence(report: Report) -> str:
-    """Who is on the front; empty where no accuracy is known."""
+    """Say who is on the front; empty where no accuracy is known."""
     names, total = front_names(report), len(all_entries(report))
     if not names or total == 1:
         return ""
@@ -30,19 +30,19 @@ def front_sentence(report: Report) -> str:
 
 
 def first_sentence(report: Report) -> str:
-    """What the first row of the table says, and by what it is the first."""
+    """Say what the first row of the table says, and by what it is the first."""
     if len(report["methods"]) == 1:
         return headline(report)
     return f"First by {COLUMNS[report['sorted_by']].title}: {headline(report)}"
 
 
 def listed(names: Sequence[str]) -> str:
-    """a, b and c."""
+    """Write names as `a, b and c`."""
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def advice(report: Report) -> str:
-    """How to get what is missing; empty where nothing is."""
+    """Say how to get what is missing; empty where nothing is."""
     if report["baseline"]:
         return ""
     return (
@@ -52,11 +52,11 @@ def advice(report: Report) -> str:
 
 
 def seeds(entry: Mapping[str, Any]) -> str:
-    """How many training seeds a row pools: ` (3 seeds)`; empty for one."""
+    """Say how many training seeds a row pools: ` (3 seeds)`; empty for one."""
     count = len(entry["seeds"])
     return f" ({count} seeds)" if count > 1 else ""
 
 
 def failure(run: Mapping[str, Any]) -> str:
-    """A run that has no evaluation: `grpo, seed 2: failed`."""
+    """Name a run that has no evaluation: `grpo, seed 2`."""
     return run["label"] if run["seed"] is None else f"{run['label']}, seed {run['seed']}"

@@ -17,8 +17,15 @@ const Curves = (() => {
   };
 
   // Steps that a curve does not have are left undefined, which uPlot draws across; its own nulls stay gaps.
-  function aligned(panel) {
+  function joined(panel) {
     return uPlot.join(panel.series.map((series) => [series.x, series.y]));
+  }
+
+  // What is drawn: of a stacked panel the sums from the first curve on.
+  function aligned(panel) {
+    const [steps, ...curves] = joined(panel);
+    if (!panel.stacked) return [steps, ...curves];
+    return [steps, ...curves.map((_, last) => steps.map((_, i) => curves.slice(0, last + 1).reduce((sum, curve) => sum + (curve[i] ?? 0), 0)))];
   }
 
   function range(panel) {
@@ -34,12 +41,15 @@ const Curves = (() => {
   function options(panel, group, label, width) {
     const write = FORMATS[panel.format];
     const axis = { stroke: Theme.color("muted"), grid: { stroke: Theme.color("grid"), width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
-    const dots = aligned(panel)[0].length < 2;
+    const values = joined(panel);
+    const dots = values[0].length < 2;
+    const shade = (index) => Theme.color(`series-${panel.series[index].color}`).replace("rgb(", "rgba(").replace(")", ", 0.35)");
     return {
       width, height: HEIGHT,
       cursor: { sync: { key: group, setSeries: false }, points: { size: 6 }, drag: { x: true, y: false } },
       scales: { x: { time: false }, y: { range: range(panel) } },
       legend: { live: true },
+      bands: panel.stacked ? panel.series.slice(1).map((_, index) => ({ series: [index + 2, index + 1], fill: shade(index + 1) })) : [],
       axes: [
         { ...axis, size: 28, values: (_, values) => values.map((value) => (Number.isInteger(value) ? value.toLocaleString("en") : "")) },
         { ...axis, size: 58, values: (_, values) => values.map((value) => (value === null ? "" : write(value))) },
@@ -49,11 +59,12 @@ const Curves = (() => {
         ...panel.series.map((series, index) => ({
           label: series.label,
           stroke: Theme.color(`series-${series.color}`),
-          width: series.faint ? 1 : 2,
+          width: series.faint || panel.stacked ? 1 : 2,
+          fill: panel.stacked && index === 0 ? shade(0) : undefined,
           alpha: series.faint ? 0.5 : 1,
-          dash: DASHES[index % DASHES.length],
+          dash: panel.stacked ? [] : DASHES[index % DASHES.length],
           points: { show: dots },
-          value: (plot, value, number, at) => shown(at === null ? last(plot.data[number]) : value, write),
+          value: (_, __, at, step) => shown(step === null ? last(values[at]) : values[at][step], write),
         })),
       ],
     };

@@ -112,9 +112,9 @@ def still_running(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (of_another_version, "from_the_future: .* another version of concise_rl may have written it. .*--overwrite"),
-        (still_running, "baseline .*: 5 of 36 samples are missing. If no evaluation is running there, the same"),
-        (lambda folder: None, "holds no eval.json. Give the folder that `concise-rl eval --out` wrote."),
+        (of_another_version, r"eval\.json cannot be read .*from_the_future: .*--overwrite"),
+        (still_running, r"baseline .*: 5 of 36 samples are missing\. If no .* go on with: concise-rl eval .* --out "),
+        (lambda folder: None, r"holds no eval\.json\. Give the folder that `concise-rl eval` wrote\."),
     ],
 )
 def test_a_folder_that_makes_no_report_is_refused_in_one_line(

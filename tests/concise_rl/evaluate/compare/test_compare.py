@@ -131,6 +131,12 @@ def test_the_table_fits_a_terminal_and_shows_what_failed(folders: list[Path]) ->
     assert "jet, seed 2" in shown and "2 seeds" in shown
 
 
+def test_one_model_alone_has_no_front(tmp_path: Path) -> None:
+    report = counted([evaluated(tmp_path / "a", ("one", drawn(10)))])
+    assert markdown_table(report).splitlines()[0] == "| model | accuracy | tokens | x oracle |"
+    assert front_sentence(report) == ""
+
+
 def test_the_markdown_table_has_a_row_for_each_model(folders: list[Path]) -> None:
     report = counted(folders, failed=[FailedRun("jet", None, "out of memory")])
     lines = markdown_table(report).splitlines()
