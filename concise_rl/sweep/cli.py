@@ -30,7 +30,12 @@ def add_sweep_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_json_argument(parser, "what compare.json in DIR holds")
     what.add_argument("--dry-run", action="store_true", help="say what there is to do, and do nothing")
+    _add_places(parser)
+    _add_measuring(parser)
 
+
+def _add_places(parser: argparse.ArgumentParser) -> None:
+    """Declare where, and how many at a time."""
     where = parser.add_argument_group("where")
     where.add_argument("--jobs", type=int, metavar="N", help="runs that train at a time (default: 1; all on a cluster)")
     where.add_argument(
@@ -45,6 +50,9 @@ def add_sweep_arguments(parser: argparse.ArgumentParser) -> None:
         help="train as jobs of a cluster; keys are those of submitit, as timeout_min=600 slurm_partition=gpu",
     )
 
+
+def _add_measuring(parser: argparse.ArgumentParser) -> None:
+    """Declare what takes the place of what the recipes say about measuring."""
     how = parser.add_argument_group("how to measure")
     how.add_argument("--task", help="as for `concise-rl eval` (default: the recipes' own data)")
     how.add_argument("--split", help="of the task (default: test)")
