@@ -127,7 +127,6 @@ COMMANDS: tuple[Command, ...] = (
         ),
         add_sweep_arguments,
         run_sweep,
-        help_on_keys,
     ),
     Command(
         "eval",

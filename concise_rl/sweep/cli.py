@@ -25,11 +25,17 @@ def add_sweep_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="key=value",
-        help="a setting laid over every recipe; --key value does the same, as in --max_steps 20",
+        help="a setting laid over every recipe; --key value does the same, as in --max_steps 20. `concise-rl train "
+        "--help` lists the keys",
     )
     add_json_argument(parser, "what compare.json in DIR holds")
     what.add_argument("--dry-run", action="store_true", help="say what there is to do, and do nothing")
+    _add_places(parser)
+    _add_measuring(parser)
 
+
+def _add_places(parser: argparse.ArgumentParser) -> None:
+    """Declare where, and how many at a time."""
     where = parser.add_argument_group("where")
     where.add_argument("--jobs", type=int, metavar="N", help="runs that train at a time (default: 1; all on a cluster)")
     where.add_argument(
@@ -44,6 +50,9 @@ def add_sweep_arguments(parser: argparse.ArgumentParser) -> None:
         help="train as jobs of a cluster; keys are those of submitit, as timeout_min=600 slurm_partition=gpu",
     )
 
+
+def _add_measuring(parser: argparse.ArgumentParser) -> None:
+    """Declare what takes the place of what the recipes say about measuring."""
     how = parser.add_argument_group("how to measure")
     how.add_argument("--task", help="as for `concise-rl eval` (default: the recipes' own data)")
     how.add_argument("--split", help="of the task (default: test)")
@@ -58,14 +67,14 @@ def add_sweep_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-tokens",
         type=int,
         metavar="T",
-        help="cap on completion tokens (default: the largest of the recipes)",
+        help="cap on completion tokens (default: the largest of the recipes; of tiny: 512)",
     )
     how.add_argument("--eval-temperature", type=float, metavar="T", help="0 for greedy (default: 1.0)")
     how.add_argument("--eval-top-p", type=float, metavar="P", help="1.0 samples the model as it is (default: 1.0)")
     how.add_argument("--engine", help="transformers or vllm (default: vllm if a recipe samples with it)")
     how.add_argument("--batch-size", type=int, metavar="B", help="completions drawn together (default: as for eval)")
-    how.add_argument("--prompt-column", help="of another task (default: prompt)")
-    how.add_argument("--answer-column", help="of another task (default: answer)")
+    how.add_argument("--prompt-column", metavar="NAME", help="of another task (default: prompt)")
+    how.add_argument("--answer-column", metavar="NAME", help="of another task (default: answer)")
 
 
 def arrange_settings(words: list[str]) -> list[str]:

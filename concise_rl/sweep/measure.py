@@ -16,7 +16,7 @@ from concise_rl.evaluate.spec import BASELINE, EvalSpec, Measurement, ModelRun, 
 from concise_rl.fit.facts import find_facts
 from concise_rl.judges import DEFAULT_JUDGE
 from concise_rl.policy import hub_settings
-from concise_rl.preflight import local_folder
+from concise_rl.preflight import is_installed, local_folder
 from concise_rl.recipe import Recipe
 from concise_rl.rollout.transformers_engine import load_tokenizer
 from concise_rl.sources import FILE_ENDINGS
@@ -83,12 +83,22 @@ def _cap(runs: Sequence[Run], task: str) -> int:
     return max(trained, TINY_CAP) if task.startswith("tiny:") else trained
 
 
-def check_measurement(measurement: Measurement, recipe: Recipe) -> None:
+def check_measurement(measurement: Measurement, recipe: Recipe, elsewhere: bool = False) -> None:
     """Load the problems and see whether they fit the model's context, before anything is trained.
 
+    Args:
+        measurement: how the runs will be measured.
+        recipe: whose model they start from.
+        elsewhere: whether another machine measures.
+
     Raises:
-        ValueError: when the problems are not there or not usable, or do not fit beside the cap.
+        ValueError: when the problems are not there or not usable, or do not fit beside the cap; and for an engine that
+            is not installed, or holds a single model.
     """
+    if measurement.is_served:
+        raise ValueError("--engine: a server holds one model, and a sweep measures several: transformers or vllm.")
+    if measurement.engine == "vllm" and not elsewhere and not is_installed("vllm"):
+        raise ValueError("--engine vllm is not installed here: bash launch/setup.sh vllm, or --engine transformers.")
     judges = [measurement.judge] if measurement.judge else []
     rows = measured_rows(measurement, columns_read(measurement.verifier, *judges))
     facts, folder = find_facts(recipe.model_name, measurement.revision), local_folder(recipe)

@@ -3,11 +3,14 @@
 import json
 import os
 import re
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
 TAIL = 1 << 16
 """Bytes of the end of a file that are read; a line of metrics has about 2,000."""
+SIGNALS = 128
+"""Exit statuses above this are those of signals."""
 _ERROR = re.compile(r"^(error: .+|[\w.]*(Error|Exception|Interrupt)\b.*)", re.MULTILINE)
 
 
@@ -42,16 +45,20 @@ def read_progress(folder: Path) -> Progress:
     return Progress()
 
 
-def last_error(log: Path, start: int = 0) -> str:
-    """Why a training ended: the last line of its log that names an error, else the last line.
+def last_error(log: Path, start: int = 0, status: int = 1) -> str:
+    """Why a training ended: the last line of its log that names an error, else the signal that killed it, else the last
+    line.
 
     Args:
         log: what it has said.
         start: byte at which this training's part of the log begins.
+        status: with which it ended; above 128 that of a signal.
     """
     text = _tail(log, start)
     lines = [line.strip() for line in re.split(r"[\r\n]+", text) if line.strip()]
     named = [match[0].strip() for match in _ERROR.finditer(text.replace("\r", "\n"))]
+    if not named and status > SIGNALS:
+        return f"killed by {signal.Signals(status - SIGNALS).name}"
     return (named or lines or ["it has said nothing"])[-1]
 
 

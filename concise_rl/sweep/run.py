@@ -64,11 +64,11 @@ def sweep(
     cluster = Cluster.open(args.out / "slurm", args.slurm) if args.slurm else None
     check_runs([run for run in runs if not run.is_trained], elsewhere=cluster is not None)
     assert record.measurement is not None, "it has just been recorded"
-    check_measurement(record.measurement, runs[0].recipe)
+    check_measurement(record.measurement, runs[0].recipe, elsewhere=cluster is not None)
     start = cluster_start(cluster, record, args.out) if cluster else local_start(jobs, lock)
     train(runs, jobs, start, record, args.out, console)
     measure(runs, record.measurement, args.out, cluster, console)
-    conclude(record, args.out, args.json)
+    conclude(runs, record, args.out, args.json)
 
 
 def find_jobs(args: argparse.Namespace, runs: Sequence[Run]) -> int:
@@ -140,6 +140,8 @@ def train(runs: Sequence[Run], jobs: int, start: Start, record: Record, out: Pat
     todo = [run for run in runs if not run.is_trained]
     if len(todo) < len(runs):
         console.print(f"{len(runs) - len(todo)} of {len(runs)} runs are trained already.", highlight=False)
+    if not todo:
+        return
     with Display(runs, record, out, jobs, console) as display:
         train_all(todo, jobs, start, display)
 
@@ -168,11 +170,11 @@ def measure(
         raise ValueError(f"The evaluation failed, {last_error(log)}. See {log}; the same command tries again.")
 
 
-def conclude(record: Record, out: Path, as_json: bool) -> None:
+def conclude(runs: Sequence[Run], record: Record, out: Path, as_json: bool) -> None:
     """Compare what is measured, and name what failed.
 
     Raises:
-        SystemExit: with status 1, when a run has failed.
+        SystemExit: with status 1, when one of these runs has failed.
     """
     failed = [
         FailedRun(state.label, state.seed, state.error or "")
@@ -184,5 +186,5 @@ def conclude(record: Record, out: Path, as_json: bool) -> None:
         if as_json:
             print_json(found.report)
         show(found, to_stderr=as_json)
-    if failed:
+    if any(record.runs[run.name].status == "failed" for run in runs):
         sys.exit(1)

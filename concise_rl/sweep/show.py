@@ -73,7 +73,7 @@ class Display:
             TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TextColumn("{task.fields[text]}"),
             console=console, transient=True, disable=not console.is_terminal,
         )  # fmt: skip
-        self.whole = self.bars.add_task("runs", total=len(runs), text="")
+        self.whole = self.bars.add_task("runs", total=len(runs), completed=self.done, text="")
         self.began: dict[str, tuple[float, int, int]] = {}  # time, step and size of the log
         self.first: dict[str, tuple[float, int]] = {}  # time and number of the first step that was seen
         self.tasks: dict[str, TaskID] = {}
@@ -84,6 +84,10 @@ class Display:
         return self
 
     def __exit__(self, *_: object) -> None:
+        for run in self.runs:
+            state = self.record.runs[run.name]
+            if state.status == "running" and state.job is None:
+                self._record(run, status="waiting")
         self.bars.stop()
 
     def started(self, run: Run) -> None:
@@ -106,8 +110,7 @@ class Display:
                 self.record.runs[run.name].seconds_per_step = pace
             self.bars.update(self.tasks[run.name], completed=now.step, text=str(now) or "starts")
             self._tell(run, now.step, str(now))
-        done = sum(self.record.runs[run.name].status in ("trained", "failed") for run in self.runs)
-        self.bars.update(self.whole, completed=done, text=self.left())
+        self.bars.update(self.whole, completed=self.done, text=self.left())
 
     def ended(self, run: Run, status: int) -> None:
         """Say what came of a run, and record it."""
@@ -118,13 +121,18 @@ class Display:
             self._record(run, status="trained", seconds_per_step=self._pace(run, now.step))
             self.say(f"{run.name}: trained in {duration(time.monotonic() - began)}, {now}", style="green")
         else:
-            error = last_error(run.log, size)
+            error = last_error(run.log, size, status)
             self._record(run, status="failed", error=error)
             self.say(f"{run.name}: failed, {error}. See {run.log}", style="red")
 
     def say(self, text: str, style: str = "") -> None:
         """Print a line that stays."""
         self.console.print(escape(text), style=style, highlight=False, soft_wrap=True)
+
+    @property
+    def done(self) -> int:
+        """How many runs need nothing more."""
+        return sum(self.record.runs[run.name].status in ("trained", "failed") for run in self.runs)
 
     def left(self) -> str:
         """The time left for training, as far as it can be told."""

@@ -41,6 +41,11 @@ def test_the_reason_is_the_last_line_that_names_an_error(text: str, said: str, t
     assert last_error(tmp_path / "a.log") == said
 
 
+def test_a_training_that_was_killed_without_a_word_names_the_signal(tmp_path: Path) -> None:
+    (tmp_path / "a.log").write_text(" 25%|##        | 1/4")
+    assert last_error(tmp_path / "a.log", status=137) == "killed by SIGKILL"
+
+
 def test_errors_of_earlier_attempts_are_not_this_ones(tmp_path: Path) -> None:
     (tmp_path / "a.log").write_text("error: old\nKilled\n")
     assert last_error(tmp_path / "a.log", start=11) == "Killed"
