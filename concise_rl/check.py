@@ -203,6 +203,21 @@ def check_recipe(
     Raises:
         ValueError: with all that is wrong and what to do about it, a line each.
     """
+    findings = findings_of(path, overrides, gpus, accelerate)
+    if as_json:
+        print_json({"recipe": path, **findings.to_json()})
+    else:
+        findings.print()
+    findings.refuse()
+    console_for(as_json).print(f"{path} is fine.", highlight=False, soft_wrap=True)
+
+
+def findings_of(path: str, overrides: list[str], gpus: str | None = None, accelerate: str | None = None) -> Findings:
+    """All that a check of a recipe finds; arguments as in `check_recipe`.
+
+    Raises:
+        ValueError: for a recipe that cannot be read.
+    """
     on = Gpus.parse(gpus) if gpus else None
     if accelerate and not on:
         raise ValueError("--accelerate says how GPUs are used: give --gpus, too.")
@@ -221,16 +236,17 @@ def check_recipe(
             f"There is no GPU here: what needs one was not checked. --gpus {named.count}x{named.gigabytes:g} says what "
             "would fit."
         )
-    if as_json:
-        print_json({"recipe": path, **findings.to_json()})
-    else:
-        findings.print()
-    findings.refuse()
-    console_for(as_json).print(f"{path} is fine.", highlight=False, soft_wrap=True)
+    return findings
 
 
-def find_faults(recipe: Recipe, findings: Findings) -> None:
-    """All that can be said of a recipe on any machine."""
+def find_faults(recipe: Recipe, findings: Findings, *, data: bool = True) -> None:
+    """All that can be said of a recipe on any machine.
+
+    Args:
+        recipe: to be checked.
+        findings: what is found goes there.
+        data: whether to look at the data, too, which takes some seconds.
+    """
     tokenizer = None
     with findings.collecting():
         tokenizer = check_model(recipe, findings)
@@ -239,8 +255,9 @@ def find_faults(recipe: Recipe, findings: Findings) -> None:
         with findings.collecting():
             findings.facts += check_objective(recipe.training)
             check_groups(recipe)
-    with findings.collecting():
-        check_data(recipe, tokenizer, findings)
+    if data:
+        with findings.collecting():
+            check_data(recipe, tokenizer, findings)
 
 
 def check_fit(recipe: Recipe, path: str, gpus: Gpus, accelerate: str | None, findings: Findings) -> None:

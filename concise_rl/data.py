@@ -100,7 +100,10 @@ def load_rows(
     if num_rows is None or num_rows == len(rows):
         return rows
     if num_rows > len(rows):
-        raise ValueError(f"{source} has {len(rows)} rows, fewer than the num_rows of {num_rows}.")
+        raise ValueError(
+            f"{source} has {len(rows)} rows, fewer than the {num_rows} that were asked for (--problems, or a recipe's "
+            "num_rows)."
+        )
     return rows.select(sorted(random.Random(seed).sample(range(len(rows)), num_rows)))
 
 

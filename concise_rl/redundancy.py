@@ -125,14 +125,15 @@ class Labeller:
         """
         spans = [self.cut(ids[: trace.think_length]) for ids, trace in zip(completions, traces, strict=True)]
         right = [i for i, verdict in enumerate(verdicts) if verdict == 1.0]
-        passages = {i: self._passages(rows[i], completions[i], spans[i]) for i in right}
+        passages = {i: self.passages(rows[i], completions[i], spans[i]) for i in right}
         said = iter(self.judge.states([passage for i in right for passage in passages[i]]))
         states = {i: [next(said) for _ in passages[i]] for i in right}
         labels = [Labels.of(spans[i], states.get(i, []), trace.think_length) for i, trace in enumerate(traces)]
         self._count([labels[i] for i in right], states)
         return labels
 
-    def _passages(self, row: Mapping[str, Any], ids: Sequence[int], spans: Sequence[Span]) -> list[Passage]:
+    def passages(self, row: Mapping[str, Any], ids: Sequence[int], spans: Sequence[Span]) -> list[Passage]:
+        """The passages at spans that begin with the first token and adjoin; of what follows them they know nothing."""
         texts = [str(self.tokenizer.decode(list(ids[start:end]), skip_special_tokens=True)) for start, end in spans]
         thinking, ends = "".join(texts), [0]
         for text in texts:

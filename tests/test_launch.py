@@ -175,13 +175,15 @@ def quickstart(tmp_path: Path) -> Callable[[str], subprocess.CompletedProcess[st
     return run
 
 
-def test_quickstart_ends_with_the_report_after_the_minutes_taken(
+def test_quickstart_ends_with_the_minutes_taken_the_report_the_run_and_three_commands(
     quickstart: Callable[[str], subprocess.CompletedProcess[str]],
 ) -> None:
-    lines = quickstart("exit 0").stdout.split("\n")
+    lines = quickstart("exit 0").stdout.splitlines()
     minutes = next(i for i, line in enumerate(lines) if line.endswith("min"))
-    assert lines[-2:] == ["concise-rl report runs/quickstart", ""]
-    assert minutes < len(lines) - 2
+    report, run = lines.index("concise-rl report runs/quickstart"), -6
+    assert minutes < report == len(lines) + run - 1
+    assert lines[run].startswith("The run:  runs/quickstart/model/run.html ")
+    assert all(line.startswith("  concise-rl ") for line in lines[-3:])
 
 
 def test_quickstart_ends_at_the_first_stage_that_fails(

@@ -11,6 +11,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from concise_rl.tiny import SHIPPED, TRAINED
+
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
@@ -41,6 +43,13 @@ def test_the_wheel_carries_every_file_of_the_packages(package: str, wheel: set[s
     files = [path for path in (ROOT / package).rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     assert files
     assert {path.relative_to(ROOT).as_posix() for path in files} <= wheel
+
+
+def test_the_wheel_carries_the_weights_and_the_cards_of_the_reasoners_that_ship(wheel: set[str]) -> None:
+    for name in SHIPPED:
+        folder = f"concise_rl/tiny/weights/{name.removeprefix('tiny:')}"
+        assert {f"{folder}/model.safetensors", f"{folder}/config.json", f"{folder}/tokenizer.json"} <= wheel
+    assert all(f"concise_rl/tiny/weights/{name.removeprefix('tiny:')}/README.md" in wheel for name in TRAINED)
 
 
 def test_the_wheel_carries_nothing_else(wheel: set[str]) -> None:

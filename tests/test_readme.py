@@ -1,4 +1,4 @@
-"""The README speaks of what is there."""
+"""The README and the pages of docs/ speak of what is there."""
 
 import re
 from pathlib import Path
@@ -8,30 +8,37 @@ import pytest
 from concise_rl.cli import build_parser
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TEXT = "\n".join(page.read_text() for page in PAGES)
 TESTS = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
 
 
 def test_every_promise_cites_a_test_that_exists() -> None:
-    cited = re.findall(r"`(test_\w+)`", README)
+    cited = re.findall(r"`(test_\w+)`", TEXT)
     assert cited and all(f"def {name}(" in TESTS for name in cited)
 
 
 def test_every_path_that_is_named_exists() -> None:
-    named = re.findall(r"(?:recipes|launch|concise_rl|reward|tests)/[\w./-]*[\w/]", README)
+    named = re.findall(r"(?:recipes|launch|concise_rl|reward|tests)/[\w./-]*[\w/]", TEXT)
     missing = [path for path in named if not (ROOT / path).exists()]
     assert named and not missing
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_between_pages_leads_somewhere(page: Path) -> None:
+    linked = re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text())
+    assert [link for link in linked if not (page.parent / link).exists()] == []
+
+
 def test_every_command_that_is_shown_is_understood() -> None:
-    shown = re.findall(r"^concise-rl (.+?)(?: +#.*)?$", README.replace("\\\n", ""), flags=re.MULTILINE)
+    shown = re.findall(r"^concise-rl (.+?)(?: +#.*)?$", TEXT.replace("\\\n", ""), flags=re.MULTILINE)
     assert len(shown) >= 5
     for line in shown:
         build_parser().parse_args(line.split())
 
 
 def test_the_example_in_python_trains(tmp_path: Path, monkeypatch) -> None:
-    example = re.search(r"```python\n(from concise_rl import.*?)```", README, flags=re.DOTALL)
+    example = re.search(r"```python\n(from concise_rl import.*?)```", TEXT, flags=re.DOTALL)
     assert example
     small = example[1].replace("max_steps=20", "max_steps=1").replace("train_batch_size=128", "train_batch_size=8")
     monkeypatch.chdir(tmp_path)
@@ -40,7 +47,7 @@ def test_the_example_in_python_trains(tmp_path: Path, monkeypatch) -> None:
 
 
 def test_the_example_of_a_method_is_one() -> None:
-    example = re.search(r"```python\n(from typing import ClassVar.*?)```", README, flags=re.DOTALL)
+    example = re.search(r"```python\n(from typing import ClassVar.*?)```", TEXT, flags=re.DOTALL)
     assert example
     exec(example[1], names := {})
     assert names["ShortFirst"](alpha=0.5).model_dump() == {"alpha": 0.5, "scale_rewards": "group"}
@@ -49,4 +56,4 @@ def test_the_example_of_a_method_is_one() -> None:
 @pytest.mark.parametrize("placeholder", ["TBD", "RESULTS_TABLE", "BENCH_TABLE", "to be measured"])
 def test_no_number_is_left_to_be_filled_in(placeholder: str) -> None:
     recipes = "".join(path.read_text() for path in (ROOT / "recipes").rglob("*.yaml"))
-    assert placeholder not in README + recipes
+    assert placeholder not in TEXT + recipes

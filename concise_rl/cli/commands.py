@@ -9,14 +9,18 @@ from concise_rl.cli.completion import add_completion_arguments, run_completion
 from concise_rl.cli.methods import add_methods_arguments, run_methods
 from concise_rl.cli.recipes import add_check_arguments, add_train_arguments, help_on_keys, run_check, run_train
 from concise_rl.convert import add_convert_arguments, run_convert
+from concise_rl.evaluate.ask.cli import add_try_arguments, run_try
 from concise_rl.evaluate.cli import (
     add_eval_arguments,
     add_report_arguments,
     run_eval,
     run_report,
 )
+from concise_rl.evaluate.compare.cli import add_compare_arguments, run_compare
 from concise_rl.evaluate.judge_cli import add_judge_arguments, run_judge
+from concise_rl.evaluate.probe.cli import add_probe_arguments, run_probe
 from concise_rl.rollout.serve import add_serve_arguments, run_serve
+from concise_rl.sweep.cli import add_sweep_arguments, run_sweep
 from concise_rl.watch.cli import add_watch_arguments, run_watch
 
 Group = Literal["look", "train", "measure", "share", "set up"]
@@ -46,6 +50,29 @@ class Command:
 
 
 COMMANDS: tuple[Command, ...] = (
+    Command(
+        "try",
+        "look",
+        "ask a model a question and watch it think",
+        (
+            "concise-rl try tiny:base",
+            'concise-rl try tiny:base "4 - 5 + 2 + 3" --against tiny:grpo_lambda',
+            'concise-rl try Qwen/Qwen3-0.6B "What is 17 * 23?" --gold 391',
+        ),
+        add_try_arguments,
+        run_try,
+    ),
+    Command(
+        "probe",
+        "look",
+        "say whether a model is worth training, how, and with which recipe",
+        (
+            "concise-rl probe tiny:base --task tiny:sums",
+            "concise-rl probe tiny:base --task tiny:sums --recipe mine.yaml --method grpo_lambda",
+        ),
+        add_probe_arguments,
+        run_probe,
+    ),
     Command(
         "watch",
         "look",
@@ -91,12 +118,36 @@ COMMANDS: tuple[Command, ...] = (
         help_on_keys,
     ),
     Command(
+        "sweep",
+        "train",
+        "train several recipes over several seeds, measure and compare them",
+        (
+            "concise-rl sweep recipes/tiny/grpo.yaml recipes/tiny/grpo_lambda.yaml --seeds 2 --out runs/sweep",
+            "concise-rl sweep recipes/tiny/grpo.yaml recipes/tiny/grpo_lambda.yaml --max_steps 20 --dry-run",
+        ),
+        add_sweep_arguments,
+        run_sweep,
+        help_on_keys,
+    ),
+    Command(
         "eval",
         "measure",
         "sample models and a baseline on a task, report the tokens saved",
         ("concise-rl eval --model tiny:base --task tiny:sums --problems 64 --samples 2 --out runs/eval",),
         add_eval_arguments,
         run_eval,
+    ),
+    Command(
+        "compare",
+        "measure",
+        "put finished evaluations into one table, on one page",
+        (
+            "concise-rl compare runs/eval/*",
+            "concise-rl compare runs/eval/a runs/eval/b --label runs/eval/b=mine --baseline tiny-base",
+            "concise-rl compare runs/tiny/eval --sort accuracy --markdown",
+        ),
+        add_compare_arguments,
+        run_compare,
     ),
     Command(
         "report",

@@ -3,9 +3,10 @@
 import argparse
 from collections.abc import Callable
 from importlib.metadata import version
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from concise_rl.cli.commands import COMMANDS, Command
+from concise_rl.errors import unknown
 
 WIDTH = 10
 """Columns of a command's name in the list of commands."""
@@ -18,11 +19,39 @@ class CommandParser(argparse.ArgumentParser):
     """What help begins with."""
     closing: Callable[[], str] | None = None
     """Says what help ends with."""
+    _mixes = False
 
     def format_help(self) -> str:
         """Help as argparse has it, between the opening and the closing."""
         closing = f"\n{self.closing()}\n" if self.closing else ""
         return f"{self.opening}\n{super().format_help()}{closing}"
+
+    # The types are those of argparse, which calls it for each command.
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """Parse as argparse does, but leave no word over.
+
+        Raises:
+            ValueError: for a word that the command does not take, naming the nearest option.
+        """
+        if self._mixes:  # called by `_parse`
+            return super().parse_known_args(args, namespace)
+        found, unread = self._parse(args, namespace)
+        if not unread:
+            return found, []
+        option = unread[0].partition("=")[0]
+        if option.startswith("-"):
+            raise unknown(f"option of {self.prog}", option, (o for o in self._option_string_actions if o[:2] == "--"))
+        raise ValueError(f"{self.prog} does not take {unread[0]!r}. See {self.prog} --help.")
+
+    def _parse(self, args: Any, namespace: Any) -> tuple[Any, list[str]]:
+        """Parse as argparse does, but with options between positional arguments: `try tiny:base --seed 1 "1 + 2"`."""
+        if any(action.nargs in (argparse.PARSER, argparse.REMAINDER) for action in self._get_positional_actions()):
+            return super().parse_known_args(args, namespace)
+        self._mixes = True  # argparse comes back to `parse_known_args` for each of the two kinds
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._mixes = False
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong, and where help is."""
@@ -65,6 +94,8 @@ def _add(commands: "argparse._SubParsersAction[CommandParser]", command: Command
     summary = f"{command.summary[0].upper()}{command.summary[1:]}."
     parser.opening = "\n".join([summary, "", *map("  {}".format, command.examples), ""])
     parser.closing = command.closing
+    for action in parser._actions:
+        action.required &= action.nargs != argparse.REMAINDER  # the rest of a line may be empty
     parser.usage = _short_usage(parser)
     parser.set_defaults(run_command=command.run)
 

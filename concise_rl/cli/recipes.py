@@ -3,6 +3,7 @@
 import argparse
 
 from concise_rl.output import add_json_argument
+from concise_rl.sweep.cli import arrange_settings
 
 OPTIONS_OF_CHECK = {"--gpus": 1, "--accelerate": 1, "--json": 0}
 """They may stand among the settings of a recipe; how many words follow each."""
@@ -26,6 +27,8 @@ def run_check(args: argparse.Namespace) -> None:
 def arrange(argv: list[str]) -> list[str]:
     """The words of `train` and `check` as their parser takes them: the recipe first, whether or not after --config, and
     --help, wherever it stands, alone. All that follows the recipe is settings."""
+    if argv and argv[0] == "sweep":
+        return ["sweep", *arrange_settings(argv[1:])]
     if not argv or argv[0] not in ("train", "check"):
         return argv
     command, *words = argv

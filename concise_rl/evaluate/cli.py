@@ -1,12 +1,20 @@
 """The subcommands `concise-rl eval` and `concise-rl report`."""
 
 import argparse
-import json
 import re
 import sys
 from pathlib import Path
 from typing import Any
 
+from concise_rl.evaluate.options import (
+    DEFAULT,
+    TASKS,
+    add_engine_options,
+    add_prompt_options,
+    add_sampling_options,
+    add_source_options,
+    json_options,
+)
 from concise_rl.evaluate.spec import (
     BASELINE,
     MANIFEST,
@@ -21,7 +29,7 @@ from concise_rl.output import add_json_argument, console_for, print_json
 
 CONTINUOUS_BATCH = 4096
 """Completions of a batch, where the engine refills itself."""
-QUICK: dict[str, int | None] = {"problems": 128, "samples": 2}
+QUICK: dict[str, int | None] = {"problems": 192, "samples": 2}
 """What is drawn of a tiny: task unless said otherwise: its intervals are of use, and are there within a minute."""
 REPORT_JSON = "what report.json in DIR holds: accuracy, tokens, savings and their intervals, by model"
 _LABELLED = re.compile(r"(?P<label>[A-Za-z0-9][A-Za-z0-9._+-]*)=(?P<model>.+)")
@@ -29,7 +37,6 @@ _LABELLED = re.compile(r"(?P<label>[A-Za-z0-9][A-Za-z0-9._+-]*)=(?P<model>.+)")
 
 def add_eval_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `concise-rl eval`."""
-    default = {name: field.default for name, field in Measurement.model_fields.items()}
     what = parser.add_argument_group("what to evaluate")
     what.add_argument(
         "--model",
@@ -44,7 +51,7 @@ def add_eval_arguments(parser: argparse.ArgumentParser) -> None:
         "--task",
         required=True,
         metavar="TASK",
-        help="tiny:sums, reasoning:NAME, reasoning_gym:TASK?option=value, a .jsonl or .parquet file, or a hub id",
+        help=TASKS,
     )
     what.add_argument(
         "--out", type=Path, metavar="DIR", help="folder for samples and report (default: runs/eval/MODEL-TASK)"
@@ -56,7 +63,7 @@ def add_eval_arguments(parser: argparse.ArgumentParser) -> None:
         "--samples",
         type=int,
         metavar="K",
-        help=f"samples of each problem (default: {default['samples']}; {QUICK['samples']} of tiny:sums)",
+        help=f"samples of each problem (default: {DEFAULT['samples']}; {QUICK['samples']} of tiny:sums)",
     )
     how.add_argument(
         "--problems",
@@ -64,57 +71,26 @@ def add_eval_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help=f"number of problems (default: all there are; {QUICK['problems']} of tiny:sums)",
     )
-    how.add_argument("--split", default=default["split"], help="of the task (%(default)s)")
-    how.add_argument("--verifier", help="math, reasoning_gym, choice, exact, or a dotted path (default: by the task)")
     how.add_argument(
         "--max-tokens",
         type=int,
         metavar="T",
         help="cap on completion tokens (default: what the budgets come to; without them 512 for tiny:, else 16384)",
     )
-    how.add_argument("--temperature", type=float, default=default["temperature"], help="0 for greedy (%(default)s)")
-    how.add_argument(
-        "--top-p", type=float, default=default["top_p"], help="1.0 samples the model as it is (%(default)s)"
-    )
-    how.add_argument("--seed", type=int, default=default["seed"], help="of the problems and the samples (%(default)s)")
-    how.add_argument(
-        "--think-end",
-        default=default["think_end"],
-        metavar="TEXT",
-        help="what closes the thinking (%(default)s); '' for a model that does not think",
-    )
+    add_sampling_options(how)
 
     add_json_argument(parser, REPORT_JSON)
-    _add_engine_arguments(parser, default["engine"])
+    _add_engine_arguments(parser)
     _add_reader_arguments(parser)
     data = parser.add_argument_group("how the problems are put")
-    data.add_argument("--prompt-template", metavar="TEXT", help="text with {prompt} in it (default: the prompt alone)")
-    data.add_argument("--system-prompt", metavar="TEXT", help="system message (default: none)")
-    data.add_argument(
-        "--chat-template-kwargs",
-        type=json_options,
-        metavar="JSON",
-        help="""what the chat template takes besides, as '{"enable_thinking": false}' (default: nothing)""",
-    )
-    data.add_argument(
-        "--prompt-column", default=default["prompt_column"], help="of a file or hub data set (%(default)s)"
-    )
-    data.add_argument("--answer-column", default=default["answer_column"], help="likewise (%(default)s)")
+    add_prompt_options(data)
+    add_source_options(data)
 
 
-def _add_engine_arguments(parser: argparse.ArgumentParser, engine: str) -> None:
+def _add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what samples, and what it may cut short."""
     group = parser.add_argument_group("what samples, and how far")
-    group.add_argument(
-        "--engine",
-        default=engine,
-        metavar="ENGINE",
-        help="transformers, vllm (in this process), or the URL of a vLLM server that holds the model (%(default)s)",
-    )
-    group.add_argument("--revision", metavar="REV", help="of models that are hub ids (default: main)")
-    group.add_argument(
-        "--trust-remote-code", action="store_true", help="whether code that comes with a model may run (default: no)"
-    )
+    add_engine_options(group)
     group.add_argument(
         "--batch-size",
         type=int,
@@ -152,21 +128,6 @@ def _add_reader_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--judge-options", type=json_options, metavar="JSON", help="the judge's options (default: none)")
 
 
-def json_options(text: str) -> dict[str, Any]:
-    """Options as a JSON object.
-
-    Raises:
-        ArgumentTypeError: when it is none.
-    """
-    try:
-        options = json.loads(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not valid JSON ({error})") from error
-    if not isinstance(options, dict):
-        raise argparse.ArgumentTypeError(f"{text!r} is no JSON object; options look like '{{\"name\": 1}}'")
-    return options
-
-
 def run_eval(args: argparse.Namespace) -> None:
     """Sample what is missing, then write and show the report.
 
@@ -176,9 +137,9 @@ def run_eval(args: argparse.Namespace) -> None:
     # Imported where needed: `concise-rl --help` must not wait for torch.
     from concise_rl.evaluate.run import evaluate
 
-    out = folder_of(args)
+    out, spec = folder_of(args), spec_of(args)
     print(f"Samples and report go to {out}.", file=sys.stderr)
-    evaluate(spec_of(args), out, args.overwrite)
+    evaluate(spec, out, args.overwrite)
     _show(out, args.json)
 
 
@@ -255,12 +216,14 @@ def split_labels(models: list[str]) -> list[tuple[str, str]]:
     """(label, model) of each `[LABEL=]MODEL`.
 
     Raises:
-        ValueError: when two models without a label would share one: they would be taken for seeds of one method.
+        ValueError: for a label that cannot be a file's name, and when two models without a label would share one: they
+            would be taken for seeds of one method.
     """
     pairs, unlabelled = [], []
     for model in models:
         match = _LABELLED.fullmatch(model)
         if not match:
+            _refuse_bad_label(model)
             unlabelled.append(_name_of(model))
         pairs.append((match["label"], match["model"]) if match else (unlabelled[-1], model))
     labels = [label for label, _ in pairs]
@@ -271,6 +234,14 @@ def split_labels(models: list[str]) -> list[tuple[str, str]]:
                 "several training seeds of one method."
             )
     return pairs
+
+
+def _refuse_bad_label(model: str) -> None:
+    label, equals, _ = model.partition("=")
+    if equals and not Path(model).exists() and not label.startswith((".", "/", "~")):
+        raise ValueError(
+            f"--model {model}: a label has letters, digits and . _ + - alone, as in --model my-run=runs/x."
+        )
 
 
 def _name_of(model: str) -> str:

@@ -9,16 +9,18 @@ from transformers import PreTrainedTokenizerBase
 
 from concise_rl.context import context_length
 from concise_rl.evaluate.spec import Measurement
-from concise_rl.rollout.engine import Completion, Engine, Progress, Request, Sampling
+from concise_rl.rollout.engine import Completion, Heard, Progress, Request, Sampling, StreamingEngine
 from concise_rl.rollout.shortest import ShortestOnly
 from concise_rl.rollout.transformers_engine import TransformersEngine, load_engine, load_tokenizer
 from concise_rl.tiny import resolve_model
 
+START_LIMIT_S = 240.0
+"""How long a server may take to start."""
 ROLLOUT_LIMIT_S = 3600.0
 """How long a server may go without ending any completion. Batches are large, and completions may be long."""
 
 
-class EvalEngine(Engine, Protocol):
+class EvalEngine(StreamingEngine, Protocol):
     """An engine that also says how it reads and writes tokens."""
 
     tokenizer: PreTrainedTokenizerBase
@@ -26,24 +28,59 @@ class EvalEngine(Engine, Protocol):
 
 
 @contextmanager
-def open_engine(model: str, measurement: Measurement) -> Generator[EvalEngine]:
+def open_engine(model: str, measurement: Measurement, patience: float = START_LIMIT_S) -> Generator[EvalEngine]:
     """Load what samples `model`, and free it afterwards.
+
+    Args:
+        model: `tiny:base`, a folder or a hub id.
+        measurement: names the engine.
+        patience: seconds to wait for a server that is still starting.
 
     Raises:
         ValueError: when the model is not there, or vLLM is asked for and not installed.
         EngineError: when no server answers at the measurement's URL.
     """
+    _demand_model(model)
     source = {"revision": measurement.revision, "trust_remote_code": measurement.trust_remote_code}
     if measurement.engine == "transformers":
-        yield load_engine(model, batch_size=measurement.batch_size, **source)
+        with _finding(model):
+            loaded = load_engine(model, batch_size=measurement.batch_size, **source)
+        yield loaded
     elif measurement.engine == "vllm":
         from concise_rl.rollout.vllm_engine import load_vllm_engine
 
-        with closing(load_vllm_engine(model, max_tokens=measurement.max_tokens, **source)) as engine:
+        with _finding(model):
+            started = load_vllm_engine(model, max_tokens=measurement.max_tokens, **source)
+        with closing(started) as engine:
             yield engine
     else:
-        with closing(ServedModel(measurement.engine, model, **source)) as served:
+        with _finding(model):
+            connected = ServedModel(measurement.engine, model, patience, **source)
+        with closing(connected) as served:
             yield served
+
+
+def _demand_model(model: str) -> None:
+    """
+    Raises:
+        ValueError: when there is none of that name, or a folder that holds something else.
+    """
+    folder = Path(resolve_model(model, adapters=True))
+    if folder.is_dir() and not any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
+        raise ValueError(f"{model} holds no model: there is no config.json in it.")
+
+
+@contextmanager
+def _finding(model: str) -> Generator[None]:
+    """
+    Raises:
+        ValueError: when transformers finds no such model. It has several lines to say of that; the first is enough.
+    """
+    try:
+        yield
+    except OSError as error:
+        said = str(error).strip().partition("\n")[0]
+        raise ValueError(f"{model} cannot be loaded: {said}") from error
 
 
 def context_of(engine: EvalEngine) -> int | None:
@@ -58,11 +95,20 @@ def context_of(engine: EvalEngine) -> int | None:
 class ServedModel:
     """A vLLM server, and the tokenizer of the model that it serves."""
 
-    def __init__(self, url: str, model: str, revision: str | None = None, trust_remote_code: bool = False) -> None:
+    def __init__(
+        self,
+        url: str,
+        model: str,
+        patience: float = START_LIMIT_S,
+        *,
+        revision: str | None = None,
+        trust_remote_code: bool = False,
+    ) -> None:
         """
         Args:
             url: of the server.
             model: the one that it serves: `tiny:base`, a folder or a hub id.
+            patience: seconds to wait for a server that is still starting.
             revision: of the hub repository.
             trust_remote_code: whether code that comes with the tokenizer may run.
 
@@ -73,7 +119,7 @@ class ServedModel:
         from concise_rl.rollout.vllm_server import VllmServer
 
         self.tokenizer, self.eos_token_ids = load_tokenizer(resolve_model(model), revision, trust_remote_code)
-        self.server = VllmServer(url, self.eos_token_ids, rollout_timeout=ROLLOUT_LIMIT_S)
+        self.server = VllmServer(url, self.eos_token_ids, patience, ROLLOUT_LIMIT_S)
         if self.server.model != model and Path(self.server.model).resolve() != Path(resolve_model(model)).resolve():
             self.close()
             raise ValueError(
@@ -90,6 +136,10 @@ class ServedModel:
     ) -> list[Completion]:
         """See `Engine.generate`."""
         return self.server.generate(requests, sampling, progress, rule)
+
+    def stream(self, request: Request, sampling: Sampling, heard: Heard) -> Completion:
+        """See `StreamingEngine.stream`."""
+        return self.server.stream(request, sampling, heard)
 
     def close(self) -> None:
         """Let go of the connections; the server stays."""

@@ -1,10 +1,12 @@
 """An evaluation's folder, read: the samples of every label as tables, and what is counted of them."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from concise_rl.evaluate.reproduce import eval_command
 from concise_rl.evaluate.samples import Sample, read_samples
 from concise_rl.evaluate.spec import Manifest, ModelRun, read_manifest
 from concise_rl.evaluate.statistics import Table, pool, tabulate
@@ -42,16 +44,18 @@ class Evaluation:
         manifest: what was measured.
         labels: of the models, in the order in which they were first given.
         baseline: what they are compared with.
+        paths: of each run's samples.
     """
 
     folder: Path
     manifest: Manifest
     labels: tuple[Label, ...]
     baseline: Label | None
+    paths: Mapping[ModelRun, Path]
 
     def find(self, run: ModelRun, problem: int, number: int) -> Sample:
         """One sample, whole."""
-        samples = read_samples(run.samples_path(self.folder))
+        samples = read_samples(self.paths[run])
         return next(sample for sample in samples if (sample.problem, sample.sample) == (problem, number))
 
 
@@ -67,7 +71,7 @@ def read_evaluation(folder: Path) -> Evaluation:
     names = dict.fromkeys(run.label for run in manifest.models)
     labels = tuple(_label([run for run in manifest.models if run.label == name], tables, keep) for name in names)
     baseline = _label([manifest.baseline], tables, keep) if manifest.baseline else None
-    return Evaluation(folder, manifest, labels, baseline)
+    return Evaluation(folder, manifest, labels, baseline, {run: run.samples_path(folder) for run in manifest.runs})
 
 
 def _label(runs: Sequence[ModelRun], tables: Mapping[ModelRun, Table], keep: int | None) -> Label:
@@ -88,5 +92,6 @@ def _read_tables(folder: Path, manifest: Manifest) -> dict[ModelRun, Table]:
         except ValueError as error:
             errors.append(str(error))
     if errors:
-        raise ValueError("\n".join(errors) + "\nThe same `concise-rl eval` again draws what is missing.")
+        again = shlex.join(eval_command(manifest, str(folder)))
+        raise ValueError(f"{' '.join(errors)} If no evaluation is running there, go on with: {again}")
     return tables

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from concise_rl.evaluate.cli import json_options
+from concise_rl.evaluate.options import json_options
 from concise_rl.judges import DEFAULT_JUDGE
 
 

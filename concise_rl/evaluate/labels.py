@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from concise_rl.evaluate.samples import ThinkingLabels
 from concise_rl.judges import Judge, Passage
+from concise_rl.pages.parts import character_at
 from concise_rl.redundancy import Cut, Labeller, Labels, cutter
 from concise_rl.trace import Delimiters, Span, Trace
 
@@ -59,7 +60,7 @@ class ThinkingReader:
         ends = self._line_ends([rows[i] for i in stated], [completions[i] for i in stated], [labels[i] for i in stated])
         end_of = dict(zip(stated, ends, strict=True))
         return [
-            _of_sample(label, end_of.get(i, label.think_length)) if verdict == 1.0 else None
+            self._of_sample(label, end_of.get(i, label.think_length), completions[i]) if verdict == 1.0 else None
             for i, (label, verdict) in enumerate(zip(labels, verdicts, strict=True))
         ]
 
@@ -100,9 +101,16 @@ class ThinkingReader:
             Passage(row, thinking, start, start + len(text)) for start, text in zip(starts, texts[1:], strict=False)
         ]
 
+    def _of_sample(self, label: Labels, line_end: int, ids: Sequence[int]) -> ThinkingLabels:
+        start, end = label.redundant
+        return ThinkingLabels(
+            passages=len(label.spans),
+            first=label.first,
+            redundant=end - start,
+            overshoot=label.think_length - line_end,
+            redundant_at=self._character(ids[: label.think_length], start) if end > start else None,
+        )
 
-def _of_sample(label: Labels, line_end: int) -> ThinkingLabels:
-    start, end = label.redundant
-    return ThinkingLabels(
-        passages=len(label.spans), first=label.first, redundant=end - start, overshoot=label.think_length - line_end
-    )
+    def _character(self, ids: Sequence[int], token: int) -> int:
+        """The place of a token in the text that a sample keeps."""
+        return character_at(self.chunks.tokenizer, ids, token, str(self.chunks.tokenizer.decode(list(ids))))

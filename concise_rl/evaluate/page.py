@@ -5,13 +5,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from concise_rl.evaluate import text
+from concise_rl.evaluate.browse import browse, cut_sample
 from concise_rl.evaluate.evaluation import Evaluation, Label
-from concise_rl.evaluate.plots import color_index, svg
+from concise_rl.evaluate.plots import svg
+from concise_rl.evaluate.reproduce import eval_command, shell_lines
 from concise_rl.evaluate.samples import Sample
+from concise_rl.evaluate.training import training_panels
+from concise_rl.pages import render
+from concise_rl.pages.curves import panel_data
+from concise_rl.pages.palette import color_index
+from concise_rl.pages.parts import Part
 from concise_rl.trace import StopReason
 
 CAPTIONS = {
@@ -31,31 +37,20 @@ class Example:
     """One completion as the page shows it."""
 
     label: str
-    thinking: str
-    delimiter: str
-    answer: str
+    parts: list[Part]
     length: int
     think_length: int
 
 
 def render_page(report: Mapping[str, Any], evaluation: Evaluation, figures: Mapping[str, Figure]) -> str:
-    """The content of `report.html`."""
-    environment = Environment(
-        loader=PackageLoader("concise_rl.evaluate", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "percent": text.percent, "points": text.points, "tokens": text.tokens, "ratio": text.ratio, "score": text.score,
-    }  # fmt: skip
+    """Render the content of `report.html`."""
     methods = list(enumerate(report["methods"], start=1))
     entries = [(0, report["baseline"]), *methods] if report["baseline"] else methods
     prompt, examples = find_examples(evaluation)
-    return environment.get_template("report.html.j2").render(
+    return render(
+        "report.html.j2",
+        "concise_rl.evaluate",
         report=report,
-        evaluation=evaluation,
         headline=text.headline(report),
         rule=text.rule(report),
         judge=report["measurement"]["judge"] if text.has_labels(report) else None,
@@ -63,11 +58,12 @@ def render_page(report: Mapping[str, Any], evaluation: Evaluation, figures: Mapp
         figures=[(*CAPTIONS[name], svg(figure, name)) for name, figure in figures.items()],
         entries=[(color_index(i), entry) for i, entry in entries],
         has_spread=any(entry["spread"] for _, entry in entries),
-        bare=text.bare_percent,
-        write_tokens=text.tokens,
-        write_points=text.points,
+        write=text,
         prompt=prompt,
         examples=examples,
+        training=panel_data(training_panels(evaluation)),
+        browsable=browse(evaluation),
+        command=shell_lines(eval_command(evaluation.manifest)),
     )
 
 
@@ -96,5 +92,4 @@ def _median_place(labels: list[Label]) -> tuple[int, int] | None:
 
 
 def _example(label: str, sample: Sample, think_end: str | None) -> Example:
-    thinking, delimiter, answer = sample.text.partition(think_end) if think_end else ("", "", sample.text)
-    return Example(label, thinking.strip("\n"), delimiter, answer.strip("\n"), sample.length, sample.think_length)
+    return Example(label, cut_sample(sample, think_end), sample.length, sample.think_length)

@@ -15,12 +15,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from concise_rl.evaluate.evaluation import Evaluation
+from concise_rl.pages import palette
+from concise_rl.pages.palette import color_index
 
-INK, MUTED, GRID, PAPER = "#1c2733", "#5c6873", "#e3e7eb", "#fefefe"
-# The baseline's grey, then one colour for each method; told apart by eyes with any kind of colour vision.
-SERIES = ("#7b8794", "#2c6fbb", "#d1622b", "#1b8a6b", "#8a5bb5", "#b03a6f", "#8c7a1f")
+# Drawn for light paper; `svg` puts the page's variables in the place of these.
+INK, MUTED, GRID, PAPER = (shade.light for shade in (palette.INK, palette.MUTED, palette.GRID, palette.PAPER))
+SERIES = tuple(shade.light for shade in palette.SERIES)
 MARKERS = "osD^vPX"
-_STYLE: Any = {
+STYLE: Any = {
     "font.size": 9.5,
     "font.family": "DejaVu Sans",
     "svg.fonttype": "none",
@@ -42,7 +44,7 @@ _STYLE: Any = {
     "ytick.major.size": 0,
     "legend.frameon": False,
 }
-_AID: Any = {"color": MUTED, "linestyle": (0, (4, 3)), "linewidth": 1.2, "zorder": 2}
+AID: Any = {"color": MUTED, "linestyle": (0, (4, 3)), "linewidth": 1.2, "zorder": 2}
 """Lines for orientation, which are no label's data."""
 _SIZE = (5.6, 3.7)
 LEGEND_WIDTH = 66
@@ -50,11 +52,6 @@ LEGEND_WIDTH = 66
 MAX_DIFFICULTIES = 16
 """More of them make no readable axis; `report.json` has them all."""
 Method = Mapping[str, Any]
-
-
-def color_index(index: int) -> int:
-    """Which of `SERIES` a label has: 0 is the baseline, then the methods in order, again and again."""
-    return index if index == 0 else 1 + (index - 1) % (len(SERIES) - 1)
 
 
 def color(index: int) -> str:
@@ -70,7 +67,7 @@ def draw_figures(report: Method, evaluation: Evaluation) -> dict[str, Figure]:
         entries.insert(0, (0, report["baseline"]))
         tables.insert(0, (0, evaluation.baseline.name, evaluation.baseline.table))
     figures = {}
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         if any(entry["accuracy"] is not None for _, entry in entries):
             judged = [(i, entry) for i, entry in entries if entry["accuracy"] is not None]
             figures["accuracy_against_tokens"] = accuracy_against_tokens(judged, report["oracle_tokens"])
@@ -87,7 +84,7 @@ def draw_figures(report: Method, evaluation: Evaluation) -> dict[str, Figure]:
     return figures
 
 
-def _axes(xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
+def new_axes(xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=_SIZE, layout="constrained")
     axes = figure.add_subplot(xlabel=xlabel, ylabel=ylabel)
     return figure, axes
@@ -112,7 +109,7 @@ def _legend(axes: Axes, labels: Sequence[str]) -> None:
     )
 
 
-def _distances(value: float, interval: Sequence[float] | None) -> np.ndarray:
+def distances(value: float, interval: Sequence[float] | None) -> np.ndarray:
     """Error bars as matplotlib takes them: (2, 1), below and above."""
     low, high = interval or (value, value)
     return np.array([[max(0.0, value - low)], [max(0.0, high - value)]])
@@ -125,15 +122,15 @@ def accuracy_against_tokens(methods: Sequence[tuple[int, Method]], oracle_tokens
         methods: (colour, entry of the report) of each label with an accuracy.
         oracle_tokens: a vertical line, where known.
     """
-    figure, axes = _axes("mean tokens per answer", "accuracy")
+    figure, axes = new_axes("mean tokens per answer", "accuracy")
     for index, method in methods:
         x, y = method["tokens"], method["accuracy"]
         marker = MARKERS[index % len(MARKERS)]
         axes.errorbar(
             x,
             y,
-            xerr=_distances(x, method["tokens_ci95"]),
-            yerr=_distances(y, method["accuracy_ci95"]),
+            xerr=distances(x, method["tokens_ci95"]),
+            yerr=distances(y, method["accuracy_ci95"]),
             fmt=marker,
             markersize=7,
             markeredgecolor=PAPER,
@@ -146,7 +143,7 @@ def accuracy_against_tokens(methods: Sequence[tuple[int, Method]], oracle_tokens
         axes.plot(
             [s["tokens"] for s in seeds], [s["accuracy"] for s in seeds], marker, color=color(index), ms=4, alpha=0.4
         )
-    _limit_accuracy(axes, [method for _, method in methods])
+    limit_accuracy(axes, [method for _, method in methods])
     axes.set_xlim(0, 1.08 * max(*_ends("tokens", [method for _, method in methods]), oracle_tokens or 0))
     if oracle_tokens:
         axes.axvline(
@@ -164,7 +161,7 @@ def _ends(key: str, methods: Sequence[Method]) -> list[float]:
     return values + [end for m in methods for end in m[f"{key}_ci95"] or ()]
 
 
-def _limit_accuracy(axes: Axes, methods: Sequence[Method]) -> None:
+def limit_accuracy(axes: Axes, methods: Sequence[Method]) -> None:
     """At least ten points of accuracy in sight: a smaller range makes noise look like an effect."""
     ends = _ends("accuracy", methods)
     middle, half = (min(ends) + max(ends)) / 2, max(0.05, 0.65 * (max(ends) - min(ends)))
@@ -173,7 +170,7 @@ def _limit_accuracy(axes: Axes, methods: Sequence[Method]) -> None:
 
 def length_distributions(lengths: Sequence[tuple[int, str, np.ndarray]], max_tokens: int, unit: str) -> Figure:
     """How long completions are, before and after: (colour, label, tokens of all units) of each label."""
-    figure, axes = _axes(f"tokens of a {unit}", f"share of {unit}s")
+    figure, axes = new_axes(f"tokens of a {unit}", f"share of {unit}s")
     longest = max(values.max() for *_, values in lengths)
     edges = np.linspace(0, longest, 41) if longest > 40 else np.arange(0, longest + 2)
     for index, label, values in lengths:
@@ -182,7 +179,7 @@ def length_distributions(lengths: Sequence[tuple[int, str, np.ndarray]], max_tok
             axes.stairs(heights, edges, fill=True, color=color(index), alpha=0.22, linewidth=0)
         axes.stairs(heights, edges, color=color(index), linewidth=1.6, label=label)
     if longest >= max_tokens:
-        axes.axvline(max_tokens, label=f"cap, {max_tokens}", **_AID)
+        axes.axvline(max_tokens, label=f"cap, {max_tokens}", **AID)
     axes.set_xlim(0, longest * 1.01)
     axes.set_ylim(0)
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -192,7 +189,7 @@ def length_distributions(lengths: Sequence[tuple[int, str, np.ndarray]], max_tok
 
 def by_difficulty(methods: Sequence[tuple[int, Method]], key: str, ylabel: str) -> Figure:
     """`tokens` or `accuracy` at each difficulty; beside the tokens the oracle's, where known."""
-    figure, axes = _axes("difficulty of the problem", ylabel)
+    figure, axes = new_axes("difficulty of the problem", ylabel)
     for index, method in methods:
         values = [np.nan if group[key] is None else group[key] for group in method["by_difficulty"]]
         marker = MARKERS[index % len(MARKERS)]
@@ -202,7 +199,7 @@ def by_difficulty(methods: Sequence[tuple[int, Method]], key: str, ylabel: str) 
     axes.set_xticks(range(len(groups)), [str(group["difficulty"]) for group in groups])
     oracle = [group["oracle_tokens"] for group in groups]
     if key == "tokens" and all(oracle):
-        axes.plot(range(len(groups)), oracle, label="oracle", **_AID)
+        axes.plot(range(len(groups)), oracle, label="oracle", **AID)
     if key == "accuracy":
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.set_ylim(0, 1.02)

@@ -14,6 +14,8 @@ from concise_rl.evaluate.evaluation import Evaluation, Label, read_evaluation
 from concise_rl.evaluate.overthinking import describe_thinking
 from concise_rl.evaluate.page import render_page
 from concise_rl.evaluate.plots import draw_figures, png
+from concise_rl.evaluate.reproduce import hash_problems
+from concise_rl.evaluate.samples import read_samples
 from concise_rl.evaluate.statistics import (
     MOSTLY_TRUNCATED,
     OFTEN_UNCLOSED,
@@ -69,6 +71,7 @@ def build_report(evaluation: Evaluation) -> dict[str, Any]:
         "measurement": manifest.measurement.model_dump(),
         "dropped": manifest.num_dropped,
         "versions": manifest.versions,
+        "problems_hash": hash_problems(read_samples(evaluation.paths[evaluation.labels[0].runs[0]])),
         "interval": f"95 % percentile bootstrap over problems, paired, {RESAMPLES:,} resamples",
     }
 
@@ -105,7 +108,7 @@ def _seed(label: Label, index: int, baseline: Label | None) -> dict[str, Any]:
 def _compared(runs: Sequence[Table], baseline: Label | None) -> dict[str, Any]:
     if baseline is None:
         return {"token_savings": None, "accuracy_change": None, "aes": None}
-    return asdict(compare(runs, baseline.table))
+    return asdict(compare(runs, baseline.tables))
 
 
 def _spread(seeds: Sequence[dict[str, Any]]) -> dict[str, float] | None:

@@ -19,6 +19,7 @@ from concise_rl.evaluate.labels import ThinkingReader
 from concise_rl.evaluate.samples import Sample, append_samples, cut_torn_line, hash_prompt, read_samples
 from concise_rl.evaluate.spec import EvalSpec, Manifest, Measurement, ModelRun, claim_folder, installed_versions
 from concise_rl.evaluate.statistics import MOSTLY_TRUNCATED
+from concise_rl.evaluate.training import record_trainings
 from concise_rl.judge import answer_text, earned, grade
 from concise_rl.judges import Judge, Passage, build_judge, judge_options
 from concise_rl.rollout.engine import Request, Sampling, derive_seed
@@ -98,6 +99,7 @@ def evaluate(spec: EvalSpec, out: Path, overwrite: bool = False, load: OpenEngin
         manifest = claim_folder(out, found, overwrite)
         for run in spec.runs:
             _sample_run(run, rows, measurement, run.samples_path(out), pool, load)
+    record_trainings(out, manifest)
     return manifest
 
 

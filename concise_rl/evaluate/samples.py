@@ -25,6 +25,8 @@ class ThinkingLabels(BaseModel):
         redundant: thinking tokens after that chunk; 0 where there is none.
         overshoot: thinking tokens after the line, within that chunk, that first states it; `redundant` where no single
             line does.
+        redundant_at: character of the sample's text at which the redundant tokens begin. None where there are none,
+            and in files from before it was kept.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -33,6 +35,7 @@ class ThinkingLabels(BaseModel):
     first: int | None = Field(ge=0)
     redundant: int = Field(ge=0)
     overshoot: int = Field(ge=0)
+    redundant_at: int | None = Field(None, ge=0)
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> "ThinkingLabels":
@@ -42,6 +45,8 @@ class ThinkingLabels(BaseModel):
             raise ValueError(f"passage {self.first} is none of {self.passages}")
         if self.overshoot < self.redundant:
             raise ValueError(f"overshoot is {self.overshoot}, less than the {self.redundant} redundant tokens in it")
+        if self.redundant_at is not None and not self.redundant:
+            raise ValueError(f"redundant_at is {self.redundant_at}, but no token is redundant")
         return self
 
 
@@ -112,6 +117,8 @@ class Sample(BaseModel):
             raise ValueError("labels are for correct completions")
         if self.labels and self.labels.overshoot > self.think_length:
             raise ValueError(f"overshoot is {self.labels.overshoot}, but think_length is {self.think_length}")
+        if self.labels and (self.labels.redundant_at or 0) > len(self.text):
+            raise ValueError(f"redundant_at is {self.labels.redundant_at}, but the text ends at {len(self.text)}")
         return self
 
     @property

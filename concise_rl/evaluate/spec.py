@@ -274,12 +274,24 @@ def read_manifest(folder: Path) -> Manifest:
         ValueError: when there is none, or it is not one that `concise-rl eval` wrote.
     """
     path = folder / MANIFEST
+    if not folder.is_dir():
+        raise ValueError(f"There is no folder {folder}. Give the one that `concise-rl eval` wrote.")
     if not path.is_file():
-        raise ValueError(f"{folder} holds no {MANIFEST}. Give the folder that `concise-rl eval --out` wrote.")
+        raise ValueError(f"{folder} holds no {MANIFEST}. Give the folder that `concise-rl eval` wrote.")
     try:
         return Manifest.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        raise ValueError(f"{path} cannot be read ({_first_problem(error)}). `--overwrite` starts afresh.") from error
+        raise ValueError(
+            f"{path} cannot be read{_if_other_version(path)} ({_first_problem(error)}). `concise-rl eval --overwrite` "
+            "starts afresh."
+        ) from error
+
+
+def _if_other_version(path: Path) -> str:
+    """Which version wrote a file that this one cannot read, where it is another."""
+    found = re.search(r'"concise_rl": *"([^"]+)"', path.read_text(errors="replace"))
+    here = _version("concise_rl")
+    return f": concise_rl {found[1]} wrote it, and this is {here}" if found and found[1] != here else ""
 
 
 def _first_problem(error: ValidationError) -> str:
@@ -299,12 +311,15 @@ def claim_folder(folder: Path, wanted: Manifest, overwrite: bool = False) -> Man
         What the folder now holds; models of earlier evaluations come first.
 
     Raises:
-        ValueError: when the folder holds another measurement, naming the fields that differ.
+        ValueError: when the folder is a file, or holds samples of another measurement, naming the fields that differ.
     """
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file: `--out` is a folder.")
     if overwrite:
         _clear(folder)
     elif (folder / MANIFEST).exists():
-        wanted = _merge(folder, read_manifest(folder), wanted)
+        if (folder / "samples").exists():  # else an evaluation ended before it had drawn any, and binds nobody
+            wanted = _merge(folder, read_manifest(folder), wanted)
     elif (folder / "samples").exists() or any((folder / report).exists() for report in REPORTS):
         raise ValueError(
             f"{folder} holds an evaluation without its {MANIFEST}. Choose another folder or `--overwrite`."
@@ -317,6 +332,7 @@ def _clear(folder: Path) -> None:
     """Delete what an evaluation writes, and nothing else: the folder may also hold the training run."""
     shutil.rmtree(folder / "samples", ignore_errors=True)
     shutil.rmtree(folder / "plots", ignore_errors=True)
+    shutil.rmtree(folder / "training", ignore_errors=True)
     for report in REPORTS:
         (folder / report).unlink(missing_ok=True)
 

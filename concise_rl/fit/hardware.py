@@ -96,12 +96,17 @@ def find_launch(gpus: Gpus, recipe: str | Path, accelerate: str | None = None) -
     """
     if accelerate:
         return Launch(read_strategy(Path(accelerate), gpus.count), accelerate)
-    named = _CONFIG_FILE.search(Path(recipe).read_text(errors="replace"))
-    file = _find(named[1], Path(recipe)) if named else None
-    if named and file and gpus.count > 1:
-        return Launch(read_strategy(file, gpus.count), f"{named[1]}, which the recipe names")
+    file = named_config(Path(recipe))
+    if file and gpus.count > 1:
+        return Launch(read_strategy(file, gpus.count), f"{file}, which the recipe names")
     kind: Kind = "single" if gpus.count == 1 else "zero3"
     return Launch(Strategy(kind, gpus.count), "assumed, no accelerate configuration is named")
+
+
+def named_config(recipe: Path) -> Path | None:
+    """The accelerate configuration that a recipe's own command names; None where it names none, or it is not there."""
+    named = _CONFIG_FILE.search(recipe.read_text(errors="replace"))
+    return _find(named[1], recipe) if named else None
 
 
 def _find(name: str, near: Path) -> Path | None:

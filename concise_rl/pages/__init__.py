@@ -20,7 +20,7 @@ from concise_rl.pages.palette import css_variables
 STYLES = ("vendor/uPlot.min.css", "static/style.css", "static/browser.css")
 SCRIPTS = {
     "theme": ("static/theme.js",),
-    "table": ("static/table.js",),
+    "table": ("static/table.js", "static/copy.js"),
     "curves": ("vendor/uPlot.iife.min.js", "static/curves.js"),
     "browser": ("static/texts.js", "static/detail.js", "static/browser.js"),
 }

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from concise_rl.pages.parts import Part, shorten
 
+Tone = Literal["good", "bad"]
 BUDGET = 20_000_000
 """Characters that the packed texts of a page may take."""
 _CHUNK = 200_000
@@ -36,7 +37,7 @@ class Category:
     title: str
     values: Sequence[str | None]
     marks: Mapping[str, str] = field(default_factory=dict)
-    tones: Mapping[str, Literal["good", "bad"]] = field(default_factory=dict)
+    tones: Mapping[str, Tone] = field(default_factory=dict)
     listed: bool = True
     wide: bool = False
     filter: bool = True

@@ -12,6 +12,8 @@ from concise_rl.trace import StopReason
 
 Progress = Callable[[int], None]
 """Called with the number of completions that have just ended."""
+Heard = Callable[[Sequence[int]], None]
+"""Called with the tokens of a completion that have just been sampled."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,23 @@ class Engine(Protocol):
         Raises:
             ValueError: for requests that this engine cannot take, saying which setting to change.
             EngineError: when the engine fails.
+        """
+        ...
+
+
+class StreamingEngine(Engine, Protocol):
+    """One that can be listened to."""
+
+    def stream(self, request: Request, sampling: Sampling, heard: Heard) -> Completion:
+        """One completion, told token by token. Its draws are those of `generate([request], sampling)`.
+
+        Args:
+            request: what to complete.
+            sampling: how.
+            heard: told of tokens, in this thread, as soon as they are there; of each of them once.
+
+        Raises:
+            ValueError, EngineError: as `generate` does.
         """
         ...
 

@@ -18,11 +18,12 @@ from transformers import (
     PreTrainedModel,
 )
 from transformers.cache_utils import DynamicLayer
+from transformers.generation.streamers import BaseStreamer
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from concise_rl.prefix_attention import OVER_TREE
 from concise_rl.prefix_tree import prefill
-from concise_rl.rollout.engine import Completion, Progress, Request, Sampling, stop_reason
+from concise_rl.rollout.engine import Completion, Heard, Progress, Request, Sampling, stop_reason
 from concise_rl.rollout.noise import OwnNoise, processors
 from concise_rl.rollout.sampler import check_context, sampler
 from concise_rl.rollout.shortest import ShortestOnly
@@ -141,6 +142,18 @@ class TransformersEngine:
                 completions += self._generate_batch(batch, progress)
         return completions
 
+    def stream(self, request: Request, sampling: Sampling, heard: Heard) -> Completion:
+        """See `StreamingEngine.stream`.
+
+        Raises:
+            ValueError: when the prompt and its completion might not fit in the model's context.
+        """
+        check_context([request], self.model.config)
+        with sampler(self.model):
+            batch = _Batch(range(1), [request], sampling, None)
+            (completion,) = self._generate_batch(batch, None, _Listener(heard))
+        return completion
+
     def _takes_trees(self, cache: DynamicCache) -> bool:
         """Whether the model does, and the cache only keeps what it is given. One with a window, even a window that no
         row reaches, counts and drops tokens besides."""
@@ -148,7 +161,9 @@ class TransformersEngine:
         return attends and all(type(layer) is DynamicLayer for layer in cache.layers)
 
     @torch.no_grad()
-    def _generate_batch(self, batch: "_Batch", progress: Progress | None) -> list[Completion]:
+    def _generate_batch(
+        self, batch: "_Batch", progress: Progress | None, streamer: BaseStreamer | None = None
+    ) -> list[Completion]:
         """Generate in segments until every row has ended, reached its cap, or been given up."""
         prompts = [list(batch.requests[row].prompt_ids) for row in batch.going]
         inputs = self.tokenizer.pad({"input_ids": prompts}, padding_side="left", return_tensors="pt").to(
@@ -168,6 +183,7 @@ class TransformersEngine:
                 past_key_values=cache,
                 generation_config=self._generation_config(batch, min(self.segment, batch.most_left)),
                 logits_processor=processors(batch.sampling, noise),
+                streamer=streamer,
             )
             ids_BT = out.sequences
             logprobs_BT = _logprobs(out.logits, ids_BT[:, width:], batch.sampling) if batch.sampling.logprobs else None
@@ -197,6 +213,21 @@ class TransformersEngine:
             pad_token_id=self.tokenizer.pad_token_id,
             disable_compile=True,
         )
+
+
+class _Listener(BaseStreamer):
+    """Hands on the tokens of one row, which is all that transformers streams."""
+
+    def __init__(self, heard: Heard) -> None:
+        self.heard = heard
+
+    def put(self, value: Tensor) -> None:
+        """(1, T) tokens that a segment starts from, which were told before; or (1,) one that is new."""
+        if value.dim() == 1:
+            self.heard(value.tolist())
+
+    def end(self) -> None:
+        """A segment is over: the completion may go on."""
 
 
 class _Batch:

@@ -19,7 +19,7 @@ from transformers import AutoConfig
 
 from concise_rl.context import context_length
 from concise_rl.errors import EngineError
-from concise_rl.rollout.engine import Completion, Progress, Request, Sampling, stop_reason
+from concise_rl.rollout.engine import Completion, Heard, Progress, Request, Sampling, stop_reason
 from concise_rl.rollout.shortest import ShortestOnly
 from concise_rl.rollout.transformers_engine import load_tokenizer
 from concise_rl.rollout.worker import repack_heads
@@ -98,6 +98,30 @@ class VllmEngine:
         finally:
             engine.abort_request(list(going))  # an interruption leaves nothing behind for the next call
         return [one.completion(self.eos_token_ids, sampling) for one in found]
+
+    def stream(self, request: Request, sampling: Sampling, heard: Heard) -> Completion:
+        """See `StreamingEngine.stream`.
+
+        Raises:
+            ValueError: when the prompt and its completion might not fit in `max_model_length`.
+            EngineError: when the engine sleeps.
+        """
+        self._demand_awake()
+        self._check_lengths([request])
+        engine: Any = self.llm.llm_engine
+        key, found, told, going = str(next(self._numbers)), [_Growing()], 0, True
+        try:
+            prompt = {"type": "token", "prompt_token_ids": list(request.prompt_ids)}
+            engine.add_request(key, prompt, self._params(request, sampling, streamed=True))
+            while going:
+                going = key not in self._step(engine, {key: 0}, found)
+                if new := found[0].ids[told:]:
+                    heard(new)
+                told += len(new)
+        finally:
+            if going:
+                engine.abort_request([key])
+        return found[0].completion(self.eos_token_ids, sampling)
 
     def _check_lengths(self, requests: Sequence[Request]) -> None:
         longest = max((request.most_tokens for request in requests), default=0)

@@ -4,12 +4,9 @@ Read at vLLM 0.31. Every way in which a server can fail becomes an `EngineError`
 """
 
 import asyncio
-import functools
 import logging
-import operator
 import re
 import resource
-import time
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -20,7 +17,8 @@ import httpx
 from transformers import PretrainedConfig
 
 from concise_rl.errors import EngineError
-from concise_rl.rollout.engine import Completion, Progress, Request, Sampling, stop_reason
+from concise_rl.rollout.engine import Completion, Heard, Progress, Request, Sampling, stop_reason
+from concise_rl.rollout.http import Http
 from concise_rl.rollout.shortest import ShortestOnly
 from concise_rl.rollout.weights import check_complete
 from concise_rl.trace import StopReason
@@ -28,9 +26,6 @@ from concise_rl.trace import StopReason
 logger = logging.getLogger(__name__)
 
 COMPLETIONS = "/v1/completions"
-CONNECT_TIMEOUT_S = 30.0
-QUOTED = 300
-"""Characters of a server's message that are quoted."""
 
 
 class VllmServer:
@@ -61,7 +56,7 @@ class VllmServer:
         """
         self.url, self.eos_token_ids = url.rstrip("/"), list(eos_token_ids)
         self.rollout_timeout = rollout_timeout
-        self._http = _Http(self.url, rollout_timeout)
+        self._http = Http(self.url, rollout_timeout)
         self._http.wait_until_healthy(start_timeout)
         card = self._http.dig(self._http.call("GET", "/v1/models"), "data", 0)
         self.model: str = self._http.dig(card, "id")
@@ -86,6 +81,24 @@ class VllmServer:
         """
         self._check_lengths([request.most_tokens for request in requests])
         return _to_the_end(self._generate(requests, sampling, progress)) if requests else []
+
+    def stream(self, request: Request, sampling: Sampling, heard: Heard) -> Completion:
+        """See `StreamingEngine.stream`.
+
+        Raises:
+            ValueError: when a prompt and its completion might not fit in `max_model_len`; nothing is sent then.
+            EngineError: when the server fails, or sends nothing for `rollout_timeout` seconds.
+        """
+        self._check_lengths([request.most_tokens])
+        ids: list[int] = []
+        last: dict[str, Any] = {}
+        for event in self._http.events(COMPLETIONS, {**self._body(request, sampling), "stream": True}):
+            for last in self._http.dig(event, "choices"):  # none in an event that tells of usage
+                new = self._http.dig(last, "token_ids")
+                ids += new
+                if new:
+                    heard(new)
+        return self._completion({"choices": [{**last, "token_ids": ids}]}, request, sampling)
 
     async def _generate(
         self, requests: Sequence[Request], sampling: Sampling, progress: Progress | None
@@ -249,117 +262,6 @@ class VllmServer:
         return self._http.dig(self._http.call("POST", "/collective_rpc", json=body), "results")
 
 
-class _Http:
-    """HTTP to one server, and the sentences in which its failures are told."""
-
-    def __init__(self, url: str, timeout: float) -> None:
-        """
-        Args:
-            url: of the server.
-            timeout: seconds to wait for an answer.
-
-        Raises:
-            ValueError: for what is no URL.
-        """
-        if not url.startswith(("http://", "https://")):
-            raise ValueError(f"The URL of a vLLM server begins with http:// or https://, not {url!r}.")
-        self.url, self.timeout = url, timeout
-        # A proxy of the environment is for the world outside, not for a server in the same cluster.
-        limits = httpx.Timeout(timeout, connect=CONNECT_TIMEOUT_S)
-        self.client = httpx.Client(base_url=url, timeout=limits, trust_env=False)
-
-    def async_client(self) -> httpx.AsyncClient:
-        """A client that opens a connection for each request: one kept open may be closed by the server just when it is
-        used again. Only the opening of a connection is tried again."""
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
-        return httpx.AsyncClient(
-            base_url=self.url,
-            timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT_S),
-            transport=httpx.AsyncHTTPTransport(limits=limits, retries=2, trust_env=False),
-        )
-
-    def wait_until_healthy(self, patience: float) -> None:
-        """Wait for a server that is still starting, at most `patience` seconds.
-
-        Raises:
-            EngineError: when it does not answer in time.
-        """
-        deadline, told = time.monotonic() + patience, False
-        while (problem := self._problem()) is not None:
-            if time.monotonic() >= deadline:
-                raise EngineError(
-                    f"No vLLM server answers at {self.url} ({problem}; waited {patience:g} s): start one with "
-                    "`concise-rl serve MODEL`, or correct the URL."
-                )
-            if not told:
-                logger.warning("Waiting for the vLLM server at %s (%s), at most %g s.", self.url, problem, patience)
-                told = True
-            time.sleep(0.5)
-
-    def _problem(self) -> str | None:
-        """What keeps the server from serving now; None when it is up."""
-        try:
-            response = self.client.get("/health", timeout=5.0)
-        except httpx.HTTPError as error:
-            return _said(error)
-        return None if response.status_code == httpx.codes.OK else f"HTTP {response.status_code}"
-
-    def call(self, method: str, path: str, **arguments: Any) -> Any:
-        """The answer to a request; None when it is empty."""
-        return self.read(path, self.send(method, path, **arguments))
-
-    def send(self, method: str, path: str, **arguments: Any) -> httpx.Response:
-        """The answer to a request, whatever it says."""
-        try:
-            return self.client.request(method, path, **arguments)
-        except httpx.ReadTimeout:
-            raise self.hangs(f"has not answered {path}") from None
-        except httpx.HTTPError as error:
-            raise self.lost(path, error) from error
-
-    def read(self, path: str, response: httpx.Response) -> Any:
-        """The content of an answer; None when it is empty."""
-        if response.status_code != httpx.codes.OK:
-            raise EngineError(
-                f"The vLLM server at {self.url} answered {path} with HTTP {response.status_code}: {_message(response)} "
-                "Its log says more."
-            )
-        try:
-            return response.json() if response.content else None
-        except ValueError as error:
-            raise self.wrong(f"answered {path} with what is no JSON: {response.text[:QUOTED]!r}") from error
-
-    def hangs(self, what: str) -> EngineError:
-        """The error for an answer that does not come."""
-        return EngineError(
-            f"The vLLM server at {self.url} {what} for {self.timeout:g} s: it hangs (see its log), or it takes longer "
-            "than that (raise rollout_timeout)."
-        )
-
-    def lost(self, path: str, error: httpx.HTTPError) -> EngineError:
-        """The error for a connection that broke or could not be made."""
-        return EngineError(
-            f"The vLLM server at {self.url} is gone ({_said(error)}, at {path}): see its log, start it again with "
-            "`concise-rl serve MODEL`, then give the same command again."
-        )
-
-    def wrong(self, what: str) -> EngineError:
-        """The error for an answer that is not what was asked for."""
-        return EngineError(
-            f"The vLLM server at {self.url} {what}. Is it vLLM, started with `concise-rl serve MODEL`? See its log."
-        )
-
-    def dig(self, body: Any, *path: str | int) -> Any:
-        """What stands in an answer at a path of keys."""
-        try:
-            found = functools.reduce(operator.getitem, path, body)
-        except (KeyError, IndexError, TypeError):
-            found = None
-        if found is None:
-            raise self.wrong(f"left {'.'.join(map(str, path))} out of an answer")
-        return found
-
-
 def _to_the_end(work: Coroutine[Any, Any, list[Completion]]) -> list[Completion]:
     """Run it, in a thread of its own where this one has an event loop already, as a notebook's has."""
     try:
@@ -374,24 +276,6 @@ def _most_connections() -> int:
     """How many requests may be under way: each takes a file descriptor, and others are needed besides."""
     allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return 4096 if allowed == resource.RLIM_INFINITY else min(4096, allowed // 2)
-
-
-def _said(error: httpx.HTTPError) -> str:
-    """httpx has errors without a message."""
-    return str(error) or type(error).__name__
-
-
-def _message(response: httpx.Response) -> str:
-    """The server's own words, as one sentence."""
-    try:
-        body = response.json()
-    except ValueError:
-        body = response.text
-    if isinstance(body, dict):
-        body = body.get("error") or body.get("detail") or body
-    if isinstance(body, dict):
-        body = body.get("message") or body
-    return f"{' '.join(str(body).split())[:QUOTED].rstrip('.')}."
 
 
 def _shape_of(config: PretrainedConfig) -> dict[str, int]:

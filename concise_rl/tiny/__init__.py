@@ -44,14 +44,16 @@ def resolve_model(name: str, *, adapters: bool = False) -> str:
         adapters: whether a folder of adapters will do, which transformers loads onto their base model.
 
     Raises:
-        ValueError: for an unknown `tiny:` name, for a path that is not there, for a GGUF file that is none, and for
-            adapters where a model is wanted.
+        ValueError: for an unknown `tiny:` name, for a path that is not there, for a GGUF file that is none, for
+            a folder without a model, and for adapters where a model is wanted.
     """
     if name.startswith("tiny:"):
         return str(_resolve_tiny(name))
     looks_like_path = name.startswith((".", "/", "~")) or name.count("/") != 1
     path = Path(name).expanduser()
     if path.is_dir():
+        if not any((path / name).is_file() for name in ("config.json", "adapter_config.json", "tokenizer_config.json")):
+            raise _no_model(path)
         if not adapters and (path / "adapter_config.json").is_file() and not (path / "config.json").is_file():
             raise ValueError(MERGE.format(folder=str(path), merged=f"{path}-merged"))
         return str(path)
@@ -65,6 +67,15 @@ def resolve_model(name: str, *, adapters: bool = False) -> str:
             f"one that ships ({', '.join(SHIPPED)})."
         )
     return name
+
+
+def _no_model(folder: Path) -> ValueError:
+    """What to say of a folder without a model: that of a training which goes on has at least checkpoints."""
+    checkpoints = [path.parent for path in folder.glob("checkpoint-*/config.json")]
+    if checkpoints:
+        last = max(checkpoints, key=lambda path: int(path.name.rpartition("-")[2]))
+        return ValueError(f"{folder} is of a training that has not ended: wait, or take its last checkpoint, {last}.")
+    return ValueError(f"{folder} holds no model: there is no config.json in it.")
 
 
 def _resolve_tiny(name: str) -> Path:

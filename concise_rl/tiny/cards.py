@@ -81,8 +81,8 @@ For `from_pretrained`, `concise_rl.tiny.resolve_model("{name}")` is its folder.
 concise-rl train recipes/tiny/{method}.yaml
 ```
 
-The base is `tiny:base`, the seed 0, the weights are float32 as trained. `bash launch/tiny_models.sh` makes it again.
-It is released under the licence Apache-2.0.
+The base is `tiny:base`, the seed is 0, and the weights are float32, as trained. `bash launch/tiny_models.sh` makes it
+again. It is released under the licence Apache-2.0.
 
 ## Measured
 
@@ -131,8 +131,8 @@ def _measured(name: str, entry: Entry, report: Mapping[str, Any]) -> str:
         [
             *(f"| {' | '.join(row)} |" for row in rows),
             "",
-            f"{report['problems']} {what['split']} problems of `{what['task']}` x {what['samples']} samples at temperature "
-            f"{what['temperature']:g}, of at most {what['max_tokens']} tokens each.",
+            f"{report['problems']} {what['split']} problems of `{what['task']}` x {what['samples']} samples of at most",
+            f"{what['max_tokens']} tokens, at temperature {what['temperature']:g}.",
             "Brackets: 95 % intervals, bootstrap over problems, paired where models are compared.",
         ]
     )

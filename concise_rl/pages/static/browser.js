@@ -15,13 +15,15 @@ const Browser = (() => {
     const listed = data.facts.filter((fact) => fact.listed);
     const state = { q: "", sort: "", at: 0, filters: {} };
     let prompts = null; // unpacked soon after the start
+    let shorts = []; // what of each problem is in the list
     let view = []; // indices of the samples that are listed, in their order
 
     // ---- the page's address
 
+    // Returns whether the address has a view.
     function readAddress() {
       const [name, query = ""] = location.hash.slice(1).split("?");
-      if (name !== id || !query) return;
+      if (name !== id || !query) return false;
       const given = new URLSearchParams(query);
       state.q = given.get("q") ?? "";
       state.sort = given.get("sort") ?? "";
@@ -30,6 +32,7 @@ const Browser = (() => {
       for (const fact of categories) {
         if (fact.names.includes(given.get(fact.key))) state.filters[fact.key] = given.get(fact.key);
       }
+      return true;
     }
 
     function writeAddress() {
@@ -38,6 +41,14 @@ const Browser = (() => {
       if (state.sort) query.set("sort", state.sort);
       query.set("at", state.at);
       history.replaceState(null, "", `#${id}?${query}`);
+    }
+
+    // Problems often begin with the same words. In the list what follows them tells more.
+    function shortened(texts) {
+      let same = texts.length > 1 ? texts[0].length : 0;
+      for (const text of texts) while (!text.startsWith(texts[0].slice(0, same))) same--;
+      same = texts[0]?.lastIndexOf(" ", same - 1) + 1; // whole words
+      return texts.map((text) => (same > 20 ? `… ${text.slice(same)}` : text).slice(0, 200));
     }
 
     // ---- which samples are listed
@@ -85,9 +96,15 @@ const Browser = (() => {
     // ---- the list
 
     function cell(fact, index) {
-      const made = element("span", { class: `${fact.kind} ${fact.wide ? "wide" : ""} ${tone(fact, index)}` }, write(fact, index, true));
+      const made = element("span", { class: `${fact.kind} ${fact.wide ? "wide" : ""} ${tone(fact, index)}` }, ...marked(fact, write(fact, index, true)));
       made.title = made.textContent;
       return made;
+    }
+
+    // A mark and its word; a phone has room for the mark.
+    function marked(fact, text) {
+      const mark = fact.kind === "category" && fact.marks[fact.names.find((name) => text.endsWith(name))];
+      return mark ? [mark, element("span", { class: "word" }, text.slice(mark.length))] : [text];
     }
 
     function row(place) {
@@ -96,7 +113,7 @@ const Browser = (() => {
       made.style.top = `${place * ROW}px`;
       made.setAttribute("aria-posinset", place + 1);
       made.setAttribute("aria-setsize", view.length);
-      made.append(...listed.map((fact) => cell(fact, index)), element("span", { class: "problem" }, prompts ? prompts[data.prompt[index]][0].slice(0, 200) : ""));
+      made.append(...listed.map((fact) => cell(fact, index)), element("span", { class: "problem" }, prompts ? shorts[data.prompt[index]] : ""));
       made.addEventListener("click", () => choose(index));
       return made;
     }
@@ -134,6 +151,12 @@ const Browser = (() => {
     function members() {
       const group = data.group[state.at];
       return data.group.flatMap((other, index) => (other === group ? [index] : []));
+    }
+
+    // After a key: a reader far down in one sample begins at the top of the next.
+    function bringIntoSight() {
+      if (detail.getBoundingClientRect().top < 0) stepper.scrollIntoView({ block: "start", behavior: "instant" });
+      else if (root.getBoundingClientRect().top > innerHeight) root.scrollIntoView({ block: "start", behavior: "instant" });
     }
 
     function nextMember() {
@@ -199,22 +222,23 @@ const Browser = (() => {
     const count = element("span", { class: "count", role: "status" });
     const bar = element("div", { class: "controls" }, search, ...selects.map((select) => select.element), order, button("reset", "Show all samples again (r)", reset), button("?", "Keys (?)", () => help.showModal()), count);
 
-    const titles = element("div", { class: "row titles", "aria-hidden": "true" }, ...listed.map((fact) => element("span", { class: `${fact.kind} ${fact.wide ? "wide" : ""}` }, fact.title)), element("span", { class: "problem" }, "problem"));
+    const isMarked = (fact) => fact.kind === "category" && Object.keys(fact.marks).length > 0;
+    const titles = element("div", { class: "row titles", "aria-hidden": "true" }, ...listed.map((fact) => element("span", { class: `${fact.kind} ${fact.wide ? "wide" : ""}` }, isMarked(fact) ? element("span", { class: "word" }, fact.title) : fact.title)), element("span", { class: "problem" }, "problem"));
     const rows = element("div", { class: "rows" });
     const nothing = element("p", { class: "note nothing" }, "No sample is like that.");
     const list = element("div", { class: "list", role: "listbox", tabindex: "0", "aria-label": "samples" }, rows);
     // Every row is a grid of its own: widths are given, not found, so that rows and titles line up.
     const longest = (fact) => Math.max(fact.title.length, ...(fact.names ?? []).map((name) => name.length + (name in fact.marks ? 2 : 0)));
-    const width = (fact) => `${Math.min(11, Math.max(3.2, 0.5 * longest(fact) + 0.6))}rem`;
+    const width = (fact) => `${Math.min(11, Math.max(3.2, 0.53 * longest(fact) + 0.6))}rem`;
     root.style.setProperty("--wide", [...listed.map(width), "minmax(0, 1fr)"].join(" "));
     // On a phone a mark stands for its word, and numbers have the room of a number.
-    const narrow = (fact) => (fact.kind === "number" ? "3rem" : Object.keys(fact.marks).length ? "1.3rem" : "minmax(0, 1fr)");
+    const narrow = (fact) => (fact.kind === "number" ? `min(4.5rem, ${width(fact)})` : isMarked(fact) ? "1rem" : "minmax(0, 1fr)");
     root.style.setProperty("--narrow", listed.filter((fact) => !fact.wide).map(narrow).join(" "));
     list.addEventListener("scroll", paintRows, { passive: true });
 
-    const position = element("span", { class: "count" });
-    const stepper = element("div", { class: "controls" }, button("←", "Previous sample (k)", () => step(-1)), button("→", "Next sample (j)", () => step(1)), position, ...(members().length > 1 ? [button("same problem", "Next sample of the same problem (g)", nextMember)] : []));
-    const detail = element("div", { class: "detail", "aria-live": "polite" });
+    const position = element("span", { class: "count", "aria-live": "polite" });
+    const stepper = element("div", { class: "controls stepper" }, button("←", "Previous sample (k)", () => step(-1)), button("→", "Next sample (j)", () => step(1)), position, ...(members().length > 1 ? [button("same problem", "Next sample of the same problem (g)", nextMember)] : []));
+    const detail = element("div", { class: "detail" });
     const remark = element("p", { class: "note" }, data.shortened ? `The texts of all samples would make this page too large: ${data.shortened.toLocaleString("en")} long ones are not whole here. They are whole in the files beside it.` : "");
     remark.hidden = !data.shortened;
     root.replaceChildren(bar, remark, element("div", { class: "table" }, titles, list, nothing), stepper, detail, help);
@@ -235,17 +259,19 @@ const Browser = (() => {
       const action = ACTIONS[event.key] ?? (event.target === list ? ARROWS[event.key] : undefined);
       if (!action) return;
       event.preventDefault();
-      if (event.key in ACTIONS && event.key !== "?") root.scrollIntoView({ block: "nearest" });
       action();
+      bringIntoSight();
     });
-    addEventListener("hashchange", () => { readAddress(); refresh(); });
+    addEventListener("hashchange", () => readAddress() && refresh());
     addEventListener("resize", paintRows);
 
-    readAddress();
+    const isLinked = readAddress();
     refresh();
     Texts.unpack(data.prompts).then((unpacked) => {
       prompts = unpacked;
+      shorts = shortened(prompts.map(([prompt]) => prompt));
       refresh();
+      if (isLinked) root.scrollIntoView({ block: "start", behavior: "instant" });
       root.dataset.ready = performance.now().toFixed(0); // how long it took; the tests read it
     });
   }

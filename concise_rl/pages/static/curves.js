@@ -28,10 +28,6 @@ const Curves = (() => {
     return [steps, ...curves.map((_, last) => steps.map((_, i) => curves.slice(0, last + 1).reduce((sum, curve) => sum + (curve[i] ?? 0), 0)))];
   }
 
-  function write_or_dash(write, value) {
-    return value === null || value === undefined ? "–" : write(value);
-  }
-
   function range(panel) {
     return (_, low, high) => {
       if (low === null || high === null) return [panel.low ?? 0, panel.high ?? 1];
@@ -59,7 +55,7 @@ const Curves = (() => {
         { ...axis, size: 58, values: (_, values) => values.map((value) => (value === null ? "" : write(value))) },
       ],
       series: [
-        { label, value: (_, value) => (value === null || value === undefined ? "–" : String(value)) },
+        { label, value: (plot, value, _, at) => String((at === null ? plot.data[0].at(-1) : value) ?? "–") },
         ...panel.series.map((series, index) => ({
           label: series.label,
           stroke: Theme.color(`series-${series.color}`),
@@ -68,10 +64,19 @@ const Curves = (() => {
           alpha: series.faint ? 0.5 : 1,
           dash: panel.stacked ? [] : DASHES[index % DASHES.length],
           points: { show: dots },
-          value: (_, __, at, step) => write_or_dash(write, step === null ? null : values[at][step]),
+          value: (_, __, at, step) => shown(step === null ? last(values[at]) : values[at][step], write),
         })),
       ],
     };
+  }
+
+  // While nothing is pointed at, the legend has the last values.
+  function last(values) {
+    return values.findLast((value) => value !== null && value !== undefined);
+  }
+
+  function shown(value, write) {
+    return value === null || value === undefined ? "–" : write(value);
   }
 
   // For those who do not see the canvas: where each curve begins and ends.
@@ -99,9 +104,23 @@ const Curves = (() => {
     return { section, plot };
   }
 
+  // The legend shows each curve's dashes beside its name, and of an area a box.
+  function dashLegend(one) {
+    one.plot.querySelectorAll(".u-legend .u-series:not(:first-child) .u-marker").forEach((marker, index) => {
+      let end = 0;
+      const color = (place) => (place % 2 ? "transparent" : "var(--curve)");
+      const dashes = one.panel.stacked ? [] : DASHES[index % DASHES.length];
+      const stops = dashes.map((length, place) => `${color(place)} ${end}px ${(end += length)}px`);
+      marker.style.setProperty("--curve", `var(--series-${one.panel.series[index].color})`);
+      marker.style.height = one.panel.stacked ? "10px" : "3px";
+      marker.style.background = stops.length ? `repeating-linear-gradient(90deg, ${stops})` : "var(--curve)";
+    });
+  }
+
   function paint(one) {
     one.uplot?.destroy();
     one.uplot = new uPlot(options(one.panel, one.group, one.label, one.plot.clientWidth), aligned(one.panel), one.plot);
+    dashLegend(one);
   }
 
   // Draw panels into an element, in place of what it holds.

@@ -53,6 +53,8 @@ def test_help_does_not_wait_for_torch() -> None:
     ("arguments", "message"),
     [
         (["trian"], "Did you mean 'train'"),
+        (["report", "x", "--jsno"], "Unknown option of concise-rl report '--jsno'. Did you mean '--json'?"),
+        (["report", "x", "y"], "concise-rl report does not take 'y'"),
         (["methods", "grpo_lamda"], "Did you mean 'grpo_lambda'"),
         (["check", TINY, "--objectiv", "grpo"], "Did you mean 'objective'"),
         (["train", "nowhere.yaml"], "No recipe at nowhere.yaml"),
@@ -66,10 +68,11 @@ def test_a_wrong_input_is_one_line_that_says_what_to_do(arguments: list[str], me
     assert message in str(stopped.value)
 
 
-def test_a_missing_argument_is_one_line(capsys) -> None:
+@pytest.mark.parametrize(("command", "missing"), [("report", "DIR"), ("train", "RECIPE"), ("eval", "--model, --task")])
+def test_a_missing_argument_is_one_line(command: str, missing: str, capsys) -> None:
     with pytest.raises(SystemExit, match="2"):
-        main(["report"])
-    said = "error: the following arguments are required: DIR. See concise-rl report --help.\n"
+        main([command])
+    said = f"error: the following arguments are required: {missing}. See concise-rl {command} --help.\n"
     assert capsys.readouterr().err == said
 
 

@@ -34,6 +34,12 @@ def test_two_models_of_one_name_by_chance_are_not_taken_for_two_seeds() -> None:
         split_labels(["runs/a/final", "runs/b/final"])
 
 
+@pytest.mark.parametrize("model", ["a/b=tiny:base", "=tiny:base", "my run=runs/a"])
+def test_a_label_that_cannot_be_a_file_name_is_refused(model: str) -> None:
+    with pytest.raises(ValueError, match=r"a label has letters, digits and \. _ \+ - alone"):
+        split_labels([model])
+
+
 def test_the_verifier_and_the_cap_follow_the_task() -> None:
     of_tiny = spec_of(parse("--model", "tiny:untrained", "--task", "tiny:sums", "--out", "x")).measurement
     of_file = spec_of(parse("--model", "org/name", "--task", "math.parquet", "--out", "x")).measurement
@@ -177,7 +183,7 @@ def test_a_tiny_task_is_small_unless_told_otherwise() -> None:
         measurement = spec_of(parse("--model", "tiny:s_grpo", *words)).measurement
         return measurement.problems, measurement.samples
 
-    assert size("--task", "tiny:sums") == (128, 2)
+    assert size("--task", "tiny:sums") == (192, 2)
     assert size("--task", "tiny:sums", "--problems", "9", "--samples", "1") == (9, 1)
     assert size("--task", "math.parquet") == (None, 8)
 

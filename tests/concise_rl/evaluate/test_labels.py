@@ -53,6 +53,11 @@ def size(text: str) -> int:
     return len(TOKENIZER.encode(text, add_special_tokens=False))
 
 
+def at(before: str) -> int:
+    """Characters of a completion whose thinking begins so."""
+    return len(f"<think>\n{before}")
+
+
 def read(judge: Judge, *thinking: str, verdicts: Sequence[float | None] | None = None) -> list[ThinkingLabels | None]:
     ids = [completion(text) for text in thinking]
     traces = [read_trace(one, DELIMITERS) for one in ids]
@@ -63,14 +68,26 @@ def read(judge: Judge, *thinking: str, verdicts: Sequence[float | None] | None =
 
 def test_redundant_is_what_follows_the_chunk_and_overshoot_what_follows_the_line() -> None:
     assert read(seven(), FIRST_PASS + CHECK + CHECK) == [
-        ThinkingLabels(passages=3, first=0, redundant=2 * size(CHECK), overshoot=size("So 7.\n") + 2 * size(CHECK))
+        ThinkingLabels(
+            passages=3,
+            first=0,
+            redundant=2 * size(CHECK),
+            overshoot=size("So 7.\n") + 2 * size(CHECK),
+            redundant_at=at(FIRST_PASS),
+        )
     ]
 
 
 def test_a_later_chunk_may_be_the_first_that_states_the_answer() -> None:
     slipped = FIRST_PASS.replace("7", "8")
     assert read(seven(), slipped + CHECK + CHECK) == [
-        ThinkingLabels(passages=3, first=1, redundant=size(CHECK), overshoot=size("Yes, 7.\n") + size(CHECK))
+        ThinkingLabels(
+            passages=3,
+            first=1,
+            redundant=size(CHECK),
+            overshoot=size("Yes, 7.\n") + size(CHECK),
+            redundant_at=at(slipped + CHECK),
+        )
     ]
 
 
@@ -112,7 +129,7 @@ def test_a_chunk_that_no_line_of_states_the_answer_by_itself_counts_to_its_end()
             return ["= 3" in passage.text and "= 7" in passage.text for passage in passages]
 
     assert read(Whole(Whole.Options(), VerifierPool("exact")), FIRST_PASS + CHECK) == [
-        ThinkingLabels(passages=2, first=0, redundant=size(CHECK), overshoot=size(CHECK))
+        ThinkingLabels(passages=2, first=0, redundant=size(CHECK), overshoot=size(CHECK), redundant_at=at(FIRST_PASS))
     ]
 
 

@@ -2,6 +2,7 @@ import io
 import json
 import random
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,12 @@ def plain(report: dict[str, Any]) -> str:
     console.print(terminal_table(report))
     table, _, caption = console.export_text().partition("Brackets")
     return f"{table}Brackets{' '.join(caption.split())}"
+
+
+def words(folder: Path) -> str:
+    """The page without its styles, scripts and data."""
+    page = (folder / "report.html").read_text()
+    return re.sub(r"<(style|script)\b.*?</\1>", "", page, flags=re.DOTALL)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -88,9 +95,35 @@ def test_one_label_needs_no_baseline(tmp_path: Path) -> None:
 
 def test_missing_samples_are_named_for_every_run(tmp_path: Path) -> None:
     write_evaluation(tmp_path, samples_of(40)[5:], ("grpo", []), problems=PROBLEMS, samples=SAMPLES)
-    with pytest.raises(ValueError, match=r"baseline \(.*\): 5 of 36 .* missing.\ngrpo \(.*\): 36 of 36 .* missing"):
+    with pytest.raises(ValueError, match=r"baseline \(.*\): 5 of 36 .* missing. grpo \(.*\): 36 of 36 .* missing"):
         write_report(tmp_path)
     assert not (tmp_path / "report.json").exists()
+
+
+def of_another_version(folder: Path) -> None:
+    manifest = json.loads((evaluated(folder) / "eval.json").read_text())
+    (folder / "eval.json").write_text(json.dumps(manifest | {"from_the_future": 1}))
+
+
+def still_running(folder: Path) -> None:
+    write_evaluation(folder, samples_of(40)[:-5], ("grpo", samples_of(40)), problems=PROBLEMS, samples=SAMPLES)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (of_another_version, "from_the_future: .* another version of concise_rl may have written it. .*--overwrite"),
+        (still_running, "baseline .*: 5 of 36 samples are missing. If no evaluation is running there, the same"),
+        (lambda folder: None, "holds no eval.json. Give the folder that `concise-rl eval --out` wrote."),
+    ],
+)
+def test_a_folder_that_makes_no_report_is_refused_in_one_line(
+    tmp_path: Path, make: Callable[[Path], None], said: str
+) -> None:
+    make(tmp_path)
+    with pytest.raises(ValueError, match=said) as error:
+        write_report(tmp_path)
+    assert "\n" not in str(error.value)
 
 
 def test_a_failed_report_leaves_the_previous_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,7 +145,7 @@ def test_the_page_loads_nothing_from_outside_and_escapes_what_models_write(tmp_p
     write_evaluation(tmp_path, None, ("grpo", [sample(0, 0, text=text)]), problems=1, samples=1)
     write_report(tmp_path)
     page = (tmp_path / "report.html").read_text()
-    assert "<script" not in page
+    assert "<script>alert" not in page
     assert "&lt;script&gt;alert(1)" in page
     assert not re.search(r"(src|href)=\"(?!#)", page)
 
@@ -235,7 +268,7 @@ def test_redundant_tokens_stand_below_the_tokens_in_the_table_and_on_the_page(tm
     text = plain(write_report(read_by_a_judge(tmp_path)))
     page = (tmp_path / "report.html").read_text()
     assert "redundant" in text and " 25.5 " in text and " 9.5 " in text and "judge: rule" in text
-    assert all(words in page for words in ("<h2>Overthinking</h2>", "25.5", "necessary prefix", "<code>rule</code>"))
+    assert all(words in page for words in (">Overthinking</h2>", "25.5", "necessary prefix", "<code>rule</code>"))
 
 
 def test_a_report_on_samples_that_nobody_read_is_silent_about_redundancy(tmp_path: Path) -> None:
@@ -248,7 +281,7 @@ def test_without_a_judge_reflections_are_still_reported(tmp_path: Path) -> None:
     samples = [sample(p, 0, reflections=p) for p in range(PROBLEMS)]
     write_evaluation(tmp_path, None, ("grpo", samples), problems=PROBLEMS, samples=1)
     assert write_report(tmp_path)["model"]["overthinking"]["reflections"]["value"] == 5.5
-    page = (tmp_path / "report.html").read_text()
+    page = words(tmp_path)
     assert "reflections" in page and "redundant" not in page
 
 

@@ -66,6 +66,17 @@ def test_every_problem_gets_its_samples_from_every_model(tmp_path: Path) -> None
     assert write_report(out)["samples"] == PROBLEMS * SAMPLES
 
 
+def test_the_metrics_of_a_model_that_was_trained_here_are_kept_with_its_samples(tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "metrics.jsonl").write_text('{"step": 1, "correct/mean": 0.5}\n')
+    one = spec(tmp_path)
+    run(one.model_copy(update={"models": (ModelRun(label="m", model=str(model)),)}), tmp_path / "out")
+    kept = json.loads((tmp_path / "out/training/m.0.json").read_text())
+    assert kept == {"correct/mean": {"steps": [1], "values": [0.5]}}
+    assert not (tmp_path / "out/training/baseline.0.json").exists()
+
+
 def test_a_finished_evaluation_loads_no_model_and_changes_no_file(tmp_path: Path) -> None:
     out = tmp_path / "out"
     run(spec(tmp_path), out)

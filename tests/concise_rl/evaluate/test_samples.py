@@ -72,6 +72,13 @@ def test_labels_come_back_as_they_were_written(tmp_path: Path) -> None:
     assert list(read_samples(tmp_path / "a.jsonl")) == samples
 
 
+def test_a_line_from_before_places_were_kept_is_read(tmp_path: Path) -> None:
+    old = labelled(0, 0, redundant=5, overshoot=5).model_dump(exclude={"labels": {"redundant_at"}})
+    (tmp_path / "a.jsonl").write_text(json.dumps(old) + "\n")
+    (found,) = read_samples(tmp_path / "a.jsonl")
+    assert found.labels is not None and found.labels.redundant == 5 and found.labels.redundant_at is None
+
+
 def test_a_line_from_before_thinking_was_read_is_read_and_claims_nothing(tmp_path: Path) -> None:
     old = sample(0, 0).model_dump(exclude={"reflections", "labels"})
     (tmp_path / "a.jsonl").write_text(json.dumps(old) + "\n")
@@ -86,6 +93,8 @@ def test_a_line_from_before_thinking_was_read_is_read_and_claims_nothing(tmp_pat
         ({"first": None, "redundant": 1, "overshoot": 1}, "never states the answer"),
         ({"redundant": 3, "overshoot": 2}, "less than the 3 redundant tokens"),
         ({"overshoot": 17}, "overshoot is 17, but think_length is 16"),
+        ({"redundant_at": 3}, "redundant_at is 3, but no token is redundant"),
+        ({"redundant": 1, "overshoot": 1, "redundant_at": 99}, "redundant_at is 99, but the text ends at 20"),
         ({"passages": 4.0}, "passages"),
     ],
 )

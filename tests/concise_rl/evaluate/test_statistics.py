@@ -4,8 +4,10 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from scipy.stats import bootstrap
 
 from concise_rl.evaluate.statistics import (
+    RESAMPLES,
     Table,
     accuracy_change,
     aes,
@@ -16,6 +18,7 @@ from concise_rl.evaluate.statistics import (
     oracle_tokens,
     pool,
     tabulate,
+    token_savings,
 )
 from tests.concise_rl.evaluate.fabric import given_up, grid, labelled, sample
 
@@ -76,12 +79,12 @@ def test_samples_given_up_do_not_count_as_unjudged() -> None:
 def test_a_problem_without_a_verdict_is_left_out_of_the_change_on_both_sides() -> None:
     unjudged_first = table(lambda p, k: None if p == 0 else 1)
     wrong_first = table(lambda p, k: 0 if p == 0 else 1)
-    assert compare([unjudged_first], wrong_first).accuracy_change.value == 0
+    assert compare([unjudged_first], [wrong_first]).accuracy_change.value == 0
 
 
 def test_without_any_verdict_there_is_no_accuracy_but_there_are_savings() -> None:
     nothing, short = table(lambda p, k: None), table(lambda p, k: None, length=lambda p, k: 5)
-    comparison = compare([short], nothing)
+    comparison = compare([short], [nothing])
     assert describe(nothing).accuracy is None
     assert comparison.accuracy_change.value is None
     assert comparison.aes is None
@@ -103,6 +106,22 @@ def test_an_interval_is_the_same_every_time() -> None:
     assert describe(table()) == describe(table())
 
 
+@pytest.mark.parametrize(("statistic", "columns"), [(np.mean, 1), (token_savings, 2), (accuracy_change, 2)])
+def test_an_interval_is_that_of_scipy(statistic: Callable[..., np.ndarray], columns: int) -> None:
+    columns_P = np.random.default_rng(1).random((columns, 50))
+    result = bootstrap(
+        columns_P,
+        statistic,
+        n_resamples=RESAMPLES,
+        batch=500,
+        vectorized=True,
+        paired=True,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    )
+    assert interval(statistic, *columns_P) == pytest.approx(tuple(result.confidence_interval), abs=1e-12)
+
+
 def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     rng, covered = np.random.default_rng(0), 0
     for _ in range(60):
@@ -122,7 +141,7 @@ def test_pairing_narrows_the_interval_of_a_change_to_what_the_change_varies_by()
 
 
 def test_savings_are_of_mean_tokens_and_inside_their_interval() -> None:
-    savings = compare([table(length=lambda p, k: 5)], table()).token_savings
+    savings = compare([table(length=lambda p, k: 5)], [table()]).token_savings
     assert savings.value == pytest.approx(1 - 5 / 12.5)
     assert savings.ci95 is not None
     assert savings.ci95[0] <= savings.value <= savings.ci95[1]
@@ -132,13 +151,18 @@ def test_several_runs_of_a_label_are_pooled_by_problem() -> None:
     lucky, unlucky = table(lambda p, k: 1), table(lambda p, k: 0)
     both = describe(pool([lucky, unlucky]))
     assert (both.accuracy, both.samples) == (0.5, 24)
-    assert compare([lucky, unlucky], lucky).accuracy_change.value == -0.5
+    assert compare([lucky, unlucky], [lucky]).accuracy_change.value == -0.5
+
+
+def test_a_baseline_may_have_several_runs() -> None:
+    lucky, unlucky = table(lambda p, k: 1), table(lambda p, k: 0)
+    assert compare([lucky], [lucky, unlucky]).accuracy_change.value == 0.5
 
 
 def test_other_prompts_are_not_compared() -> None:
     other = tabulate([sample(p, k, prompt_hash="other") for p in range(6) for k in range(2)], 6, 2)
     with pytest.raises(ValueError, match=r"prompts of 6 problems differ \(the first is problem 0\)"):
-        compare([other], table())
+        compare([other], [table()])
 
 
 def test_other_numbers_of_samples_are_not_compared() -> None:

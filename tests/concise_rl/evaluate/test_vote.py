@@ -115,6 +115,6 @@ def test_problems_keep_their_order_difficulty_and_oracle() -> None:
 def test_questions_of_several_runs_are_pooled_and_compared_like_samples() -> None:
     good = vote(tabulate([sample(p, k, 1, 20) for p in range(3) for k in range(2)], 3, 2), keep=1)
     bad = vote(tabulate([sample(p, k, 0, 40) for p in range(3) for k in range(2)], 3, 2), keep=1)
-    comparison = compare([good, bad], bad)
+    comparison = compare([good, bad], [bad])
     assert pool([good, bad]).length_PK.tolist() == [[40, 80]] * 3
     assert (comparison.token_savings.value, comparison.accuracy_change.value) == (0.25, 0.5)

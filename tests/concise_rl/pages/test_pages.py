@@ -147,7 +147,7 @@ def test_the_page_prints_in_light_colours_without_controls(tmp_path: Path, open_
     page = open_page(demo(tmp_path / "page.html"), color_scheme="dark")
     page.emulate_media(media="print")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(254, 254, 254)"
-    assert not page.locator(".bar").is_visible()
+    assert not page.locator(".bar").is_visible() and not page.locator(".controls").first.is_visible()
 
 
 def test_without_scripts_the_page_is_readable_and_says_what_is_missing(tmp_path: Path, open_page: OpenPage) -> None:

@@ -50,7 +50,10 @@ def test_what_was_forced_is_forced_wherever_it_stands() -> None:
     assert parts == [Part("thinking", TEXT[:start]), Part("forced", "</think>\n"), Part("answer", "7")]
 
 
-@given(st.text(max_size=30), st.text(max_size=30), st.integers(0, 80), st.integers(0, 80), st.integers(0, 30))
+PIECES = st.text("ab\n<", max_size=20)
+
+
+@given(PIECES, PIECES, st.integers(0, 80), st.integers(0, 80), st.integers(0, 30))
 def test_the_parts_joined_are_the_text(before: str, behind: str, at: int, start: int, length: int) -> None:
     text = f"{before}</think>{behind}"
     start = min(start, len(text))

@@ -158,6 +158,7 @@ def test_a_view_can_be_linked(small: Path, open_page: OpenPage) -> None:
     other = open_page(small, address=address)
     assert (chosen(other), said(other)) == (index, "10 of 40 samples")
     assert other.get_by_label("order").input_value() == "tokens-most"
+    assert 0 <= other.locator(".browser").bounding_box()["y"] < 200
 
 
 def test_an_address_of_nonsense_shows_all(small: Path, open_page: OpenPage) -> None:
@@ -193,7 +194,7 @@ def test_ten_thousand_samples_open_at_once_and_filter_at_once(tmp_path: Path, op
     assert chosen(page) == MANY - 2
 
 
-def test_the_facts_of_samples_may_be_anything(tmp_path: Path, open_page: OpenPage) -> None:
+def test_a_sample_is_shown_with_the_one_beside_it(tmp_path: Path, open_page: OpenPage) -> None:
     data = samples(8)
     data["beside"] = [None, 0, *[None] * 6]
     page = open_page(demo(tmp_path / "page.html", samples=data), address="#samples?at=1")

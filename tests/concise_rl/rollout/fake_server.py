@@ -36,7 +36,8 @@ class FakeServer:
 
     Attributes:
         behaviour: `good`, or what is wrong with completions (`bad_request`, `error`, `hang`, `reset`, `cut_body`,
-            `cut_json`, `no_choices`, `no_ids`, `empty`, `unfinished`, `no_logprobs`, `few_logprobs`), with the weights
+            `cut_json`, `no_choices`, `no_ids`, `empty`, `unfinished`, `no_logprobs`, `few_logprobs`; of a stream
+            `error_event`, `hang`, `cut_body`, `no_ids`, `unfinished` after its first token), with the weights
             (`reload_dies`, `keeps_cache`) or the start (`sick`, `no_dev_mode`, `raw_logprobs`, `no_extension`).
         good: completions that come well before the behaviour shows.
         seen: path and content of every request, but for /health.
@@ -131,7 +132,26 @@ class _Handler(BaseHTTPRequestHandler):
         with self.fake.lock:
             self.fake.good -= 1
             behaviour = "good" if self.fake.good >= 0 else self.fake.behaviour
+        if body.get("stream") and behaviour not in ("bad_request", "error", "reset"):
+            return self.stream(behaviour, ids)
         self.fail(behaviour, choice) if behaviour != "good" else self.answer({"choices": [choice]})
+
+    def stream(self, behaviour: str, ids: list[int]) -> None:
+        """An event for each token, then what ends a stream; or something that is wrong after the first token."""
+        choices: list[dict[str, Any]] = [{"token_ids": [token], "finish_reason": None} for token in ids]
+        if behaviour == "no_ids":
+            choices[1] = {"text": "fine"}
+        events: list[Any] = [{"choices": [choice]} for choice in choices]
+        if behaviour == "unfinished":
+            events[1:] = []
+        if behaviour == "error_event":
+            events[1:] = [{"error": {"message": "EngineCore encountered an issue", "code": 500}}]
+        lines = "".join(f"data: {json.dumps(event)}\n\n" for event in [*events, {"choices": []}])
+        content = f"{lines}data: [DONE]\n\n".encode()
+        if behaviour in ("hang", "cut_body"):
+            self.send(content[:60], len(content))
+            return self.wait_for_the_client_to_leave() if behaviour == "hang" else None
+        return self.send(content, len(content))
 
     def fail(self, behaviour: str, choice: dict[str, Any]) -> None:
         bodies: dict[str, Any] = {

@@ -46,6 +46,19 @@ def ids_of(completions: list[Completion]) -> list[list[int]]:
     return [completion.ids for completion in completions]
 
 
+def test_streamed_tokens_are_those_of_a_completion_of_the_same_seed(engine, prompts) -> None:
+    (request,), told = asking(prompts[:1], 120, seed=3), []
+    streamed = segmented(engine, 7).stream(request, SAMPLED, told.append)
+    assert streamed == segmented(engine, 7).generate([request], SAMPLED)[0]
+    assert told == [[token] for token in streamed.ids]
+
+
+def test_a_stream_ends_at_the_cap(engine, prompts) -> None:
+    told: list[int] = []
+    streamed = engine.stream(Request(prompts[0], 5, 1), SAMPLED, told.extend)
+    assert (len(told), streamed.stop_reason) == (5, StopReason.LENGTH)
+
+
 def test_a_greedy_completion_is_the_one_of_a_single_call_of_generate(engine, prompts) -> None:
     completion = engine.generate(asking(prompts[:1]), GREEDY)[0]
     ids = torch.tensor([prompts[0]])

@@ -68,6 +68,13 @@ def test_a_request_draws_the_same_whatever_it_is_sampled_beside(vllm, prompts) -
     assert len({tuple(c.ids) for c in together[:4]}) > 1, "members of a group have seeds of their own"
 
 
+def test_streamed_tokens_are_those_of_a_completion_of_the_same_seed(vllm, prompts) -> None:
+    (request,), told = requests_of(prompts[:1]), []
+    streamed = vllm.stream(request, Sampling(), told.append)
+    assert streamed == vllm.generate([request], Sampling())[0]
+    assert [token for tokens in told for token in tokens] == streamed.ids and len(told) > 5
+
+
 def test_log_probabilities_are_of_the_temperature_that_is_sampled(vllm, reference, prompts) -> None:
     (completion,) = vllm.generate(requests_of(prompts[:1]), Sampling(temperature=1.7, logprobs=True))
     ids = [*prompts[0], *completion.ids]

@@ -119,7 +119,33 @@ def test_a_request_whose_continuation_will_not_fit_is_refused_before_anything_is
         assert "/v1/completions" not in fake.paths
 
 
+def test_a_stream_tells_each_token_once_and_ends_as_a_completion_does() -> None:
+    told: list[list[int]] = []
+    with FakeServer() as fake:
+        streamed = connect(fake).stream(REQUESTS[0], PLAIN, told.append)
+        assert streamed == connect(fake).generate(REQUESTS[:1], PLAIN)[0]
+    assert told == [[token] for token in streamed.ids]
+
+
 # How it fails.
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "message"),
+    [
+        ("error", "HTTP 500: EngineCore encountered an issue"),
+        ("reset", "is gone .* start it again with `concise-rl serve MODEL`"),
+        ("error_event", "broke off: EngineCore encountered an issue"),
+        ("cut_body", "is gone"),
+        ("no_ids", "left token_ids out of an answer"),
+        ("unfinished", "ended a completion after 1 of 8 tokens, and on no EOS"),
+        ("hang", r"has sent nothing at /v1/completions for 0\.5 s: it hangs"),
+    ],
+)
+def test_a_stream_that_fails_says_how_in_a_line(behaviour: str, message: str) -> None:
+    with FakeServer(behaviour) as fake, pytest.raises(EngineError, match=message) as caught:
+        connect(fake, 0.5).stream(REQUESTS[0], PLAIN, lambda _: None)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

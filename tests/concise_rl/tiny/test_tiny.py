@@ -112,8 +112,22 @@ def test_an_unknown_name_gives_the_nearest() -> None:
 
 
 def test_hub_ids_and_folders_are_left_as_they_are(tmp_path) -> None:
+    (tmp_path / "config.json").touch()
     assert resolve_model("Qwen/Qwen3-8B") == "Qwen/Qwen3-8B"
     assert resolve_model(str(tmp_path)) == str(tmp_path)
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path) -> None:
+    with pytest.raises(ValueError, match=r"holds no model: there is no config\.json in it"):
+        resolve_model(str(tmp_path))
+
+
+def test_the_folder_of_a_training_that_goes_on_is_answered_with_its_last_checkpoint(tmp_path) -> None:
+    for step in (5, 40, 120):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        (tmp_path / f"checkpoint-{step}/config.json").touch()
+    with pytest.raises(ValueError, match=r"a training that has not ended: wait, or take .*checkpoint-120"):
+        resolve_model(str(tmp_path))
 
 
 def test_the_untrained_model_is_the_same_each_time_and_about_a_million_parameters() -> None:

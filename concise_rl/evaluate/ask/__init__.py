@@ -1,0 +1,1 @@
+"""`concise-rl try`: ask models one question, and watch them think."""

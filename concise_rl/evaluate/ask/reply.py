@@ -1,0 +1,203 @@
+"""A completion that was asked for, read: its parts, its verdict, and where its thinking first states the answer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from transformers import PreTrainedTokenizerBase
+
+from concise_rl.evaluate.ask.question import Question
+from concise_rl.judge import answer_text, earned, grade
+from concise_rl.judges import DEFAULT_JUDGE
+from concise_rl.redundancy import Labeller, build_labeller
+from concise_rl.rollout.engine import Completion
+from concise_rl.trace import Delimiters, StopReason, Trace, read_trace
+from concise_rl.verifiers.claims import answers
+from concise_rl.verify import VerifierPool
+
+Kind = Literal["thinking", "redundant", "delimiter", "answer"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Tokens of one kind that follow each other.
+
+    Attributes:
+        kind: `redundant` is thinking, too.
+        text: of the tokens.
+        tokens: how many they are.
+    """
+
+    kind: Kind
+    text: str
+    tokens: int
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What it takes to read the completions of one model.
+
+    Attributes:
+        tokenizer, delimiters: of the model.
+        labeller: finds the first passage that states an answer; None for a model that does not think.
+        pool: the verifier.
+    """
+
+    tokenizer: PreTrainedTokenizerBase
+    delimiters: Delimiters
+    labeller: Labeller | None
+    pool: VerifierPool
+
+    @classmethod
+    def of(cls, tokenizer: PreTrainedTokenizerBase, delimiters: Delimiters, pool: VerifierPool) -> "Reader":
+        """
+        Raises:
+            ValueError: when the tokenizer has none of the words at which chunks begin.
+        """
+        thinks = bool(delimiters.think_end)
+        labeller = build_labeller("chunk", DEFAULT_JUDGE, None, delimiters, tokenizer, pool) if thinks else None
+        return cls(tokenizer, delimiters, labeller, pool)
+
+    def parts(self, ids: Sequence[int], stated_at: int | None, is_redundant: bool = True) -> list[Part]:
+        """Cut a completion, finished or growing, into its parts. An EOS is in none of them.
+
+        Args:
+            ids: its tokens.
+            stated_at: tokens of thinking up to and with the first passage that states the answer, if any.
+            is_redundant: whether what comes behind that is redundant, and not just more thinking.
+        """
+        trace = read_trace(ids, self.delimiters)
+        end = trace.think_length
+        cut = end if stated_at is None else min(stated_at, end)
+        behind = min(end + len(self.delimiters.think_end), trace.length - trace.finished)
+        spans: list[tuple[Kind, int, int]] = [
+            ("thinking", 0, cut),
+            ("redundant" if is_redundant else "thinking", cut, end),
+            ("delimiter", end, behind),
+            ("answer", behind, trace.length - trace.finished),
+        ]
+        return [
+            Part(kind, str(self.tokenizer.decode(list(ids[a:b]))).rstrip("\ufffd"), b - a)  # half a character
+            for kind, a, b in spans
+            if b > a
+        ]
+
+    def stated_at(self, ids: Sequence[int], trace: Trace, row: Any) -> int | None:
+        """Token behind the first chunk of the thinking that states the row's answer."""
+        if self.labeller is None:
+            return None
+        (label,) = self.labeller.label([row], [ids], [trace], [1.0])
+        return None if label.first is None else label.redundant[0]
+
+    def read(
+        self, model: str, question: Question, completion: Completion, seconds: float, context_ended: bool = False
+    ) -> "Reply":
+        """Read and judge a finished completion. Arguments as the attributes of `Reply`."""
+        trace = read_trace(completion.ids, self.delimiters)
+        answer = None if trace.answer_ids is None else answer_text(trace.answer_ids, self.tokenizer).strip()
+        verdict = None
+        if question.gold is not None:
+            verdict = earned(grade([trace], [question.row], self.tokenizer, self.pool)[0], trace)
+        reference = question.gold or _own_answer(answer)
+        row = {**question.row, "answer": reference}
+        stated = self.stated_at(completion.ids, trace, row) if reference else None
+        reply = Reply(
+            model=model,
+            question=question,
+            ids=completion.ids,
+            trace=trace,
+            stop_reason=completion.stop_reason,
+            answer=answer,
+            verdict=verdict,
+            reference=reference,
+            stated_at=stated,
+            seconds=seconds,
+            context_ended=context_ended,
+            parts=(),
+        )
+        return replace(reply, parts=tuple(self.parts(completion.ids, stated, reply.is_redundant)))
+
+
+def _own_answer(answer: str | None) -> str | None:
+    """What an answer part claims, as far as that can be told."""
+    claimed = answers(answer) if answer else []
+    return claimed[-1].strip() or None if claimed else None
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a model replied.
+
+    Attributes:
+        model: its name.
+        question: what it was asked.
+        ids: tokens of the completion, EOS included.
+        trace, stop_reason: how it reads, and how it ended.
+        answer: text behind the thinking; None without exactly one closing delimiter.
+        verdict: 1, 0, or None where no right answer is known or the verifier could not judge.
+        reference: the answer that the thinking was searched for: the right one; where that is not known, its own.
+        stated_at: tokens of thinking up to and with the first passage that states the reference.
+        seconds: that its tokens took.
+        context_ended: whether it filled the model's context, so that it could not go on.
+        parts: of its text.
+    """
+
+    model: str
+    question: Question
+    ids: Sequence[int]
+    trace: Trace
+    stop_reason: StopReason
+    answer: str | None
+    verdict: float | None
+    reference: str | None
+    stated_at: int | None
+    seconds: float
+    context_ended: bool
+    parts: tuple[Part, ...]
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether the right answer is known."""
+        return self.question.gold is not None
+
+    @property
+    def is_redundant(self) -> bool:
+        """Whether what follows the first statement is redundant: a wrong reply would have been better off with more or
+        other thinking."""
+        return self.stated_at is not None and (self.verdict == 1.0 or not self.is_judged)
+
+    @property
+    def redundant(self) -> int | None:
+        """Redundant tokens; None where that cannot be told."""
+        if not self.is_redundant or self.stated_at is None:
+            return 0 if self.verdict == 1.0 else None
+        return self.trace.think_length - self.stated_at
+
+    def to_json(self, seed: int) -> dict[str, Any]:
+        """What a program needs to know of it.
+
+        Args:
+            seed: of the draws.
+        """
+        return {
+            "model": self.model,
+            "question": self.question.text,
+            "origin": self.question.origin,
+            "gold": self.question.gold,
+            "seed": seed,
+            "correct": None if self.verdict is None else self.verdict == 1.0,
+            "answer": self.answer,
+            "reference": ("gold" if self.is_judged else "own answer") if self.reference else None,
+            "stated_at": self.stated_at,
+            "tokens": {
+                "total": self.trace.length,
+                "thinking": self.trace.think_length,
+                "redundant": self.redundant,
+                "answer": len(self.trace.answer_ids or ()),
+            },
+            "finished": self.trace.finished,
+            "stop_reason": self.stop_reason.label,
+            "seconds": round(self.seconds, 3),
+            "text": "".join(part.text for part in self.parts),
+            "parts": [{"kind": part.kind, "tokens": part.tokens, "text": part.text} for part in self.parts],
+        }

@@ -1,0 +1,112 @@
+"""The subcommand `concise-rl compare`."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import shtab
+
+from concise_rl.evaluate.compare import MARGIN, Comparison, compare
+from concise_rl.output import add_json_argument, console_for, print_json
+
+
+def add_compare_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `concise-rl compare`."""
+    folders: Any = parser.add_argument(
+        "folders",
+        nargs="+",
+        type=Path,
+        metavar="DIR",
+        help="folders that `concise-rl eval --out` wrote, measured alike",
+    )
+    folders.complete = shtab.DIRECTORY
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("runs/compare"),
+        metavar="DIR",
+        help="folder for page, JSON and plots (%(default)s)",
+    )
+    parser.add_argument(
+        "--baseline",
+        metavar="LABEL|DIR",
+        help="the label that savings are counted from, or the folder whose baseline it is (default: the baseline that "
+        "the folders share)",
+    )
+    parser.add_argument(
+        "--label",
+        action="append",
+        default=[],
+        type=split_label,
+        metavar="DIR=NAME",
+        help="call the method in DIR by another name; DIR/LABEL=NAME where DIR holds several. May be given several "
+        "times. The same name for several models: training seeds of one method, which are pooled. Otherwise models "
+        "are pooled only where their recorded recipes differ in the seed alone",
+    )
+    parser.add_argument(
+        "--sort",
+        metavar="COLUMN",
+        help="accuracy, tokens, saved, change, aes, redundant, oracle or front (default: aes; without a baseline "
+        "accuracy)",
+    )
+    parser.add_argument(
+        "--margin",
+        type=float,
+        default=MARGIN,
+        metavar="POINTS",
+        help="by how much an accuracy may be lower and still pass for equal (%(default)s)",
+    )
+    add_json_argument(parser, "what compare.json holds: every number of the page, by model and by pair")
+    parser.add_argument(
+        "--markdown",
+        action="store_true",
+        help="write the table to stdout as Markdown for a README, and all text for people to stderr",
+    )
+
+
+def split_label(text: str) -> tuple[str, str]:
+    """`runs/a=grpo` as (`runs/a`, `grpo`).
+
+    Raises:
+        ArgumentTypeError: when it has no name.
+    """
+    place, _, name = text.rpartition("=")
+    if not place or not name:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form DIR=NAME")
+    return place, name
+
+
+def run_compare(args: argparse.Namespace) -> None:
+    """Compare evaluations, and show the comparison. No model is loaded.
+
+    Raises:
+        ValueError: when the folders cannot be compared.
+    """
+    if args.json and args.markdown:
+        raise ValueError("--json and --markdown both write to stdout: give one of them.")
+    found = compare(args.folders, args.out, args.label, args.baseline, args.sort, args.margin)
+    if args.json:
+        print_json(found.report)
+    elif args.markdown:
+        from concise_rl.evaluate.compare.table import markdown_table
+
+        print(markdown_table(found.report))
+    show(found, to_stderr=args.json or args.markdown)
+
+
+def show(found: Comparison, to_stderr: bool = False) -> None:
+    """Print the table, what it means, and where the page is."""
+    from concise_rl.evaluate.compare.table import terminal_table
+    from concise_rl.evaluate.compare.wording import advice, failure, first_sentence, front_sentence
+
+    report, console = found.report, console_for(to_stderr)
+    console.print(terminal_table(report))
+    for run in report["failed"]:
+        console.print(f"Failed: {failure(run)}: {run['reason']}", style="red", markup=False, highlight=False)
+    for note in report["notes"]:
+        console.print(f"Note: {note}", markup=False, highlight=False, soft_wrap=True)
+    for warning in report["warnings"]:
+        console.print(f"Warning: {warning}", style="yellow", markup=False)
+    for line in filter(None, (first_sentence(report), front_sentence(report), advice(report))):
+        console.print(line, style="bold", markup=False, highlight=False)
+    console.print(f"Page: {found.page}", markup=False, highlight=False, soft_wrap=True)

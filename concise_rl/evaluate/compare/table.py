@@ -1,0 +1,90 @@
+"""A comparison as a table: in the terminal, and in Markdown for a README."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from concise_rl.evaluate.compare.columns import COLUMNS, Column, shown_columns
+from concise_rl.evaluate.compare.wording import failure, seeds, title
+from concise_rl.evaluate.text import all_entries, between, has_labels, redundancy, rule
+
+Report = Mapping[str, Any]
+ON_FRONT = "●"
+IN_TERMINAL = ("accuracy", "tokens", "saved", "change", "aes", "oracle", "front")
+"""As many as fit 80 characters; the redundant tokens stand below the tokens."""
+
+
+def terminal_table(report: Report) -> Table:
+    """One line for each method, sorted, with its 95 % intervals below the numbers; then what failed."""
+    table = Table(box=box.SIMPLE_HEAD, padding=0, title=title(report), title_style="bold", caption_justify="left")
+    table.caption = caption(report)
+    table.add_column("model", overflow="fold", min_width=12)
+    columns = {name: column for name, column in shown_columns(report).items() if name in IN_TERMINAL}
+    for name, column in columns.items():
+        head = column.title.replace(" ", "\n", 1)
+        table.add_column(
+            f"{head}\nredundant" if name == "tokens" and has_labels(report) else head, justify="right", no_wrap=True
+        )
+    for entry in all_entries(report):
+        table.add_row(_name(entry), *(_cell(entry, name, column) for name, column in columns.items()))
+    for run in report["failed"]:
+        table.add_row(Text(failure(run), style="red"), Text("failed", style="red"))
+    return table
+
+
+def caption(report: Report) -> str:
+    """What the numbers are."""
+    intervals = "Brackets: 95 % intervals, paired bootstrap over problems. Accuracy change in points."
+    front = (
+        f"{ON_FRONT}: on the Pareto front of accuracy and tokens. The share: in how many resamples it is there."
+        if "front" in shown_columns(report)
+        else ""
+    )
+    return "\n".join(filter(None, (intervals, front, redundancy(report), rule(report))))
+
+
+def _name(entry: Mapping[str, Any]) -> Text:
+    count = len(entry["seeds"])
+    return Text(entry["label"]).append(f"\n{count} seeds" if count > 1 else "", style="dim")
+
+
+def _cell(entry: Mapping[str, Any], name: str, column: Column) -> Text:
+    value, interval = column.value(entry), column.interval(entry)
+    text = Text(column.write(value) if value is not None else "")
+    if name == "front":
+        return Text(f"{ON_FRONT} " if entry["front"] and entry["front"]["on_front"] else "").append_text(text)
+    if name == "tokens":
+        redundant = COLUMNS["redundant"]
+        below = "" if redundant.value(entry) is None else redundant.write(redundant.value(entry))
+    elif name == "accuracy":
+        below = f"±{50 * (interval[1] - interval[0]):.1f}" if interval else ""
+    else:
+        below = between(interval, column.write_end)
+    return text.append(f"\n{below}", style="dim") if below else text
+
+
+def markdown_table(report: Report) -> str:
+    """The table for a README: intervals in brackets behind the numbers; methods on the front are bold."""
+    columns = shown_columns(report)
+    heads = ["model", *(column.title for column in columns.values())]
+    rows = [[_markdown_name(e), *(_markdown_cell(e, n, c) for n, c in columns.items())] for e in all_entries(report)]
+    rows += [[failure(run), "failed", *[""] * (len(columns) - 1)] for run in report["failed"]]
+    lines = [heads, ["---", *["---:"] * len(columns)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _markdown_name(entry: Mapping[str, Any]) -> str:
+    on_front = entry["front"] and entry["front"]["on_front"]
+    name = f"**{entry['label']}**" if on_front else entry["label"]
+    return name + seeds(entry)
+
+
+def _markdown_cell(entry: Mapping[str, Any], name: str, column: Column) -> str:
+    value = column.value(entry)
+    if value is None:
+        return ""
+    interval = between(column.interval(entry), column.write_end) if name in ("saved", "change") else ""
+    return f"{column.write(value)} {interval}".strip()

@@ -1,0 +1,62 @@
+"""What a comparison says in words, for the terminal and the page."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from concise_rl.evaluate.compare.columns import COLUMNS
+from concise_rl.evaluate.text import all_entries, headline
+
+Report = Mapping[str, Any]
+
+
+def title(report: Report) -> str:
+    """What was measured: `tiny:sums: 64 problems x 4 samples`."""
+    measurement = report["measurement"]
+    return f"{measurement['task']}: {report['problems']} problems x {measurement['samples']} samples"
+
+
+def front_names(report: Report) -> list[str]:
+    """The models on the Pareto front, the shortest first."""
+    on_front = [entry for entry in all_entries(report) if entry["front"] and entry["front"]["on_front"]]
+    return [entry["label"] for entry in sorted(on_front, key=lambda entry: (entry["tokens"], entry["label"]))]
+
+
+def front_sentence(report: Report) -> str:
+    """Who is on the front; empty where no accuracy is known."""
+    names, total = front_names(report), len(all_entries(report))
+    if not names or total == 1:
+        return ""
+    return f"On the Pareto front ({len(names)} of {total} models): {listed(names)}."
+
+
+def first_sentence(report: Report) -> str:
+    """What the first row of the table says, and by what it is the first."""
+    if len(report["methods"]) == 1:
+        return headline(report)
+    return f"First by {COLUMNS[report['sorted_by']].title}: {headline(report)}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """a, b and c."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
+def advice(report: Report) -> str:
+    """How to get what is missing; empty where nothing is."""
+    if report["baseline"]:
+        return ""
+    return (
+        "No baseline, so no tokens saved: name one of the models, --baseline LABEL, or evaluate the untouched model, "
+        "concise-rl eval ... --baseline MODEL."
+    )
+
+
+def seeds(entry: Mapping[str, Any]) -> str:
+    """How many training seeds a row pools: ` (3 seeds)`; empty for one."""
+    count = len(entry["seeds"])
+    return f" ({count} seeds)" if count > 1 else ""
+
+
+def failure(run: Mapping[str, Any]) -> str:
+    """A run that has no evaluation: `grpo, seed 2: failed`."""
+    return run["label"] if run["seed"] is None else f"{run['label']}, seed {run['seed']}"

@@ -1,0 +1,110 @@
+"""The subcommand `concise-rl sweep`."""
+
+import argparse
+from pathlib import Path
+
+from concise_rl.output import add_json_argument
+
+OUT = Path("runs/sweep")
+
+
+def add_sweep_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `concise-rl sweep`."""
+    parser.add_argument(
+        "recipes", nargs="+", type=Path, metavar="RECIPE", help="YAML files of settings; their names name the methods"
+    )
+    what = parser.add_argument_group("what to train")
+    what.add_argument(
+        "--seeds", type=int, default=1, metavar="N", help="train each recipe with the seeds 0 to N-1 (%(default)s)"
+    )
+    what.add_argument(
+        "--out", type=Path, default=OUT, metavar="DIR", help="folder for the runs and the comparison (%(default)s)"
+    )
+    what.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="key=value",
+        help="a setting laid over every recipe; --key value does the same, as in --max_steps 20",
+    )
+    add_json_argument(parser, "what compare.json in DIR holds")
+    what.add_argument("--dry-run", action="store_true", help="say what there is to do, and do nothing")
+
+    where = parser.add_argument_group("where")
+    where.add_argument("--jobs", type=int, metavar="N", help="runs that train at a time (default: 1; all on a cluster)")
+    where.add_argument(
+        "--accelerate",
+        metavar="FILE",
+        help="accelerate configuration to start every run with (default: the one that a recipe's own command names)",
+    )
+    where.add_argument(
+        "--slurm",
+        nargs="+",
+        metavar="key=value",
+        help="train as jobs of a cluster; keys are those of submitit, as timeout_min=600 slurm_partition=gpu",
+    )
+
+    how = parser.add_argument_group("how to measure")
+    how.add_argument("--task", help="as for `concise-rl eval` (default: the recipes' own data)")
+    how.add_argument("--split", help="of the task (default: test)")
+    how.add_argument(
+        "--problems",
+        type=int,
+        metavar="N",
+        help="number of problems (default: as for eval)",
+    )
+    how.add_argument("--samples", type=int, metavar="K", help="samples of each problem (default: as for eval)")
+    how.add_argument(
+        "--max-tokens",
+        type=int,
+        metavar="T",
+        help="cap on completion tokens (default: the largest of the recipes)",
+    )
+    how.add_argument("--eval-temperature", type=float, metavar="T", help="0 for greedy (default: 1.0)")
+    how.add_argument("--eval-top-p", type=float, metavar="P", help="1.0 samples the model as it is (default: 1.0)")
+    how.add_argument("--engine", help="transformers or vllm (default: vllm if a recipe samples with it)")
+    how.add_argument("--batch-size", type=int, metavar="B", help="completions drawn together (default: as for eval)")
+    how.add_argument("--prompt-column", help="of another task (default: prompt)")
+    how.add_argument("--answer-column", help="of another task (default: answer)")
+
+
+def arrange_settings(words: list[str]) -> list[str]:
+    """The words of `concise-rl sweep` as its parser takes them: the recipes first, and a recipe's `--key value` as
+    `--set=key=value`.
+
+    A setting is whatever is not an option of the command; the word behind it, unless it begins with --, is its value.
+    """
+    parser = argparse.ArgumentParser()
+    add_sweep_arguments(parser)
+    own, recipes, options, words = parser._option_string_actions, [], [], list(words)
+    while words:
+        word = words.pop(0)
+        name, equals, _ = word.partition("=")
+        if not word.startswith("-"):
+            recipes.append(word)
+        elif name in own:
+            options += [word, *([] if equals else _values(words, own[name].nargs))]
+        else:
+            options.append("=".join([f"--set={word[2:]}", *([] if equals else _values(words, None))]))
+    return [*recipes, *options]
+
+
+def _values(words: list[str], nargs: int | str | None) -> list[str]:
+    """The values of an option, taken from the words behind it."""
+    most = {None: 1, 0: 0}.get(nargs, len(words))
+    found: list[str] = []
+    while words and len(found) < most and not words[0].startswith("--"):
+        found.append(words.pop(0))
+    return found
+
+
+def run_sweep(args: argparse.Namespace) -> None:
+    """Train what is not trained yet, measure all, compare.
+
+    Raises:
+        ValueError: for recipes, settings, folders or problems that cannot be used, saying what to do.
+    """
+    # Imported where needed: `concise-rl --help` must not wait for torch.
+    from concise_rl.sweep.run import run
+
+    run(args)

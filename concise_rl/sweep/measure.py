@@ -1,0 +1,132 @@
+"""Measuring what a sweep has trained: all runs and the base model, on the same problems, by the same evaluation."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from concise_rl.data import columns_read, to_messages
+from concise_rl.errors import in_a_line
+from concise_rl.evaluate.cli import CONTINUOUS_BATCH, default_size
+from concise_rl.evaluate.run import evaluate, measured_rows
+from concise_rl.evaluate.spec import BASELINE, EvalSpec, Measurement, ModelRun, fingerprint
+from concise_rl.fit.facts import find_facts
+from concise_rl.judges import DEFAULT_JUDGE
+from concise_rl.policy import hub_settings
+from concise_rl.preflight import local_folder
+from concise_rl.recipe import Recipe
+from concise_rl.rollout.transformers_engine import load_tokenizer
+from concise_rl.sources import FILE_ENDINGS
+from concise_rl.sweep.plan import Run
+
+TINY_CAP = 512
+"""As `concise-rl eval` has it for the embedded reasoner."""
+
+
+def measurement_of(runs: Sequence[Run], args: argparse.Namespace) -> Measurement:
+    """How the runs are measured: by the arguments, and by what the recipes say where these say nothing.
+
+    Raises:
+        ValueError: when no problems are named that the runs were not trained on, or a value is out of bounds.
+    """
+    recipe, training = runs[0].recipe, runs[0].recipe.training
+    task = args.task or _test_task(runs[0])
+    hub = hub_settings(training)
+    size: Any = default_size(task)
+    own_data = task == recipe.data.dataset
+    engine = args.engine or ("vllm" if any(_uses_vllm(run) for run in runs) else "transformers")
+    return Measurement(
+        task=task,
+        split=args.split or "test",
+        problems=args.problems or size["problems"],
+        samples=args.samples or size["samples"],
+        max_tokens=args.max_tokens or _cap(runs, task),
+        temperature=1.0 if args.eval_temperature is None else args.eval_temperature,
+        top_p=1.0 if args.eval_top_p is None else args.eval_top_p,
+        think_end=training.think_end,
+        verifier=training.verifier,
+        judge=DEFAULT_JUDGE if training.think_end else None,
+        engine=engine,
+        batch_size=args.batch_size or (64 if engine == "transformers" else CONTINUOUS_BATCH),
+        prompt_template=recipe.data.prompt_template,
+        system_prompt=recipe.data.system_prompt,
+        chat_template_kwargs=getattr(training, "chat_template_kwargs", None),
+        revision=None if hub["revision"] == "main" else hub["revision"],
+        trust_remote_code=hub["trust_remote_code"],
+        prompt_column=args.prompt_column or (recipe.data.prompt_column if own_data else "prompt"),
+        answer_column=args.answer_column or (recipe.data.answer_column if own_data else "answer"),
+    )
+
+
+def _test_task(run: Run) -> str:
+    """The recipes' own data, of which the test split is measured.
+
+    Raises:
+        ValueError: when they are a file, which has no splits.
+    """
+    dataset = run.recipe.data.dataset
+    if dataset.endswith(FILE_ENDINGS):
+        raise ValueError(f"The recipes train on {dataset}, a file without a test split: name other problems, --task.")
+    return dataset
+
+
+def _uses_vllm(run: Run) -> bool:
+    return bool(run.recipe.training.use_vllm)
+
+
+def _cap(runs: Sequence[Run], task: str) -> int:
+    """The largest cap that a recipe trains with; more for the embedded reasoner, as in its other evaluations."""
+    trained = max(run.recipe.training.max_completion_length for run in runs)
+    return max(trained, TINY_CAP) if task.startswith("tiny:") else trained
+
+
+def check_measurement(measurement: Measurement, recipe: Recipe) -> None:
+    """Load the problems and see whether they fit the model's context, before anything is trained.
+
+    Raises:
+        ValueError: when the problems are not there or not usable, or do not fit beside the cap.
+    """
+    judges = [measurement.judge] if measurement.judge else []
+    rows = measured_rows(measurement, columns_read(measurement.verifier, *judges))
+    facts, folder = find_facts(recipe.model_name, measurement.revision), local_folder(recipe)
+    if facts is None or folder is None:
+        return
+    tokenizer, _ = load_tokenizer(str(folder), None, measurement.trust_remote_code)
+    turns: Any = to_messages(rows, measurement.prompt_template, measurement.system_prompt)["prompt"]
+    template: Any = tokenizer.apply_chat_template
+    more = measurement.chat_template_kwargs or {}
+    longest = max(len(tokenizer.encode(template(turn, tokenize=False, **more))) for turn in turns)
+    if longest + measurement.max_tokens > facts.context:
+        raise ValueError(
+            f"--max-tokens {measurement.max_tokens} does not fit beside the longest problem, {longest} tokens, in the "
+            f"context of {recipe.model_name}, {facts.context}: lower it."
+        )
+
+
+def spec_of(runs: Sequence[Run], measurement: Measurement) -> EvalSpec:
+    """The evaluation of trained runs. A run's number is its seed, so that others may be added later."""
+    base = runs[0].recipe.model_name
+    models = tuple(
+        ModelRun(label=run.label, run=run.seed, model=str(run.folder), fingerprint=fingerprint(str(run.folder)))
+        for run in sorted(runs, key=lambda run: run.seed)
+    )
+    baseline = ModelRun(label=BASELINE, model=base, fingerprint=fingerprint(base))
+    return EvalSpec(measurement=measurement, models=models, baseline=baseline)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Evaluate on a machine of a cluster: a file with the specification, and the folder for the samples."""
+    file, folder = sys.argv[1:] if argv is None else argv
+    try:
+        evaluate(EvalSpec.model_validate_json(Path(file).read_bytes()), Path(folder))
+    except ValidationError as error:
+        sys.exit(f"error: {in_a_line(error)}")
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""The whole command: it goes on where it was killed, keeps what is trained, shows what failed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from concise_rl.checkpoint import MARKER
+from concise_rl.cli import main
+from concise_rl.sweep.plan import Run
+from concise_rl.sweep.record import read_record
+from tests.concise_rl.sweep.small import SHORT, TINY, make_trained, planned
+
+MEASURED = ["--problems", "2", "--samples", "1", "--max-tokens", "320"]
+
+
+def command(out: Path, *words: str) -> list[str]:
+    recipes = [str(TINY / f"{name}.yaml") for name in ("grpo", "grpo_lambda")]
+    settings = [word for key, value in SHORT.items() for word in (f"--{key}", str(value))]
+    return ["sweep", *recipes, "--seeds", "2", "--out", str(out), *MEASURED, *settings, *words]
+
+
+def test_a_sweep_that_is_trained_is_measured_and_compared(tmp_path: Path, capsys) -> None:
+    for run in planned(tmp_path, "grpo", "grpo_lambda", seeds=2):
+        make_trained(run)
+    main(command(tmp_path))
+    assert "grpo_lambda" in (tmp_path / "compare.html").read_text()
+    shown = capsys.readouterr().out
+    assert "4 of 4 runs are trained already." in shown and str(tmp_path / "compare.html") in shown
+    manifest = json.loads((tmp_path / "eval/eval.json").read_text())
+    assert {(run["label"], run["run"]) for run in manifest["models"]} == {
+        (label, seed) for label in ("grpo", "grpo_lambda") for seed in (0, 1)
+    }
+
+
+def test_a_dry_run_shows_the_plan_and_writes_nothing(tmp_path: Path, capsys) -> None:
+    make_trained(planned(tmp_path, "grpo")[0])
+    main(command(tmp_path, "--dry-run"))
+    lines = capsys.readouterr().out.splitlines()
+    assert any("grpo-0" in line and "trained" in line for line in lines)
+    assert any("grpo_lambda-1" in line and "to train" in line for line in lines)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["runs"]
+
+
+def test_a_fault_of_any_recipe_is_found_before_the_first_training(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"grpo_lambda.yaml: .*alhpa") as refused:
+        main(command(tmp_path, "--set", "objective_options.alhpa=1"))
+    assert "grpo_lambda.yaml" in str(refused.value) and not (tmp_path / "runs").exists()
+
+
+def test_a_run_that_fails_is_shown_and_the_others_are_measured(tmp_path: Path, capsys, monkeypatch) -> None:
+    *others, failing = planned(tmp_path, "grpo", "grpo_lambda", seeds=2)
+    for run in others:
+        make_trained(run)
+    fails = [sys.executable, "-c", "raise SystemExit('error: the disk is full')"]
+    monkeypatch.setattr(Run, "command", property(lambda run: fails))
+    with pytest.raises(SystemExit) as ended:
+        main(command(tmp_path))
+    assert ended.value.code == 1
+    state = read_record(tmp_path).runs[failing.name]
+    assert (state.status, state.error) == ("failed", "error: the disk is full")
+    assert "grpo_lambda-1: failed, error: the disk is full" in capsys.readouterr().out
+    assert "the disk is full" in (tmp_path / "compare.html").read_text()
+
+
+def processes_of(out: Path) -> list[int]:
+    """Processes whose command line names a folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes()
+        except OSError:  # it has just ended
+            continue
+        if str(out).encode() in words and int(path.parent.name) != os.getpid():
+            found.append(int(path.parent.name))
+    return found
+
+
+@pytest.mark.slow
+def test_a_sweep_that_is_killed_goes_on_and_ends_in_its_page(tmp_path: Path, capsys) -> None:
+    out = tmp_path / "sweep"
+    words = command(out, "--jobs", "2")
+    with subprocess.Popen([sys.executable, "-m", "concise_rl.cli", *words], stdout=subprocess.DEVNULL) as first:
+        while not (marks := list(out.glob(f"runs/*/checkpoint-1/{MARKER}"))):
+            assert first.poll() is None, "it has ended before a checkpoint was written"
+            time.sleep(0.05)
+        for process in processes_of(out):
+            os.kill(process, signal.SIGKILL)
+    cut = marks[0].parents[1]
+    assert not (cut / MARKER).exists()
+    main(words)
+    assert all(state.status == "trained" for state in read_record(out).runs.values())
+    assert f"Resuming from {cut}/checkpoint-1" in cut.with_name(f"{cut.name}.log").read_text()
+    assert "grpo_lambda" in (out / "compare.html").read_text()
+    assert "AES" in capsys.readouterr().out
+    trained = {path: path.stat().st_mtime_ns for path in out.glob("runs/*/model.safetensors")}
+    assert len(trained) == 4
+    main(words)
+    assert {path: path.stat().st_mtime_ns for path in trained} == trained
