@@ -49,6 +49,14 @@ def test_a_run_that_left_nothing_but_its_metrics_has_a_page(tmp_path: Path) -> N
     assert "Right rollouts" in text and 'data-browser="rollouts-browser-data"' not in text
 
 
+def test_a_run_of_supervised_tuning_has_a_page(tmp_path: Path) -> None:
+    (tmp_path / "recipe.json").write_text('{"stage": "sft", "model_name_or_path": "tiny:base", "max_steps": 5}')
+    write_run(tmp_path, mean_token_accuracy=0.5, grad_norm=0.25)
+    values = page_values(read_run(tmp_path), 0.0)
+    assert (values["title"], values["rollouts"]) == ("supervised tuning on tiny:base", None)
+    assert [change.label for change in values["changes"]] == ["loss"]
+
+
 def test_a_page_of_a_run_that_has_logged_nothing_says_so(tmp_path: Path) -> None:
     (tmp_path / "recipe.json").write_text('{"objective": "grpo", "max_steps": 3}')
     assert "Nothing has been logged yet" in write_run_page(tmp_path).read_text()
