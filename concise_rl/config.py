@@ -60,6 +60,20 @@ class ConciseConfig(GRPOConfig):
     no_signal_patience: int = field(
         default=10, metadata={"help": "Warn when no group has had a signal for this many logged steps in a row."}
     )
+    page_every: int = field(
+        default=5,
+        metadata={
+            "help": "Write run.html, the page that shows the run, at the first logged step and every so many after it, "
+            "in at most 2 % of the time. 0: never; `concise-rl watch RUN --page` writes it afterwards."
+        },
+    )
+    record_steps: int = field(
+        default=20,
+        metadata={"help": "Record rollouts of so many steps, spread over the run, in rollouts.jsonl. 0: none."},
+    )
+    record_groups: int = field(
+        default=4, metadata={"help": "How many groups of each of these steps to record: the main process's first."}
+    )
     curriculum: str | None = field(
         default=None,
         metadata={
@@ -110,20 +124,6 @@ class ConciseConfig(GRPOConfig):
     )
     vllm_importance_sampling_clip_max: float | None = field(
         default=2.0, metadata={"help": "Largest such weight. 2 is what others truncate at by token; TRL has 3."}
-    )
-    page_every: int = field(
-        default=5,
-        metadata={
-            "help": "Write run.html, the page that shows the run, at the first logged step and every so many after it, "
-            "in at most 2 % of the time. 0: never; `concise-rl watch RUN --page` writes it afterwards."
-        },
-    )
-    record_steps: int = field(
-        default=20,
-        metadata={"help": "Record rollouts of so many steps, spread over the run, in rollouts.jsonl. 0: none."},
-    )
-    record_groups: int = field(
-        default=4, metadata={"help": "How many groups of each of these steps to record: the main process's first."}
     )
     # A hidden NaN is a run that trains on nothing for hours.
     logging_nan_inf_filter: bool = field(

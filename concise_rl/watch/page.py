@@ -10,7 +10,7 @@ from concise_rl.pages.curves import panel_data
 from concise_rl.watch.browse import rollouts_data
 from concise_rl.watch.lines import PAGE_FILE, ROLLOUTS_FILE, read_lines
 from concise_rl.watch.panels import draw
-from concise_rl.watch.run import GOING, Run, in_words, read_run, status
+from concise_rl.watch.run import ENDS, GOING, STARTS, Run, in_words, read_run, status
 from concise_rl.watch.sections import COUNTERS
 from concise_rl.watch.summary import NUMBERS, changes, clock, progress, title, warning_text
 
@@ -49,7 +49,7 @@ def page_values(run: Run, now: float) -> dict[str, Any]:
         "rollouts": rollouts_data(groups) if groups else None,
         "recorded": len({group["step"] for group in groups}),
         "counters": counters(run),
-        "history": [(event, told(event)) for event in run.events if event["event"] != "warning"],
+        "history": history(run),
         "settings": run.settings,
         "versions": run.start.get("versions", {}),
         "totals": totals(run),
@@ -100,19 +100,32 @@ def counters(run: Run) -> list[tuple[str, int]]:
 
 
 def totals(run: Run) -> list[tuple[str, str]]:
-    """What the run took in all, as far as it is logged."""
+    """What the run took and left in all, as far as it is logged."""
     seconds = [step for step in run.values("step_time") if step is not None]
-    found = [("training steps", in_words(sum(seconds)))] if seconds else []
     tokens = run.last("num_tokens")
-    return [*found, ("tokens trained on", f"{tokens:,.0f}")] if tokens else found
+    saved = [event["step"] for event in run.events if event["event"] == "saved"]
+    return [
+        *([("training steps", in_words(sum(seconds)))] if seconds else []),
+        *([("tokens trained on", f"{tokens:,.0f}")] if tokens else []),
+        *([("last checkpoint", f"at step {saved[-1]}")] if saved else []),
+    ]
 
 
-def told(event: dict[str, Any]) -> str:
-    """What happened, in words."""
-    if event["event"] in ("started", "resumed"):
-        processes = event["processes"]
-        goal = (
-            f" of {event['max_steps']} steps" if event["event"] == "started" else f" on to {event['max_steps']} steps"
-        )
-        return goal.strip() + f", {processes} process{'' if processes == 1 else 'es'}"
-    return event.get("error", "")
+def history(run: Run) -> list[tuple[dict[str, Any], str]]:
+    """Starts and ends, with what there is to say of each."""
+    events = [event for event in run.events if event["event"] in (*STARTS, *ENDS)]
+    return [(event, told(event, before)) for event, before in zip(events, [None, *events], strict=False)]
+
+
+def told(event: dict[str, Any], before: dict[str, Any] | None) -> str:
+    """What happened, in words.
+
+    Args:
+        event: a start or an end.
+        before: the one before it.
+    """
+    if event["event"] not in STARTS:
+        return event.get("error", "")
+    processes = event["processes"]
+    killed = "; the process before had ended without a word" if before and before["event"] in STARTS else ""
+    return f"to make {event['max_steps']} steps, {processes} process{'' if processes == 1 else 'es'}{killed}"

@@ -182,7 +182,12 @@ def test_what_a_start_that_failed_has_left_is_free_for_another_run(tmp_path: Pat
         main(small(TINY, run, think_end="xyz ◁", log_completions=True))
     (run / "engine-weights" / "step-0").mkdir(parents=True)
     (run / f".{SETTINGS_FILE}.torn").write_text("{")
-    check_folder(parse_recipe(TINY, ["--output_dir", str(run), "--seed", "7"]))
+    for name in ("events.jsonl", "rollouts.jsonl", "run.html"):
+        (run / name).write_text("")
+    other = parse_recipe(TINY, ["--output_dir", str(run), "--seed", "7"])
+    check_folder(other)
+    claim_folder(other)
+    assert not (run / "events.jsonl").exists()
 
 
 @pytest.mark.parametrize("left", ["metrics.jsonl", MARKER, "checkpoint-1", "notes.txt"])

@@ -12,13 +12,13 @@ from concise_rl.pages.curves import Series
 from concise_rl.watch import writer
 from concise_rl.watch.browse import beside_of, places_of, rollouts_data
 from concise_rl.watch.lines import read_lines
-from concise_rl.watch.page import page_values, unique_names, write_overlay, write_run_page
+from concise_rl.watch.page import history, page_values, unique_names, write_overlay, write_run_page
 from concise_rl.watch.panels import derive, draw, thin
 from concise_rl.watch.run import read_run
 from concise_rl.watch.sections import BOOKKEEPING, COUNTERS, OF_THE_END, SAME
 from concise_rl.watch.summary import ends, write
 from concise_rl.watch.writer import PageWriter
-from tests.concise_rl.watch.test_run import write_run
+from tests.concise_rl.watch.test_run import start, write_run
 
 
 def test_no_metric_of_a_run_is_missing_from_its_page(trained: Path) -> None:
@@ -49,9 +49,26 @@ def test_a_run_that_left_nothing_but_its_metrics_has_a_page(tmp_path: Path) -> N
     assert "Right rollouts" in text and 'data-browser="rollouts-browser-data"' not in text
 
 
+def test_a_run_of_supervised_tuning_has_a_page(tmp_path: Path) -> None:
+    (tmp_path / "recipe.json").write_text('{"stage": "sft", "model_name_or_path": "tiny:base", "max_steps": 5}')
+    write_run(tmp_path, mean_token_accuracy=0.5, grad_norm=0.25)
+    values = page_values(read_run(tmp_path), 0.0)
+    assert (values["title"], values["rollouts"]) == ("supervised tuning on tiny:base", None)
+    assert [change.label for change in values["changes"]] == ["loss"]
+
+
 def test_a_page_of_a_run_that_has_logged_nothing_says_so(tmp_path: Path) -> None:
     (tmp_path / "recipe.json").write_text('{"objective": "grpo", "max_steps": 3}')
     assert "Nothing has been logged yet" in write_run_page(tmp_path).read_text()
+
+
+def test_a_process_that_was_killed_shows_in_the_history(tmp_path: Path) -> None:
+    saved = {"time": 1.0, "event": "saved", "step": 4}
+    run = read_run(write_run(tmp_path, events=[start(), saved, start(step=4)]))
+    assert [words for _, words in history(run)] == [
+        "to make 20 steps, 1 process",
+        "to make 20 steps, 1 process; the process before had ended without a word",
+    ]
 
 
 def test_text_of_a_model_cannot_leave_its_place(tmp_path: Path) -> None:
