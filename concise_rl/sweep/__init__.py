@@ -1,1 +1,1 @@
-"""Trains several recipes from one base model over several seeds, measures them on the same problems, compares them."""
+"""Train several recipes from one base model over several seeds, measure them on the same problems, compare them."""

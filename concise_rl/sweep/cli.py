@@ -1,4 +1,4 @@
-"""The subcommand `concise-rl sweep`."""
+"""Declare the subcommand `concise-rl sweep`."""
 
 import argparse
 from pathlib import Path
@@ -78,7 +78,7 @@ def _add_measuring(parser: argparse.ArgumentParser) -> None:
 
 
 def arrange_settings(words: list[str]) -> list[str]:
-    """The words of `concise-rl sweep` as its parser takes them: the recipes first, and a recipe's `--key value` as
+    """Arrange the words of `concise-rl sweep` for its parser: the recipes first, and a recipe's `--key value` as
     `--set=key=value`.
 
     A setting is whatever is not an option of the command; the word behind it, unless it begins with --, is its value.
@@ -99,7 +99,7 @@ def arrange_settings(words: list[str]) -> list[str]:
 
 
 def _values(words: list[str], nargs: int | str | None) -> list[str]:
-    """The values of an option, taken from the words behind it."""
+    """Take the values of an option from the words behind it."""
     most = {None: 1, 0: 0}.get(nargs, len(words))
     found: list[str] = []
     while words and len(found) < most and not words[0].startswith("--"):

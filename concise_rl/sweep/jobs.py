@@ -1,4 +1,4 @@
-"""Trainings as jobs: processes of this machine, as many at a time as it has room for, or jobs of a cluster."""
+"""Run trainings as jobs: processes of this machine, as many at a time as it has room for, or jobs of a cluster."""
 
 import os
 import time
@@ -19,7 +19,7 @@ class Job(Protocol):
     """A training that has been started."""
 
     def poll(self) -> int | None:
-        """Its exit status; None while it runs."""
+        """Return its exit status; None while it runs."""
         ...
 
 
@@ -69,7 +69,7 @@ def train_all(runs: Sequence[Run], jobs: int, start: Start, watcher: Watcher) ->
 
 
 def local_start(jobs: int, lock: int) -> Start:
-    """Starts runs as processes of this machine.
+    """Start runs as processes of this machine.
 
     Args:
         jobs: how many will train at a time.

@@ -1,4 +1,4 @@
-"""Keeps a training for its sweep: when the sweep is gone, however it went, the training ends.
+"""Keep a training for its sweep: when the sweep is gone, however it went, the training ends.
 
 Run as a file with a command behind it: an import of the package would cost a second. The sweep holds the other end of
 its standard input, and writes nothing.

@@ -1,4 +1,4 @@
-"""How a run is started: in one process, or by the accelerate command that its recipe's header names."""
+"""Find how a run is started: in one process, or by the accelerate command that its recipe's header names."""
 
 import re
 import sys
@@ -33,7 +33,7 @@ class Launcher:
 def find_launcher(
     recipe: Path, settings: Mapping[str, Any], accelerate: str | None = None, elsewhere: bool = False
 ) -> Launcher:
-    """How a recipe is started.
+    """Find how a recipe is started.
 
     Args:
         recipe: its file, whose header may name an accelerate configuration.
@@ -83,7 +83,7 @@ def check_devices(gpus: int, jobs: int) -> None:
 
 
 def environment(gpus: int, slot: int, jobs: int, cores: int, inherited: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a run, so that runs that train at a time share the machine.
+    """Make the environment of a run, so that runs that train at a time share the machine.
 
     Args:
         gpus: that it needs.

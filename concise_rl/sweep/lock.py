@@ -1,4 +1,4 @@
-"""The lock on a sweep's folder. It goes with the processes that hold it, however they end."""
+"""Lock a sweep's folder. The lock goes with the processes that hold it, however they end."""
 
 import fcntl
 import json
@@ -60,7 +60,7 @@ def _lock(file: IO[str]) -> bool:
 
 
 def _may_live(owner: dict[str, Any]) -> bool:
-    """Whether the owner of a lock is alive, as far as this machine can tell."""
+    """Tell whether the owner of a lock is alive, as far as this machine can tell."""
     if owner.get("host") != socket.gethostname():
         return True
     try:

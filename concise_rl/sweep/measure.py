@@ -1,4 +1,4 @@
-"""Measuring what a sweep has trained: all runs and the base model, on the same problems, by the same evaluation."""
+"""Measure what a sweep has trained: all runs and the base model, on the same problems, by the same evaluation."""
 
 import argparse
 import sys
@@ -27,7 +27,7 @@ TINY_CAP = 512
 
 
 def measurement_of(runs: Sequence[Run], args: argparse.Namespace) -> Measurement:
-    """How the runs are measured: by the arguments, and by what the recipes say where these say nothing.
+    """Decide how the runs are measured: by the arguments, and by what the recipes say where these say nothing.
 
     Raises:
         ValueError: when no problems are named that the runs were not trained on, or a value is out of bounds.
@@ -62,7 +62,7 @@ def measurement_of(runs: Sequence[Run], args: argparse.Namespace) -> Measurement
 
 
 def _test_task(run: Run) -> str:
-    """The recipes' own data, of which the test split is measured.
+    """Name the recipes' own data, of which the test split is measured.
 
     Raises:
         ValueError: when they are a file, which has no splits.
@@ -78,7 +78,7 @@ def _uses_vllm(run: Run) -> bool:
 
 
 def _cap(runs: Sequence[Run], task: str) -> int:
-    """The largest cap that a recipe trains with; more for the embedded reasoner, as in its other evaluations."""
+    """Find the largest cap that a recipe trains with; more for the embedded reasoner, as in its other evaluations."""
     trained = max(run.recipe.training.max_completion_length for run in runs)
     return max(trained, TINY_CAP) if task.startswith("tiny:") else trained
 
@@ -117,7 +117,7 @@ def check_measurement(measurement: Measurement, recipe: Recipe, elsewhere: bool 
 
 
 def spec_of(runs: Sequence[Run], measurement: Measurement) -> EvalSpec:
-    """The evaluation of trained runs. A run's number is its seed, so that others may be added later."""
+    """Specify the evaluation of trained runs. A run's number is its seed, so that others may be added later."""
     base = runs[0].recipe.model_name
     models = tuple(
         ModelRun(label=run.label, run=run.seed, model=str(run.folder), fingerprint=fingerprint(str(run.folder)))

@@ -1,4 +1,4 @@
-"""What a sweep consists of: a run for each recipe and seed. All that can be refused is refused before the first one."""
+"""Plan a sweep: a run for each recipe and seed. What cannot be trained or compared is refused here."""
 
 import dataclasses
 import re
@@ -46,43 +46,43 @@ class Run:
 
     @property
     def name(self) -> str:
-        """As its folder is called."""
+        """Name its folder: the label and the seed."""
         return f"{self.label}-{self.seed}"
 
     @property
     def folder(self) -> Path:
-        """Where the model goes."""
+        """Say where the model goes."""
         return Path(self.recipe.folder)
 
     @property
     def log(self) -> Path:
-        """What the training has said."""
+        """Say where the training's output goes."""
         return self.folder.with_name(f"{self.name}.log")
 
     @property
     def steps(self) -> int | None:
-        """How many it makes; None where the recipe counts in epochs."""
+        """Count its steps; None where the recipe counts in epochs."""
         return self.recipe.training.max_steps if self.recipe.training.max_steps > 0 else None
 
     @property
     def command(self) -> list[str]:
-        """The command that trains it."""
+        """Write the command that trains it."""
         own = ["--seed", str(self.seed), "--output_dir", str(self.folder)]
         return [*self.launcher.words, "-m", "concise_rl.train", "--config", str(self.path), *self.words, *own]
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """What makes the method what it is, whatever the seed."""
+        """Select what makes the method what it is, whatever the seed."""
         return {key: value for key, value in identity(self.recipe).items() if key != "seed"}
 
     @property
     def is_trained(self) -> bool:
-        """Whether the folder holds the trained model."""
+        """Tell whether the folder holds the trained model."""
         return self.folder.is_dir() and is_trained(self.recipe)
 
     @property
     def resumes_at(self) -> int | None:
-        """The step of the checkpoint that it goes on from; None where it begins."""
+        """Find the step of the checkpoint that it goes on from; None where it begins."""
         found = last_complete(self.folder)
         return int(found.name.rpartition("-")[2]) if found else None
 
@@ -95,7 +95,7 @@ def plan_runs(
     accelerate: str | None = None,
     elsewhere: bool = False,
 ) -> list[Run]:
-    """The runs of a sweep: every recipe with seed 0, then every recipe with seed 1, and so on.
+    """List the runs of a sweep: every recipe with seed 0, then every recipe with seed 1, and so on.
 
     Args:
         paths: the recipes.
@@ -166,7 +166,7 @@ def parse_here(path: Path, words: list[str], processes: int) -> Recipe:
 
 
 def shared_settings(recipe: Recipe) -> dict[str, Any]:
-    """The settings that the runs of a sweep have in common."""
+    """Select the settings that the runs of a sweep have in common."""
     data, training = recipe.data, recipe.training
     return {
         "model_name_or_path": recipe.model_name,
@@ -210,7 +210,7 @@ def check_folders(runs: Sequence[Run]) -> None:
 
 
 def state_of(run: Run) -> str:
-    """What is to be done for a run, in words: for the plan."""
+    """Say what is to be done for a run."""
     if run.is_trained:
         return "trained"
     step = run.resumes_at

@@ -1,4 +1,4 @@
-"""A command as a process that never outlives the sweep, or as a job of a cluster, with a log of its own.
+"""Run a command as a process that never outlives the sweep, or as a job of a cluster, with a log of its own.
 
 Nothing heavy is imported: jobs of a cluster begin with this module.
 """
@@ -17,7 +17,7 @@ from concise_rl.sweep import keeper
 
 @contextmanager
 def process(command: list[str], log: Path, env: dict[str, str], lock: int) -> Generator[subprocess.Popen]:
-    """A command that appends to its log, and ends when this process does, or with this context."""
+    """Run a command that appends to its log, and ends when this process does, or with this context."""
     open_log(log, command)
     with log.open("ab") as file:
         kept = subprocess.Popen(
@@ -59,7 +59,7 @@ class Command:
             ).returncode
 
     def checkpoint(self) -> Any:
-        """What to submit again: the same."""
+        """Return what to submit again: the same."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)

@@ -1,4 +1,4 @@
-"""How far a training is, from what it writes: `metrics.jsonl` and its log."""
+"""Read how far a training is, from what it writes: `metrics.jsonl` and its log."""
 
 import json
 import os
@@ -37,7 +37,7 @@ class Progress:
 
 
 def read_progress(folder: Path) -> Progress:
-    """The last step that a run has logged. A line that is still being written does not count."""
+    """Read the last step that a run has logged. A line that is still being written does not count."""
     for line in reversed(_tail(folder / "metrics.jsonl").split("\n")[:-1]):
         step = json.loads(line) if line.startswith("{") and line.endswith("}") else {}
         if "loss" in step:
@@ -46,8 +46,8 @@ def read_progress(folder: Path) -> Progress:
 
 
 def last_error(log: Path, start: int = 0, status: int = 1) -> str:
-    """Why a training ended: the last line of its log that names an error, else the signal that killed it, else the last
-    line.
+    """Say why a training ended: the last line of its log that names an error, else the signal that killed it, else the
+    last line.
 
     Args:
         log: what it has said.
@@ -63,7 +63,7 @@ def last_error(log: Path, start: int = 0, status: int = 1) -> str:
 
 
 def _tail(path: Path, start: int = 0) -> str:
-    """The end of a file, without what stands before `start`; empty where there is no file."""
+    """Read the end of a file, without what stands before `start`; empty where there is no file."""
     if not path.is_file():
         return ""
     with path.open("rb") as file:

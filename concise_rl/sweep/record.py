@@ -1,4 +1,4 @@
-"""`sweep.json`: what a sweep trains, how it measures, and how far each run is."""
+"""Keep `sweep.json`: what a sweep trains, how it measures, and how far each run is."""
 
 import hashlib
 import json
@@ -93,7 +93,7 @@ def read_record(out: Path) -> Record:
 
 
 def merge(record: Record, runs: Sequence[Run], measurement: Measurement, out: Path) -> Record:
-    """A sweep's record with the runs of a command in it. More recipes and seeds are fine.
+    """Put the runs of a command into a sweep's record. More recipes and seeds are fine.
 
     Raises:
         ValueError: when a recipe has changed, or the sweep was measured otherwise, naming what differs.
@@ -114,7 +114,7 @@ def merge(record: Record, runs: Sequence[Run], measurement: Measurement, out: Pa
 
 
 def digest(settings: dict[str, Any]) -> str:
-    """A short hash of settings."""
+    """Hash settings."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 

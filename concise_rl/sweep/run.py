@@ -1,4 +1,4 @@
-"""A sweep from its arguments to the comparison: check everything, train, measure, compare."""
+"""Take a sweep from its arguments to the comparison: check everything, train, measure, compare."""
 
 import argparse
 import contextlib
@@ -72,7 +72,7 @@ def sweep(
 
 
 def find_jobs(args: argparse.Namespace, runs: Sequence[Run]) -> int:
-    """How many runs train at a time.
+    """Decide how many runs train at a time.
 
     Raises:
         ValueError: when this machine has not the GPUs for that.

@@ -1,4 +1,4 @@
-"""What a person sees of a sweep: its plan, the runs that train, the time left, and what came of each."""
+"""Show a sweep: its plan, the runs that train, the time left, and what came of each."""
 
 import time
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ QUARTERS = 4
 
 
 def duration(seconds: float) -> str:
-    """Rounded, as `40 s`, `12 min` or `3 h 05 min`."""
+    """Round a time, as `40 s`, `12 min` or `3 h 05 min`."""
     minutes = round(seconds / 60)
     if minutes < 2:
         return f"{seconds:.0f} s"
@@ -28,7 +28,7 @@ def duration(seconds: float) -> str:
 
 
 def plan_table(runs: Sequence[Run], out: Path) -> Table:
-    """Each run, how many steps it makes, and what is to be done for it."""
+    """List each run, how many steps it makes, and what is to be done for it."""
     labels = list(dict.fromkeys(run.label for run in runs))
     table = Table(box=box.SIMPLE_HEAD, title=f"{len(labels)} recipes x {len(runs) // len(labels)} seeds in {out}")
     table.title_justify = "left"
@@ -43,7 +43,7 @@ def plan_table(runs: Sequence[Run], out: Path) -> Table:
 
 
 def seconds_left(runs: Sequence[Run], record: Record, jobs: int) -> float | None:
-    """How long the trainings will take, from the seconds that a step took in this sweep's runs; None before any."""
+    """Estimate how long the trainings take, from the seconds that a step took in this sweep's runs; None before any."""
     known = {name: state.seconds_per_step for name, state in record.runs.items() if state.seconds_per_step}
     if not known:
         return None
@@ -131,24 +131,24 @@ class Display:
 
     @property
     def done(self) -> int:
-        """How many runs need nothing more."""
+        """Count the runs that need nothing more."""
         return sum(self.record.runs[run.name].status in ("trained", "failed") for run in self.runs)
 
     def left(self) -> str:
-        """The time left for training, as far as it can be told."""
+        """Say how much time is left for training, as far as it can be told."""
         todo = [run for run in self.runs if self.record.runs[run.name].status in ("waiting", "running")]
         seconds = seconds_left(todo, self.record, self.jobs)
         return "" if seconds is None or not todo else f"training ends in about {duration(seconds)}"
 
     def _tell(self, run: Run, step: int, text: str) -> None:
-        """Without a terminal: a line now and then."""
+        """Print a line now and then, without a terminal."""
         part = QUARTERS * step // run.steps if run.steps else 0
         if self.bars.disable and 0 < part < QUARTERS and part > self.told[run.name]:
             self.told[run.name] = part
             self.say(", ".join(filter(None, (f"{run.name}: step {step}/{run.steps}", text, self.left()))))
 
     def _pace(self, run: Run, step: int) -> float | None:
-        """Seconds between two steps of a run, as seen from here; None before the second."""
+        """Measure the seconds between two steps of a run, as seen from here; None before the second."""
         if step > self.began[run.name][1]:
             self.first.setdefault(run.name, (time.monotonic(), step))
         began, first = self.first.get(run.name, (0.0, step))

@@ -1,4 +1,4 @@
-"""Trainings as jobs of a cluster, by submitit."""
+"""Train in jobs of a cluster, by submitit."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -28,20 +28,20 @@ class ClusterJob:
         self.job = job
 
     def poll(self) -> int | None:
-        """The command's exit status, 1 where the job itself failed; None while it waits or runs."""
+        """Return the command's exit status, 1 where the job itself failed; None while it waits or runs."""
         if not self.job.done():
             return None
         return 1 if self.job.exception() is not None else self.job.result()
 
     def wait(self) -> int:
-        """The exit status, once it has ended."""
+        """Wait for the exit status."""
         while (status := self.poll()) is None:
             time.sleep(POLL)
         return status
 
 
 def read_options(words: Sequence[str]) -> dict[str, Any]:
-    """`key=value` as submitit takes it; values are read as YAML.
+    """Read `key=value` as submitit takes it; values are YAML.
 
     Raises:
         ValueError: for a word without `=`, and where submitit is not installed.
@@ -101,7 +101,7 @@ class Cluster:
         return ClusterJob(self.executor.submit(command))
 
     def find(self, number: str | None) -> ClusterJob | None:
-        """A job that an earlier sweep has submitted, if it still waits or runs."""
+        """Find a job that an earlier sweep has submitted, if it still waits or runs."""
         if number is None:
             return None
         job = self.executor._executor.job_class(self.executor.folder, number)
@@ -109,7 +109,7 @@ class Cluster:
 
 
 def cluster_start(cluster: Cluster, record: Record, out: Path) -> Start:
-    """Starts runs as jobs of a cluster. They go on when the sweep's own process ends, and are found again.
+    """Start runs as jobs of a cluster. They go on when the sweep's own process ends, and are found again.
 
     Args:
         cluster: where they go.
