@@ -91,24 +91,26 @@ def fingerprint(source: str) -> str:
 
 
 def private_reads() -> dict[str, list[str]]:
-    """Private names that this project reads of a trainer and does not define itself, and the files that do."""
+    """Private names that this project reads of its upstream base classes, or of a trainer, and the files that do."""
+    derived = {own.__name__ for cls in our_classes() for own in cls.__mro__}
     read: dict[str, set[str]] = {}
     defined: set[str] = set()
     for path in sorted(Path(concise_rl.__path__[0]).rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                defined.add(node.name)
-            elif isinstance(node, ast.Attribute) and _is_private(node):
-                if isinstance(node.ctx, ast.Store):
-                    defined.add(node.attr)
-                else:
-                    read.setdefault(node.attr, set()).add(path.name)
+        tree = ast.parse(path.read_text())
+        classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name in derived]
+        defined |= {node.name for cls in classes for node in cls.body if isinstance(node, ast.FunctionDef)}
+        for node in [*_private(tree, "trainer"), *(node for cls in classes for node in _private(cls, "self"))]:
+            if isinstance(node.ctx, ast.Store):
+                defined.add(node.attr)
+            else:
+                read.setdefault(node.attr, set()).add(path.name)
     return {name: sorted(files) for name, files in sorted(read.items()) if name not in defined}
 
 
-def _is_private(node: ast.Attribute) -> bool:
-    of_trainer = isinstance(node.value, ast.Name) and node.value.id in ("self", "trainer")
-    return of_trainer and node.attr.startswith("_") and not node.attr.startswith("__")
+def _private(tree: ast.AST, name: str) -> list[ast.Attribute]:
+    """The private attributes of `name` in a piece of code."""
+    attributes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr.startswith("_")]
+    return [n for n in attributes if isinstance(n.value, ast.Name) and n.value.id == name and n.attr[:2] != "__"]
 
 
 @cache
