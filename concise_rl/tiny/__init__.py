@@ -70,12 +70,11 @@ def resolve_model(name: str, *, adapters: bool = False) -> str:
 
 
 def _no_model(folder: Path) -> ValueError:
-    """What to say of a folder without a model: that of a training which goes on has at least checkpoints."""
-    checkpoints = [path.parent for path in folder.glob("checkpoint-*/config.json")]
-    if checkpoints:
-        last = max(checkpoints, key=lambda path: int(path.name.rpartition("-")[2]))
-        return ValueError(f"{folder} is of a training that has not ended: wait, or take its last checkpoint, {last}.")
-    return ValueError(f"{folder} holds no model: there is no config.json in it.")
+    """What to say of a folder without a model. That of a training which goes on may have checkpoints."""
+    saved = [path.parent for path in folder.glob("checkpoint-*/config.json")]
+    last = max(saved, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+    hint = f" The last checkpoint of this run is {last}." if last else ""
+    return ValueError(f"{folder} holds no model: there is no config.json in it.{hint}")
 
 
 def _resolve_tiny(name: str) -> Path:

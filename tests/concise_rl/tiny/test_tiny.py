@@ -126,7 +126,7 @@ def test_the_folder_of_a_training_that_goes_on_is_answered_with_its_last_checkpo
     for step in (5, 40, 120):
         (tmp_path / f"checkpoint-{step}").mkdir()
         (tmp_path / f"checkpoint-{step}/config.json").touch()
-    with pytest.raises(ValueError, match=r"a training that has not ended: wait, or take .*checkpoint-120"):
+    with pytest.raises(ValueError, match=r"The last checkpoint of this run is .*checkpoint-120\."):
         resolve_model(str(tmp_path))
 
 
