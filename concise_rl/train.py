@@ -16,7 +16,7 @@ from trl import get_peft_config
 import concise_rl
 import reward
 from concise_rl.callbacks import close_progress_bar
-from concise_rl.checkpoint import MARKER, demand_steps, last_complete
+from concise_rl.checkpoint import demand_steps, last_complete
 from concise_rl.config import ConciseConfig
 from concise_rl.errors import EngineError
 from concise_rl.files import write_atomically
@@ -26,12 +26,11 @@ from concise_rl.preflight import check_rows, preflight
 from concise_rl.problems import load_problems
 from concise_rl.recipe import Recipe, parse_recipe
 from concise_rl.rollout.links import WEIGHTS_FOLDER
+from concise_rl.run_files import EVENTS_FILE, MARKER, PAGE_FILE, ROLLOUTS_FILE, SETTINGS_FILE
 from concise_rl.tiny import resolve_model
 from concise_rl.verify import VerifierPool
 from concise_rl.watch.events import listening
-from concise_rl.watch.lines import EVENTS_FILE, PAGE_FILE, ROLLOUTS_FILE
 
-SETTINGS_FILE = "recipe.json"
 # What may differ between two starts of the same run: what is learnt does not depend on it, only where and how it is
 # computed, how much memory that takes, and what is told of it. Not so the importance weights, which are in the loss.
 NOT_IDENTITY = {

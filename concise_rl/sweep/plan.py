@@ -11,8 +11,9 @@ from typing import Any
 from concise_rl.checkpoint import last_complete
 from concise_rl.evaluate.spec import BASELINE
 from concise_rl.recipe import Recipe, parse_overrides, parse_recipe, read_recipe
+from concise_rl.run_files import SETTINGS_FILE
 from concise_rl.sweep.launch import Launcher, find_launcher
-from concise_rl.train import SETTINGS_FILE, check_folder, identity, is_free, is_trained
+from concise_rl.train import check_folder, identity, is_free, is_trained
 
 OWN = {
     "seed": "give --seeds N, which trains each recipe with the seeds 0 to N-1",

@@ -7,6 +7,8 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
+from concise_rl.run_files import METRICS_FILE
+
 TAIL = 1 << 16
 """Bytes of the end of a file that are read; a line of metrics has about 2,000."""
 SIGNALS = 128
@@ -38,7 +40,7 @@ class Progress:
 
 def read_progress(folder: Path) -> Progress:
     """Read the last step that a run has logged. A line that is still being written does not count."""
-    for line in reversed(_tail(folder / "metrics.jsonl").split("\n")[:-1]):
+    for line in reversed(_tail(folder / METRICS_FILE).split("\n")[:-1]):
         step = json.loads(line) if line.startswith("{") and line.endswith("}") else {}
         if "loss" in step:
             return Progress(step["step"], step.get("correct/mean"), step.get("length/mean"))

@@ -18,8 +18,8 @@ from transformers import PreTrainedTokenizerBase, TrainerCallback, TrainerContro
 from concise_rl.objective import SequenceReward
 from concise_rl.rollout.collect import Judged
 from concise_rl.rollout.plans import Rollout
+from concise_rl.run_files import ROLLOUTS_FILE, append_line, forget_later
 from concise_rl.trace import Span, Trace
-from concise_rl.watch.lines import ROLLOUTS_FILE, append_line, forget_later
 
 if TYPE_CHECKING:
     from concise_rl.filling import Filled

@@ -13,10 +13,8 @@ from typing import Any
 
 import psutil
 
-from concise_rl.watch.lines import EVENTS_FILE, METRICS_FILE, read_lines
+from concise_rl.run_files import EVENTS_FILE, MARKER, METRICS_FILE, SETTINGS_FILE, read_lines
 
-COMPLETE = "COMPLETE"
-SETTINGS_FILE = "recipe.json"
 STARTS = ("started", "resumed")
 ENDS = ("finished", "failed")
 GOING = ("running", "silent")
@@ -150,7 +148,7 @@ def read_run(folder: Path) -> Run:
         settings=json.loads(settings.read_text())
         if settings.is_file()
         else dict(starts[-1]["settings"] if starts else {}),
-        complete=(folder / COMPLETE).is_file(),
+        complete=(folder / MARKER).is_file(),
         changed_at=max(path.stat().st_mtime for path in files_of(folder)),
     )
 

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 from transformers import AutoModelForCausalLM
 
-from concise_rl.checkpoint import MARKER
 from concise_rl.recipe import parse_recipe, read_recipe
+from concise_rl.run_files import MARKER
 from concise_rl.train import SETTINGS_FILE, check_folder, claim_folder, finish_training, main
 
 ROOT = Path(__file__).parents[2]

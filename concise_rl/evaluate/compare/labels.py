@@ -16,9 +16,8 @@ import numpy as np
 from concise_rl.errors import unknown
 from concise_rl.evaluate.evaluation import Evaluation, Label
 from concise_rl.evaluate.spec import BASELINE, ModelRun, fingerprint
+from concise_rl.run_files import SETTINGS_FILE
 
-RECORD = "recipe.json"
-"""What a training leaves beside its model: the settings that it depends on."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
@@ -209,7 +208,7 @@ def _are_seeds(runs: Sequence[ModelRun]) -> bool:
 
 def _recipe_of(run: ModelRun) -> dict[str, object] | None:
     """Read the recipe recorded beside a model; None where there is none, or the model has been trained anew since."""
-    path = Path(run.model) / RECORD
+    path = Path(run.model) / SETTINGS_FILE
     if not path.is_file() or fingerprint(run.model) != run.fingerprint:
         return None
     return json.loads(path.read_text())

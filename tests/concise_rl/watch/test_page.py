@@ -9,9 +9,9 @@ import pytest
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from concise_rl.pages.curves import Series
+from concise_rl.run_files import read_lines
 from concise_rl.watch import writer
 from concise_rl.watch.browse import beside_of, places_of, rollouts_data
-from concise_rl.watch.lines import read_lines
 from concise_rl.watch.page import history, page_values, unique_names, write_overlay, write_run_page
 from concise_rl.watch.panels import derive, draw, thin
 from concise_rl.watch.run import read_run

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
+from concise_rl.run_files import read_lines
 from concise_rl.trace import Trace
-from concise_rl.watch.lines import read_lines
 from concise_rl.watch.record import advantage_facts, cut_parts, due_steps
 from reward import LcR1, LengthPenalty
 from tests.concise_rl.test_resume import steps_of
