@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Literal
 
 from transformers import PreTrainedTokenizerBase
 
@@ -28,6 +29,11 @@ _LINE_END = re.compile(r"\n\s*\Z")
 _SENTENCE_END = re.compile(r"""(?:[.!?][.!?"'\u201d\u2019)\]}*$]*\s|\n)\s*\Z""")
 _TAIL = 16
 """Characters of the text so far that are looked at for the end of a sentence."""
+
+
+PartName = Literal["thinking", "redundant", "delimiter", "answer", "end"]
+TokenPart = tuple[PartName, int, int]
+"""Name of a part of a completion, its first token and the one after its last. `end` is the EOS."""
 
 
 class StopReason(IntEnum):
@@ -143,6 +149,42 @@ def read_trace(completion_ids: Sequence[int], delimiters: Delimiters) -> Trace:
     ends = _occurrences(body, delimiters.think_end)
     answer = body[ends[0] + len(delimiters.think_end) :] if len(ends) == 1 else None
     return Trace(len(ids), ends[0] if ends else len(body), answer, finished)
+
+
+def cut_parts(trace: Trace, delimiters: Delimiters, redundant_at: int | None = None) -> list[TokenPart]:
+    """Cut a completion into thinking, its redundant end, delimiter, answer and end. Empty parts are left out.
+
+    Args:
+        trace: how the completion reads.
+        delimiters: by which it was read.
+        redundant_at: token at which the redundant part of the thinking begins; None where there is none.
+    """
+    think, body = trace.think_length, trace.length - trace.finished
+    ends: dict[PartName, int] = {
+        "thinking": think if redundant_at is None else min(redundant_at, think),
+        "redundant": think,
+        "delimiter": min(think + len(delimiters.think_end), body),
+        "answer": body,
+        "end": trace.length,
+    }
+    places = zip(ends, (0, *ends.values()), ends.values(), strict=False)
+    return [(name, start, end) for name, start, end in places if start < end]
+
+
+def decode_parts(ids: Sequence[int], parts: Sequence[TokenPart], tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """The text of each part. They join to the text of all: a part that is decoded alone may lose a space.
+
+    Args:
+        ids: tokens of the completion.
+        parts: neighbours, in order. What stands before the first is not read.
+        tokenizer: writes them.
+    """
+    texts, before = [], ""
+    for _, _, end in parts:
+        so_far = str(tokenizer.decode(list(ids[parts[0][1] : end])))
+        texts.append(so_far[len(before) :])
+        before = so_far
+    return texts
 
 
 @dataclass(frozen=True)

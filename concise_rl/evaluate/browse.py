@@ -56,8 +56,7 @@ class Browsable:
 
 def browse(evaluation: Evaluation) -> Browsable:
     """Pack the samples of every run for the page: problem by problem, in each the baseline's first."""
-    labels = [label for label in (evaluation.baseline, *evaluation.labels) if label]
-    runs = [run for label in labels for run in label.runs]
+    runs = [run for _, label in evaluation.numbered for run in label.runs]
     shown = [
         Shown(run.title, order, sample.model_copy(update={"completion_ids": []}))
         for order, run in enumerate(runs)

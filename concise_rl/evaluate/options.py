@@ -11,6 +11,9 @@ DEFAULT: dict[str, Any] = {name: field.default for name, field in Measurement.mo
 TASKS = "tiny:sums, reasoning:NAME, reasoning_gym:TASK?option=value, a .jsonl or .parquet file, or a hub id"
 """What `--task` takes, as help says it."""
 
+TINY_CAP = 512
+"""Completion tokens at most of the embedded reasoner, whose context is short, unless the user says otherwise."""
+
 Group = argparse._ArgumentGroup  # argparse has no public name for what `add_argument_group` returns
 
 
@@ -78,3 +81,8 @@ def json_options(text: str) -> dict[str, Any]:
     if not isinstance(options, dict):
         raise argparse.ArgumentTypeError(f"{text!r} is no JSON object; options look like '{{\"name\": 1}}'")
     return options
+
+
+def default_cap(task: str) -> int:
+    """Completion tokens at most. Real reasoners need room, or the cap is all that is measured."""
+    return TINY_CAP if task.startswith("tiny:") else DEFAULT["max_tokens"]

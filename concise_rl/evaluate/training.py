@@ -63,12 +63,9 @@ def _curve(rows: Sequence[Mapping[str, Any]], name: str) -> dict[str, list[float
 
 def training_panels(evaluation: Evaluation) -> list[Panel]:
     """Draw what is kept: accuracy and tokens of the rollouts. Nothing where no model has curves."""
-    labels = list(enumerate(evaluation.labels, start=1))
-    if evaluation.baseline:
-        labels.insert(0, (0, evaluation.baseline))
     curves = [
         (color_index(i), run.title, json.loads(path.read_text()))
-        for i, label in labels
+        for i, label in evaluation.numbered
         for run in label.runs
         if (path := training_path(evaluation.paths[run])).is_file()
     ]

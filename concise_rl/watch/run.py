@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 
+from concise_rl.output import in_words
 from concise_rl.run_files import EVENTS_FILE, MARKER, METRICS_FILE, SETTINGS_FILE, read_lines
 
 STARTS = ("started", "resumed")
@@ -228,16 +229,3 @@ def _by_age(run: Run, now: float, known: str) -> Status:
     if silence <= run.patience:
         return Status("running", f"{known}, and it last logged {in_words(silence)} ago.")
     return Status("silent", f"{known}, but nothing was logged for {in_words(silence)}: it has died, or hangs.")
-
-
-def in_words(seconds: float) -> str:
-    """A span of time as people say it: `45 s`, `12 min`, `3 h 20 min`, `2 d 4 h`."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 100:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} h {minutes} min"
-    return f"{hours // 24} d {hours % 24} h"

@@ -8,7 +8,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from concise_rl.watch.run import Run, Status, in_words, status
+from concise_rl.output import in_words
+from concise_rl.watch.run import Run, Status, status
 from concise_rl.watch.summary import Change, changes, progress, title, warning_text
 
 BARS = "▁▂▃▄▅▆▇█"

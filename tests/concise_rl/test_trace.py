@@ -12,8 +12,11 @@ from concise_rl.trace import (
     ChunkTokens,
     Delimiters,
     StopReason,
+    Trace,
     chunk_spans,
     count_cues,
+    cut_parts,
+    decode_parts,
     line_spans,
     read_trace,
     sentence_spans,
@@ -243,3 +246,29 @@ def test_a_tokenizer_that_drops_the_space_of_a_first_word_has_its_sentences() ->
 def test_cues_are_counted_as_whole_words_in_any_case() -> None:
     text = "Wait, WAIT. Let me check again, but not the waiter's checkbook. Hmm..."
     assert count_cues(text) == Counter(wait=2, check=1, again=1, but=1, hmm=1)
+
+
+@pytest.mark.parametrize(
+    ("trace", "redundant", "parts"),
+    [
+        (Trace(10, 6, (7, 8), True), 4, "thinking 0-4 redundant 4-6 delimiter 6-7 answer 7-9 end 9-10"),
+        (Trace(10, 6, (7, 8), True), None, "thinking 0-6 delimiter 6-7 answer 7-9 end 9-10"),
+        (Trace(10, 10, None, False), None, "thinking 0-10"),
+        (Trace(10, 9, None, True), None, "thinking 0-9 end 9-10"),
+        (Trace(0, 0, None, False), None, ""),
+    ],
+)
+def test_a_completion_is_cut_into_its_parts(trace: Trace, redundant: int | None, parts: str) -> None:
+    found = cut_parts(trace, Delimiters((9,), frozenset()), redundant)
+    assert " ".join(f"{name} {start}-{end}" for name, start, end in found) == parts
+
+
+def test_a_model_that_does_not_think_only_answers() -> None:
+    assert cut_parts(Trace(4, 0, (1, 2, 3), True), Delimiters((), frozenset())) == [("answer", 0, 3), ("end", 3, 4)]
+
+
+def test_the_texts_of_the_parts_join_to_the_whole_though_a_part_alone_loses_its_space() -> None:
+    tokenizer = leading_spaces()
+    ids = tokenizer.encode("a is 3.14. So is a.", add_special_tokens=False)
+    first, second = decode_parts(ids, [("thinking", 0, 4), ("answer", 4, len(ids))], tokenizer)
+    assert first + second == tokenizer.decode(ids)

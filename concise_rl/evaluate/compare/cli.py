@@ -7,7 +7,7 @@ from typing import Any
 import shtab
 
 from concise_rl.evaluate.compare import MARGIN, Comparison, compare
-from concise_rl.output import add_json_argument, console_for, print_json
+from concise_rl.output import add_json_argument, console_for, print_json, say
 
 
 def add_compare_arguments(parser: argparse.ArgumentParser) -> None:
@@ -102,11 +102,11 @@ def show(found: Comparison, to_stderr: bool = False) -> None:
     report, console = found.report, console_for(to_stderr)
     console.print(terminal_table(report))
     for run in report["failed"]:
-        console.print(f"Failed: {failure(run)}: {run['reason']}", style="red", markup=False, highlight=False)
+        say(console, f"Failed: {failure(run)}: {run['reason']}", "red", wrap=True)
     for note in report["notes"]:
-        console.print(f"Note: {note}", markup=False, highlight=False, soft_wrap=True)
+        say(console, f"Note: {note}")
     for warning in report["warnings"]:
-        console.print(f"Warning: {warning}", style="yellow", markup=False)
+        say(console, f"Warning: {warning}", "yellow", wrap=True)
     for line in filter(None, (first_sentence(report), front_sentence(report), advice(report))):
-        console.print(line, style="bold", markup=False, highlight=False)
-    console.print(f"Page: {found.page}", markup=False, highlight=False, soft_wrap=True)
+        say(console, line, "bold", wrap=True)
+    say(console, f"Page: {found.page}")

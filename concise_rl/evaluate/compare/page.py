@@ -54,8 +54,7 @@ def write_comparison(report: Report, evaluation: Evaluation, out: Path) -> Path:
 
 def page_values(report: Report, evaluation: Evaluation, figures: Mapping[str, Any]) -> dict[str, Any]:
     """Collect what the template shows."""
-    start = 0 if report["baseline"] else 1
-    entries = list(enumerate(text.all_entries(report), start=start))
+    entries = text.numbered_entries(report)
     labels = {i: point_title(entry) for i, entry in entries}
     drawn, think_end = side_by_side.first_samples(evaluation), evaluation.manifest.measurement.think_end
     return {

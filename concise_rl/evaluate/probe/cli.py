@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from concise_rl.evaluate.cli import json_options, spec_of
 from concise_rl.evaluate.spec import MANIFEST, EvalSpec, Measurement, read_manifest
-from concise_rl.output import add_json_argument, console_for, print_json
+from concise_rl.output import add_json_argument, console_for, print_json, say
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -113,8 +113,8 @@ def run_probe(args: argparse.Namespace) -> None:
     if args.recipe:
         content = _write(out, probe, _write_recipe(args, probe, console))
     elif probe.advice.verdict == "train":
-        console.print("Recipe: the same command with --recipe FILE writes one.", highlight=False, soft_wrap=True)
-    console.print(f"Page: {out / 'probe.html'}", markup=False, highlight=False, soft_wrap=True)
+        say(console, "Recipe: the same command with --recipe FILE writes one.")
+    say(console, f"Page: {out / 'probe.html'}")
     if args.json:
         print_json(content)
 
@@ -192,6 +192,5 @@ def _write_recipe(args: argparse.Namespace, probe: "Probe", console: "Console") 
     recipe = Recipe(
         args.recipe, check=write_recipe(outline), train=train_command(outline), text=args.recipe.read_text()
     )
-    for line in (f"Recipe: {recipe.path}, which passes: {recipe.check}", f"Train: {recipe.train}"):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    say(console, f"Recipe: {recipe.path}, which passes: {recipe.check}\nTrain: {recipe.train}")
     return recipe

@@ -11,7 +11,8 @@ from typing import Any
 import psutil
 import pytest
 
-from concise_rl.watch.run import by_step, in_words, machine, read_run, status
+from concise_rl.output import in_words
+from concise_rl.watch.run import by_step, machine, read_run, status
 
 
 def write_run(folder: Path, steps: int = 5, events: list[dict[str, Any]] | None = None, **metrics: Any) -> Path:
