@@ -13,6 +13,7 @@ from concise_rl.evaluate.options import (
     add_prompt_options,
     add_sampling_options,
     add_source_options,
+    add_top_p_option,
     default_cap,
     json_options,
 )
@@ -60,7 +61,17 @@ def add_eval_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, metavar="DIR", help="folder for samples and report (default: runs/eval/MODEL-on-TASK)"
     )
     what.add_argument("--overwrite", action="store_true", help="delete the samples and the report in DIR first")
+    add_json_argument(parser, REPORT_JSON)
+    _add_size_arguments(parser)
+    _add_engine_arguments(parser)
+    _add_reader_arguments(parser)
+    data = parser.add_argument_group("how the problems are put")
+    add_prompt_options(data)
+    add_source_options(data)
 
+
+def _add_size_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare how much is sampled, and how it is drawn and judged."""
     how = parser.add_argument_group("how to measure")
     how.add_argument(
         "--samples",
@@ -81,13 +92,7 @@ def add_eval_arguments(parser: argparse.ArgumentParser) -> None:
         help="cap on completion tokens (default: what the budgets come to; without them 512 for tiny:, else 16384)",
     )
     add_sampling_options(how)
-
-    add_json_argument(parser, REPORT_JSON)
-    _add_engine_arguments(parser)
-    _add_reader_arguments(parser)
-    data = parser.add_argument_group("how the problems are put")
-    add_prompt_options(data)
-    add_source_options(data)
+    add_top_p_option(how)
 
 
 def _add_engine_arguments(parser: argparse.ArgumentParser) -> None:

@@ -21,15 +21,19 @@ def add_sampling_options(group: Group) -> None:
     """Declare how completions are drawn and judged."""
     group.add_argument("--verifier", help="math, reasoning_gym, choice, exact, or a dotted path (default: by the task)")
     group.add_argument("--temperature", type=float, default=DEFAULT["temperature"], help="0 for greedy (%(default)s)")
-    group.add_argument(
-        "--top-p", type=float, default=DEFAULT["top_p"], help="1.0 samples the model as it is (%(default)s)"
-    )
     group.add_argument("--seed", type=int, default=DEFAULT["seed"], help="of the problems and samples (%(default)s)")
     group.add_argument(
         "--think-end",
         default=DEFAULT["think_end"],
         metavar="TEXT",
         help="what closes the thinking (%(default)s); '' for a model that does not think",
+    )
+
+
+def add_top_p_option(group: Group) -> None:
+    """Declare what cuts the distribution off. A training samples the model as it is, and has no such option."""
+    group.add_argument(
+        "--top-p", type=float, default=DEFAULT["top_p"], help="1.0 samples the model as it is (%(default)s)"
     )
 
 
@@ -59,9 +63,14 @@ def add_prompt_options(group: Group) -> None:
     )
 
 
-def add_source_options(group: Group) -> None:
-    """Declare which part of a task's data holds the problems."""
-    group.add_argument("--split", default=DEFAULT["split"], help="of the task (%(default)s)")
+def add_source_options(group: Group, split: str = DEFAULT["split"]) -> None:
+    """Declare which part of a task's data holds the problems.
+
+    Args:
+        group: of the parser.
+        split: the default one.
+    """
+    group.add_argument("--split", default=split, help="of the task (%(default)s)")
     group.add_argument(
         "--prompt-column", default=DEFAULT["prompt_column"], help="of a file or hub data set (%(default)s)"
     )

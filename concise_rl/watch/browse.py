@@ -60,9 +60,10 @@ def verdict(rollout: Rollout) -> str:
 def places_of(rollouts: Sequence[Rollout]) -> list[str | None]:
     """Name the rollouts of a group that are worth most and least; nobody where all are worth the same."""
     worth = [rollout["advantage"] for rollout in rollouts]
-    if len(set(worth)) < 2:
+    known = {value for value in worth if value is not None}
+    if len(known) < 2:
         return [None] * len(worth)
-    best, worst = worth.index(max(worth)), worth.index(min(worth))
+    best, worst = worth.index(max(known)), worth.index(min(known))
     return ["best" if i == best else "worst" if i == worst else None for i in range(len(worth))]
 
 

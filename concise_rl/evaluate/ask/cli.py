@@ -13,6 +13,7 @@ from concise_rl.evaluate.options import (
     add_prompt_options,
     add_sampling_options,
     add_source_options,
+    add_top_p_option,
     default_cap,
 )
 from concise_rl.evaluate.spec import Measurement, is_url
@@ -48,6 +49,7 @@ def add_try_arguments(parser: argparse.ArgumentParser) -> None:
         "the context goes)",
     )
     add_sampling_options(how)
+    add_top_p_option(how)
     add_engine_options(how)
     add_prompt_options(how)
     add_json_argument(parser, "one line for each reply, with the parts of its text, its verdict and its tokens")

@@ -2,9 +2,6 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
-
-import shtab
 
 from concise_rl.evaluate.compare import MARGIN, Comparison, compare
 from concise_rl.output import add_json_argument, console_for, print_json, say
@@ -12,14 +9,13 @@ from concise_rl.output import add_json_argument, console_for, print_json, say
 
 def add_compare_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `concise-rl compare`."""
-    folders: Any = parser.add_argument(
+    parser.add_argument(
         "folders",
         nargs="+",
         type=Path,
         metavar="DIR",
         help="folders that `concise-rl eval --out` wrote, measured alike",
     )
-    folders.complete = shtab.DIRECTORY
     parser.add_argument(
         "--out",
         type=Path,
@@ -33,6 +29,17 @@ def add_compare_arguments(parser: argparse.ArgumentParser) -> None:
         help="the label that savings are counted from, or the folder whose baseline it is (default: the baseline that "
         "the folders share)",
     )
+    add_json_argument(parser, "what compare.json holds: every number of the page, by model and by pair")
+    parser.add_argument(
+        "--markdown",
+        action="store_true",
+        help="write the table to stdout as Markdown for a README, and all text for people to stderr",
+    )
+    _add_row_arguments(parser)
+
+
+def _add_row_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the rows of the table are called, and how they are ordered and compared."""
     parser.add_argument(
         "--label",
         action="append",
@@ -55,12 +62,6 @@ def add_compare_arguments(parser: argparse.ArgumentParser) -> None:
         default=MARGIN,
         metavar="POINTS",
         help="by how much an accuracy may be lower and still pass for equal (%(default)s)",
-    )
-    add_json_argument(parser, "what compare.json holds: every number of the page, by model and by pair")
-    parser.add_argument(
-        "--markdown",
-        action="store_true",
-        help="write the table to stdout as Markdown for a README, and all text for people to stderr",
     )
 
 
