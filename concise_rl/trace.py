@@ -5,6 +5,7 @@ costs.
 """
 
 import functools
+import itertools
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -176,15 +177,33 @@ def decode_parts(ids: Sequence[int], parts: Sequence[TokenPart], tokenizer: PreT
 
     Args:
         ids: tokens of the completion.
-        parts: neighbours, in order. What stands before the first is not read.
+        parts: neighbours, in order. What stands before the first, or behind the last, is not read.
         tokenizer: writes them.
     """
-    texts, before = [], ""
-    for _, _, end in parts:
-        so_far = str(tokenizer.decode(list(ids[parts[0][1] : end])))
-        texts.append(so_far[len(before) :])
-        before = so_far
-    return texts
+    if not parts:
+        return []
+    first, own = parts[0][1], ids[parts[0][1] : parts[-1][2]]
+    text = str(tokenizer.decode(list(own)))
+    edges = [0, *(character_at(tokenizer, own, end - first, text) for _, _, end in parts)]
+    return [text[start:end] for start, end in itertools.pairwise(edges)]
+
+
+def character_at(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], token: int, text: str) -> int:
+    """Find the character of a decoded text at which a token begins.
+
+    Args:
+        tokenizer: what decoded the text.
+        ids: tokens of the text.
+        token: index into `ids`.
+        text: `ids`, decoded.
+
+    Returns:
+        How many characters the tokens before it have. Where a character's bytes are split between two tokens, it
+        belongs to the later one.
+    """
+    before = str(tokenizer.decode(list(ids[:token])))
+    same = (one == other for one, other in zip(before, text, strict=False))
+    return next((i for i, agrees in enumerate(same) if not agrees), min(len(before), len(text)))
 
 
 @dataclass(frozen=True)

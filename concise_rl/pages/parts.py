@@ -3,10 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
-from typing import TYPE_CHECKING, Literal
-
-if TYPE_CHECKING:  # pages are also made where nothing needs transformers, which is slow to import
-    from transformers import PreTrainedTokenizerBase
+from typing import Literal
 
 Kind = Literal["thinking", "redundant", "delimiter", "answer", "omitted"]
 Span = tuple[int, int]
@@ -42,24 +39,6 @@ def cut_text(text: str, think_end: str | None, redundant_at: int | None = None) 
         Part("answer", answer),
     ]
     return [part for part in parts if part.text]
-
-
-def character_at(tokenizer: "PreTrainedTokenizerBase", ids: Sequence[int], token: int, text: str) -> int:
-    """Find the character of a decoded text at which a token begins.
-
-    Args:
-        tokenizer: what decoded the text.
-        ids: tokens of the text.
-        token: index into `ids`.
-        text: `ids`, decoded.
-
-    Returns:
-        How many characters the tokens before it have. Where a character's bytes are split between two tokens, it
-        belongs to the later one.
-    """
-    before = str(tokenizer.decode(list(ids[:token])))
-    same = (one == other for one, other in zip(before, text, strict=False))
-    return next((i for i, agrees in enumerate(same) if not agrees), min(len(before), len(text)))
 
 
 def shorten(parts: Sequence[Part], limit: int) -> list[Part]:

@@ -13,6 +13,7 @@ from concise_rl.trace import (
     Delimiters,
     StopReason,
     Trace,
+    character_at,
     chunk_spans,
     count_cues,
     cut_parts,
@@ -272,3 +273,30 @@ def test_the_texts_of_the_parts_join_to_the_whole_though_a_part_alone_loses_its_
     ids = tokenizer.encode("a is 3.14. So is a.", add_special_tokens=False)
     first, second = decode_parts(ids, [("thinking", 0, 4), ("answer", 4, len(ids))], tokenizer)
     assert first + second == tokenizer.decode(ids)
+
+
+def test_a_token_is_found_in_the_text() -> None:
+    tokenizer = build_tokenizer()
+    ids = tokenizer.encode("<think>\n7\nWait, 7\n</think>\n7", add_special_tokens=False)
+    text = str(tokenizer.decode(ids))
+    wait = next(i for i, token in enumerate(ids) if str(tokenizer.decode([token])).strip() == "Wait")
+    assert text[character_at(tokenizer, ids, wait, text) :].startswith("Wait")
+    assert character_at(tokenizer, ids, len(ids), text) == len(text)
+
+
+class SplitBytes:
+    """Writes é as two tokens, of which the first alone is no character."""
+
+    def decode(self, ids: list[int]) -> str:
+        return bytes(ids).decode("utf-8", "replace")
+
+
+def test_a_character_that_is_split_belongs_to_the_later_token() -> None:
+    ids = list("aé".encode())
+    assert character_at(SplitBytes(), ids, 2, "aé") == 1  # ty: ignore[invalid-argument-type]
+
+
+def test_a_character_that_is_split_between_two_parts_is_not_lost() -> None:
+    parts = [("thinking", 0, 2), ("answer", 2, 4)]
+    ids = list("aéb".encode())
+    assert decode_parts(ids, parts, SplitBytes()) == ["a", "éb"]  # ty: ignore[invalid-argument-type]
