@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -156,10 +157,11 @@ def next_commands(args: argparse.Namespace) -> list[str]:
     """What a reader of the report may want to run, and why."""
     (_, model), *_ = split_labels(args.model)
     if args.baseline:
-        first = (f"concise-rl try {model} --against {args.baseline}", "see both think")
+        first = (["try", model, "--against", args.baseline], "see both think")
     else:
-        first = (f"concise-rl probe {model} --task {args.task}", "is it worth training?")
-    lines = [first, (f"concise-rl report {folder_of(args)} --json", "the numbers for a script, without sampling")]
+        first = (["probe", model, "--task", args.task], "is it worth training?")
+    again = (["report", str(folder_of(args)), "--json"], "the numbers for a script, without sampling")
+    lines = [(shlex.join(["concise-rl", *words]), why) for words, why in (first, again)]
     width = max(len(command) for command, _ in lines)
     return [f"  {command:{width}}  # {why}" for command, why in lines]
 

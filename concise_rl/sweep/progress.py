@@ -7,6 +7,7 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
+from concise_rl.evaluate.text import percent, tokens
 from concise_rl.run_files import METRICS_FILE
 
 TAIL = 1 << 16
@@ -32,8 +33,8 @@ class Progress:
 
     def __str__(self) -> str:
         shown = [
-            "" if self.accuracy is None else f"accuracy {self.accuracy:.1%}",
-            "" if self.tokens is None else f"{self.tokens:.1f} tokens",
+            "" if self.accuracy is None else f"accuracy {percent(self.accuracy)}",
+            "" if self.tokens is None else f"{tokens(self.tokens)} tokens",
         ]
         return ", ".join(filter(None, shown))
 

@@ -14,7 +14,7 @@ from concise_rl.cli import main
 from concise_rl.run_files import MARKER
 from concise_rl.sweep.plan import Run
 from concise_rl.sweep.record import read_record
-from tests.concise_rl.sweep.small import SHORT, TINY, make_trained, planned
+from tests.concise_rl.sweep.small import SHORT, TINY, WORDS, make_trained, planned
 
 MEASURED = ["--problems", "2", "--samples", "1", "--max-tokens", "320"]
 
@@ -84,6 +84,7 @@ def processes_of(out: Path) -> list[int]:
 def test_a_sweep_that_is_killed_goes_on_and_ends_in_its_page(tmp_path: Path, capsys) -> None:
     out = tmp_path / "sweep"
     words = command(out, "--max_completion_length", "96", seeds=1)
+    make_trained(planned(out, "grpo", words=[*WORDS, "--max_completion_length=96"])[0])
     with subprocess.Popen([sys.executable, "-m", "concise_rl.cli", *words], stdout=subprocess.DEVNULL) as first:
         while not (marks := list(out.glob(f"runs/*/checkpoint-1/{MARKER}"))):
             assert first.poll() is None, "it has ended before a checkpoint was written"
