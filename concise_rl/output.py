@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -22,6 +23,18 @@ def add_json_argument(parser: argparse.ArgumentParser, holds: str) -> None:
 def console_for(as_json: bool) -> Console:
     """Where text for people goes: stdout, or stderr where stdout is for JSON."""
     return Console(stderr=as_json)
+
+
+def print_next(console: Console, commands: Sequence[tuple[str, str]]) -> None:
+    """Say what a reader may want to run now.
+
+    Args:
+        console: where to.
+        commands: each with the reason for it, in a few words.
+    """
+    width = max(len(command) for command, _ in commands)
+    lines = [f"  {command:{width}}  # {why}" for command, why in commands]
+    console.print("\n".join(["Next:", *lines]), markup=False, highlight=False, soft_wrap=True)
 
 
 def print_json(value: Any) -> None:

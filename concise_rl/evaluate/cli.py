@@ -25,7 +25,7 @@ from concise_rl.evaluate.spec import (
     whole_groups,
 )
 from concise_rl.judges import DEFAULT_JUDGE
-from concise_rl.output import add_json_argument, console_for, print_json
+from concise_rl.output import add_json_argument, console_for, print_json, print_next
 
 CONTINUOUS_BATCH = 4096
 """Completions of a batch, where the engine refills itself."""
@@ -141,21 +141,17 @@ def run_eval(args: argparse.Namespace) -> None:
     print(f"Samples and report go to {out}.", file=sys.stderr)
     evaluate(spec, out, args.overwrite)
     _show(out, args.json)
-    console_for(args.json).print(
-        "\n".join(["Next:", *next_commands(args)]), markup=False, highlight=False, soft_wrap=True
-    )
+    print_next(console_for(args.json), next_commands(args))
 
 
-def next_commands(args: argparse.Namespace) -> list[str]:
+def next_commands(args: argparse.Namespace) -> list[tuple[str, str]]:
     """What a reader of the report may want to run, and why."""
     (_, model), *_ = split_labels(args.model)
     if args.baseline:
         first = (f"concise-rl try {model} --against {args.baseline}", "see both think")
     else:
         first = (f"concise-rl probe {model} --task {args.task}", "is it worth training?")
-    lines = [first, (f"concise-rl report {folder_of(args)} --json", "the numbers for a script, without sampling")]
-    width = max(len(command) for command, _ in lines)
-    return [f"  {command:{width}}  # {why}" for command, why in lines]
+    return [first, (f"concise-rl report {folder_of(args)} --json", "the numbers for a script, without sampling")]
 
 
 def folder_of(args: argparse.Namespace) -> Path:
@@ -289,6 +285,6 @@ def _show(folder: Path, as_json: bool) -> None:
     for warning in report["warnings"]:
         console.print(f"Warning: {warning}", style="yellow", markup=False)
     console.print(headline(report), style="bold", markup=False, highlight=False)
-    console.print(f"Report: {folder / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"Page: {folder / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
     if as_json:
         print_json(report)

@@ -16,12 +16,24 @@ Group = argparse._ArgumentGroup  # argparse has no public name for what `add_arg
 
 def add_sampling_options(group: Group) -> None:
     """Declare how completions are drawn and judged."""
-    group.add_argument("--verifier", help="math, reasoning_gym, choice, exact, or a dotted path (default: by the task)")
-    group.add_argument("--temperature", type=float, default=DEFAULT["temperature"], help="0 for greedy (%(default)s)")
     group.add_argument(
-        "--top-p", type=float, default=DEFAULT["top_p"], help="1.0 samples the model as it is (%(default)s)"
+        "--verifier",
+        metavar="VERIFIER",
+        help="math, reasoning_gym, choice, exact, or a dotted path (default: by the task)",
     )
-    group.add_argument("--seed", type=int, default=DEFAULT["seed"], help="of the problems and samples (%(default)s)")
+    group.add_argument(
+        "--temperature", type=float, default=DEFAULT["temperature"], metavar="T", help="0 for greedy (%(default)s)"
+    )
+    group.add_argument(
+        "--top-p",
+        type=float,
+        default=DEFAULT["top_p"],
+        metavar="P",
+        help="1.0 samples the model as it is (%(default)s)",
+    )
+    group.add_argument(
+        "--seed", type=int, default=DEFAULT["seed"], metavar="N", help="of the problems and samples (%(default)s)"
+    )
     group.add_argument(
         "--think-end",
         default=DEFAULT["think_end"],
@@ -58,11 +70,16 @@ def add_prompt_options(group: Group) -> None:
 
 def add_source_options(group: Group) -> None:
     """Declare which part of a task's data holds the problems."""
-    group.add_argument("--split", default=DEFAULT["split"], help="of the task (%(default)s)")
+    group.add_argument("--split", default=DEFAULT["split"], metavar="SPLIT", help="of the task (%(default)s)")
     group.add_argument(
-        "--prompt-column", default=DEFAULT["prompt_column"], help="of a file or hub data set (%(default)s)"
+        "--prompt-column",
+        default=DEFAULT["prompt_column"],
+        metavar="NAME",
+        help="of a file or hub data set (%(default)s)",
     )
-    group.add_argument("--answer-column", default=DEFAULT["answer_column"], help="likewise (%(default)s)")
+    group.add_argument(
+        "--answer-column", default=DEFAULT["answer_column"], metavar="NAME", help="likewise (%(default)s)"
+    )
 
 
 def json_options(text: str) -> dict[str, Any]:

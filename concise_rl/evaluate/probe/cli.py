@@ -2,12 +2,14 @@
 
 import argparse
 import re
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from concise_rl.evaluate.cli import json_options, spec_of
 from concise_rl.evaluate.spec import MANIFEST, EvalSpec, Measurement, read_manifest
-from concise_rl.output import add_json_argument, console_for, print_json
+from concise_rl.output import add_json_argument, console_for, print_json, print_next
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,7 +28,7 @@ def add_probe_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `concise-rl probe`."""
     default = {name: field.default for name, field in Measurement.model_fields.items()}
     what = parser.add_argument_group("what to probe")
-    what.add_argument("model", metavar="MODEL", help="a folder, a hub id or tiny:base")
+    parser.add_argument("model", metavar="MODEL", help="a folder, a hub id, or one that ships (tiny:base)")
     what.add_argument(
         "--task",
         required=True,
@@ -65,8 +67,16 @@ def _add_measurement(parser: argparse.ArgumentParser, default: dict) -> None:
     how.add_argument(
         "--max-tokens", type=int, metavar="T", help="cap on completion tokens (default: 512 for tiny:, else 16384)"
     )
-    how.add_argument("--temperature", type=float, default=default["temperature"], help="(%(default)s)")
-    how.add_argument("--seed", type=int, default=default["seed"], help="of problems and samples (%(default)s)")
+    how.add_argument(
+        "--temperature",
+        type=float,
+        default=default["temperature"],
+        metavar="T",
+        help="that of the training (%(default)s)",
+    )
+    how.add_argument(
+        "--seed", type=int, default=default["seed"], metavar="N", help="of problems and samples (%(default)s)"
+    )
     how.add_argument(
         "--think-end", default=default["think_end"], metavar="TEXT", help="what closes the thinking (%(default)s)"
     )
@@ -78,16 +88,24 @@ def _add_measurement(parser: argparse.ArgumentParser, default: dict) -> None:
     )
     how.add_argument("--batch-size", type=int, metavar="B", help="completions drawn together (default: 64, or 4096)")
     how.add_argument("--revision", metavar="REV", help="of a model that is a hub id (default: main)")
-    how.add_argument("--trust-remote-code", action="store_true", help="whether a model's own code may run")
+    how.add_argument(
+        "--trust-remote-code", action="store_true", help="whether a model's own code may run (default: no)"
+    )
     how.add_argument("--prompt-template", metavar="TEXT", help="text with {prompt} in it (default: the prompt alone)")
     how.add_argument("--system-prompt", metavar="TEXT", help="system message (default: none)")
     how.add_argument(
-        "--chat-template-kwargs", type=json_options, metavar="JSON", help="what the chat template takes besides"
+        "--chat-template-kwargs",
+        type=json_options,
+        metavar="JSON",
+        help="what the chat template takes besides (default: nothing)",
     )
     how.add_argument(
-        "--prompt-column", default=default["prompt_column"], help="of a file or hub data set (%(default)s)"
+        "--prompt-column",
+        default=default["prompt_column"],
+        metavar="NAME",
+        help="of a file or hub data set (%(default)s)",
     )
-    how.add_argument("--answer-column", default=default["answer_column"], help="likewise (%(default)s)")
+    how.add_argument("--answer-column", default=default["answer_column"], metavar="NAME", help="likewise (%(default)s)")
 
 
 def run_probe(args: argparse.Namespace) -> None:
@@ -110,11 +128,15 @@ def run_probe(args: argparse.Namespace) -> None:
     probe, console = read_probe(out, spec.models[0]), console_for(args.json)
     print_probe(probe, console)
     content = _write(out, probe, None)
-    if args.recipe:
-        content = _write(out, probe, _write_recipe(args, probe, console))
-    elif probe.advice.verdict == "train":
-        console.print("Recipe: the same command with --recipe FILE writes one.", highlight=False, soft_wrap=True)
+    recipe = _write_recipe(args, probe, console) if args.recipe else None
+    if recipe:
+        content = _write(out, probe, recipe)
     console.print(f"Page: {out / 'probe.html'}", markup=False, highlight=False, soft_wrap=True)
+    if recipe:
+        print_next(console, [(recipe.train, "train by it")])
+    elif probe.advice.verdict == "train":
+        again = shlex.join(["concise-rl", *sys.argv[1:], "--recipe", "mine.yaml"])
+        print_next(console, [(again, "write a recipe from these samples")])
     if args.json:
         print_json(content)
 
@@ -192,6 +214,5 @@ def _write_recipe(args: argparse.Namespace, probe: "Probe", console: "Console") 
     recipe = Recipe(
         args.recipe, check=write_recipe(outline), train=train_command(outline), text=args.recipe.read_text()
     )
-    for line in (f"Recipe: {recipe.path}, which passes: {recipe.check}", f"Train: {recipe.train}"):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    console.print(f"Recipe: {recipe.path}, which passes: {recipe.check}", markup=False, highlight=False, soft_wrap=True)
     return recipe
