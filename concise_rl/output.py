@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -34,6 +35,18 @@ def say(console: Console, text: str, style: str = "", wrap: bool = False) -> Non
         wrap: whether to break long lines between words. Without it a path or a command can be copied whole.
     """
     console.print(text, style=style, markup=False, highlight=False, soft_wrap=not wrap)
+
+
+def print_next(console: Console, commands: Sequence[tuple[str, str]]) -> None:
+    """Say what a reader may want to run now.
+
+    Args:
+        console: where to.
+        commands: each with the reason for it, in a few words.
+    """
+    width = max(len(command) for command, _ in commands)
+    lines = [f"  {command:{width}}  # {why}" for command, why in commands]
+    say(console, "\n".join(["Next:", *lines]))
 
 
 def print_json(value: Any) -> None:

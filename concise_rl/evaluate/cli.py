@@ -30,7 +30,7 @@ from concise_rl.evaluate.spec import (
     whole_groups,
 )
 from concise_rl.judges import DEFAULT_JUDGE
-from concise_rl.output import add_json_argument, console_for, print_json, say
+from concise_rl.output import add_json_argument, console_for, print_json, print_next, say
 
 CONTINUOUS_BATCH = 4096
 """Completions of a batch, where the engine refills itself."""
@@ -150,10 +150,10 @@ def run_eval(args: argparse.Namespace) -> None:
     print(f"Samples and report go to {out}.", file=sys.stderr)
     evaluate(spec, out, args.overwrite)
     _show(out, args.json)
-    say(console_for(args.json), "\n".join(["Next:", *next_commands(args)]))
+    print_next(console_for(args.json), next_commands(args))
 
 
-def next_commands(args: argparse.Namespace) -> list[str]:
+def next_commands(args: argparse.Namespace) -> list[tuple[str, str]]:
     """What a reader of the report may want to run, and why."""
     (_, model), *_ = split_labels(args.model)
     if args.baseline:
@@ -161,9 +161,7 @@ def next_commands(args: argparse.Namespace) -> list[str]:
     else:
         first = (["probe", model, "--task", args.task], "is it worth training?")
     again = (["report", str(folder_of(args)), "--json"], "the numbers for a script, without sampling")
-    lines = [(shlex.join(["concise-rl", *words]), why) for words, why in (first, again)]
-    width = max(len(command) for command, _ in lines)
-    return [f"  {command:{width}}  # {why}" for command, why in lines]
+    return [(shlex.join(["concise-rl", *words]), why) for words, why in (first, again)]
 
 
 def folder_of(args: argparse.Namespace) -> Path:
@@ -297,6 +295,6 @@ def _show(folder: Path, as_json: bool) -> None:
     for warning in report["warnings"]:
         say(console, f"Warning: {warning}", "yellow", wrap=True)
     say(console, headline(report), "bold", wrap=True)
-    say(console, f"Report: {folder / 'report.html'}")
+    say(console, f"Page: {folder / 'report.html'}")
     if as_json:
         print_json(report)

@@ -19,9 +19,17 @@ Group = argparse._ArgumentGroup  # argparse has no public name for what `add_arg
 
 def add_sampling_options(group: Group) -> None:
     """Declare how completions are drawn and judged."""
-    group.add_argument("--verifier", help="math, reasoning_gym, choice, exact, or a dotted path (default: by the task)")
-    group.add_argument("--temperature", type=float, default=DEFAULT["temperature"], help="0 for greedy (%(default)s)")
-    group.add_argument("--seed", type=int, default=DEFAULT["seed"], help="of the problems and samples (%(default)s)")
+    group.add_argument(
+        "--verifier",
+        metavar="VERIFIER",
+        help="math, reasoning_gym, choice, exact, or a dotted path (default: by the task)",
+    )
+    group.add_argument(
+        "--temperature", type=float, default=DEFAULT["temperature"], metavar="T", help="0 for greedy (%(default)s)"
+    )
+    group.add_argument(
+        "--seed", type=int, default=DEFAULT["seed"], metavar="N", help="of the problems and samples (%(default)s)"
+    )
     group.add_argument(
         "--think-end",
         default=DEFAULT["think_end"],
@@ -33,7 +41,11 @@ def add_sampling_options(group: Group) -> None:
 def add_top_p_option(group: Group) -> None:
     """Declare what cuts the distribution off. A training samples the model as it is, and has no such option."""
     group.add_argument(
-        "--top-p", type=float, default=DEFAULT["top_p"], help="1.0 samples the model as it is (%(default)s)"
+        "--top-p",
+        type=float,
+        default=DEFAULT["top_p"],
+        metavar="P",
+        help="1.0 samples the model as it is (%(default)s)",
     )
 
 
@@ -70,11 +82,16 @@ def add_source_options(group: Group, split: str = DEFAULT["split"]) -> None:
         group: of the parser.
         split: the default one.
     """
-    group.add_argument("--split", default=split, help="of the task (%(default)s)")
+    group.add_argument("--split", default=split, metavar="SPLIT", help="of the task (%(default)s)")
     group.add_argument(
-        "--prompt-column", default=DEFAULT["prompt_column"], help="of a file or hub data set (%(default)s)"
+        "--prompt-column",
+        default=DEFAULT["prompt_column"],
+        metavar="NAME",
+        help="of a file or hub data set (%(default)s)",
     )
-    group.add_argument("--answer-column", default=DEFAULT["answer_column"], help="likewise (%(default)s)")
+    group.add_argument(
+        "--answer-column", default=DEFAULT["answer_column"], metavar="NAME", help="likewise (%(default)s)"
+    )
 
 
 def json_options(text: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from concise_rl.evaluate.run import evaluate
 from concise_rl.evaluate.spec import MANIFEST, Measurement
 from concise_rl.files import write_atomically
 from concise_rl.findings import Findings
-from concise_rl.output import console_for, print_json, say
+from concise_rl.output import console_for, print_json, print_next, say
 from concise_rl.preflight import find_packages
 from concise_rl.sweep.jobs import Start, local_start, train_all
 from concise_rl.sweep.launch import check_devices
@@ -184,5 +184,7 @@ def conclude(runs: Sequence[Run], record: Record, out: Path, as_json: bool) -> N
         if as_json:
             print_json(found.report)
         show(found, to_stderr=as_json)
+        again = shlex.join(["concise-rl", "compare", str(out / "eval"), "--markdown"])
+        print_next(console_for(as_json), [(again, "the table for a README")])
     if any(record.runs[run.name].status == "failed" for run in runs):
         sys.exit(1)

@@ -209,9 +209,9 @@ def _by_process(run: Run, now: float) -> Status:
     """Of a run that was started on this machine and has told no end."""
     pid = run.start["pid"]
     if not _is_alive(pid, run.start["pid_created"]):
-        return Status("died", f"Its process {pid} is gone and said nothing: it was killed, or ran out of memory.")
-    quiet = _by_age(run, now, f"Its process {pid} is there")
-    return quiet if quiet.word == "silent" else Status("running", f"Its process {pid} is there.")
+        return Status("died", f"Process {pid} has ended without a word: it was killed, or ran out of memory.")
+    quiet = _by_age(run, now, f"Process {pid} is alive")
+    return quiet if quiet.word == "silent" else Status("running", f"Process {pid} is alive.")
 
 
 def _is_alive(pid: int, created: float) -> bool:

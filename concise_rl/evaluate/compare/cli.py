@@ -1,10 +1,12 @@
 """The subcommand `concise-rl compare`."""
 
 import argparse
+import shlex
+import sys
 from pathlib import Path
 
 from concise_rl.evaluate.compare import MARGIN, Comparison, compare
-from concise_rl.output import add_json_argument, console_for, print_json, say
+from concise_rl.output import add_json_argument, console_for, print_json, print_next, say
 
 
 def add_compare_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,7 +16,7 @@ def add_compare_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=Path,
         metavar="DIR",
-        help="folders that `concise-rl eval --out` wrote, measured alike",
+        help="folders that `concise-rl eval` wrote, measured alike",
     )
     parser.add_argument(
         "--out",
@@ -93,6 +95,9 @@ def run_compare(args: argparse.Namespace) -> None:
 
         print(markdown_table(found.report))
     show(found, to_stderr=args.json or args.markdown)
+    if not args.json and not args.markdown:
+        again = shlex.join(["concise-rl", *sys.argv[1:], "--markdown"])
+        print_next(console_for(False), [(again, "the table for a README")])
 
 
 def show(found: Comparison, to_stderr: bool = False) -> None:

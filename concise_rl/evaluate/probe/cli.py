@@ -2,6 +2,8 @@
 
 import argparse
 import re
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +19,7 @@ from concise_rl.evaluate.options import (
     json_options,
 )
 from concise_rl.evaluate.spec import MANIFEST, EvalSpec, read_manifest
-from concise_rl.output import add_json_argument, console_for, print_json, say
+from concise_rl.output import add_json_argument, console_for, print_json, print_next, say
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,7 +37,7 @@ NOT_PROBED = {"baseline": None, "top_p": 1.0, "think_budget": None, "answer_budg
 def add_probe_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `concise-rl probe`."""
     what = parser.add_argument_group("what to probe")
-    what.add_argument("model", metavar="MODEL", help="a folder, a hub id or tiny:base")
+    parser.add_argument("model", metavar="MODEL", help="a folder, a hub id, or one that ships (tiny:base)")
     what.add_argument(
         "--task",
         required=True,
@@ -104,11 +106,15 @@ def run_probe(args: argparse.Namespace) -> None:
     probe, console = read_probe(out, spec.models[0]), console_for(args.json)
     print_probe(probe, console)
     content = _write(out, probe, None)
-    if args.recipe:
-        content = _write(out, probe, _write_recipe(args, probe, console))
-    elif probe.advice.verdict == "train":
-        say(console, "Recipe: the same command with --recipe FILE writes one.")
+    recipe = _write_recipe(args, probe, console) if args.recipe else None
+    if recipe:
+        content = _write(out, probe, recipe)
     say(console, f"Page: {out / 'probe.html'}")
+    if recipe:
+        print_next(console, [(recipe.train, "train by it")])
+    elif probe.advice.verdict == "train":
+        again = shlex.join(["concise-rl", *sys.argv[1:], "--recipe", "mine.yaml"])
+        print_next(console, [(again, "write a recipe from these samples")])
     if args.json:
         print_json(content)
 
@@ -186,5 +192,5 @@ def _write_recipe(args: argparse.Namespace, probe: "Probe", console: "Console") 
     recipe = Recipe(
         args.recipe, check=write_recipe(outline), train=train_command(outline), text=args.recipe.read_text()
     )
-    say(console, f"Recipe: {recipe.path}, which passes: {recipe.check}\nTrain: {recipe.train}")
+    say(console, f"Recipe: {recipe.path}, which passes: {recipe.check}")
     return recipe
