@@ -147,11 +147,12 @@ def run_eval(args: argparse.Namespace) -> None:
 def next_commands(args: argparse.Namespace) -> list[tuple[str, str]]:
     """What a reader of the report may want to run, and why."""
     (_, model), *_ = split_labels(args.model)
+    commands = [(f"concise-rl report {folder_of(args)} --json", "the numbers for a script, without sampling")]
     if args.baseline:
-        first = (f"concise-rl try {model} --against {args.baseline}", "see both think")
-    else:
-        first = (f"concise-rl probe {model} --task {args.task}", "is it worth training?")
-    return [first, (f"concise-rl report {folder_of(args)} --json", "the numbers for a script, without sampling")]
+        commands.insert(0, (f"concise-rl try {model} --against {args.baseline}", "see both think"))
+    elif args.think_end:
+        commands.insert(0, (f"concise-rl probe {model} --task {args.task}", "is it worth training?"))
+    return commands
 
 
 def folder_of(args: argparse.Namespace) -> Path:
