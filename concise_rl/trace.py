@@ -104,8 +104,8 @@ class Delimiters:
         ids = encode(think_end) if think_end else ()
         if think_end and (not ids or tokenizer.unk_token_id in ids):
             raise ValueError(
-                f"The tokenizer cannot encode the think delimiter {think_end!r}. Set `think_end` to the text that "
-                "closes this model's thinking, or to null for a model that does not think."
+                f"The tokenizer cannot encode the think delimiter {think_end!r}. Set think_end to the text that "
+                "closes this model's thinking. For a model that does not think: --think-end '', or null in a recipe."
             )
         for behind in ("\n", "\n\n"):
             if think_end and not think_end[-1].isspace() and not _occurrences(encode(think_end + behind), ids):

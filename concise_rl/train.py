@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shlex
 import shutil
 import sys
 import traceback
@@ -21,6 +22,7 @@ from concise_rl.config import ConciseConfig
 from concise_rl.errors import EngineError
 from concise_rl.files import write_atomically
 from concise_rl.finite import demand_finite_weights
+from concise_rl.output import console_for, print_next
 from concise_rl.precision import check_dtype
 from concise_rl.preflight import check_rows, preflight
 from concise_rl.problems import load_problems
@@ -70,6 +72,8 @@ NOT_IDENTITY = {
 NOT_IDENTITY_PREFIXES = ("hub_", "log_", "logging_", "save_", "ddp_", "trackio_", "vllm_server_", "page_", "record_")
 # What a run leaves in its folder before its first step.
 OF_A_START = {SETTINGS_FILE, WEIGHTS_FOLDER, EVENTS_FILE, ROLLOUTS_FILE, PAGE_FILE, "completions", "runs"}
+# What an evaluation takes from a recipe, and the defaults of `concise-rl eval`.
+EVALUATED = {"prompt_column": "prompt", "answer_column": "answer", "prompt_template": None, "system_prompt": None}
 # Learning rates that do not depend on how many steps there will be.
 STEADY_SCHEDULES = ("constant", "constant_with_warmup")
 OURS = tuple(Path(module.__file__ or "").parent for module in (concise_rl, reward))
@@ -256,6 +260,21 @@ def run(recipe: Recipe) -> None:
     with listening() if state.is_main_process else nullcontext():  # also what is said before the training
         preflight(recipe)
         {"rl": train_rl, "sft": train_sft}[recipe.stage](recipe)
+    if state.is_main_process and recipe.stage == "rl":
+        print_next(console_for(False), next_commands(recipe))
+
+
+def next_commands(recipe: Recipe) -> list[tuple[str, str]]:
+    """What a person may want to run after a training, and why. It names what an evaluation takes from the recipe."""
+    given = {name: getattr(recipe.data, name) for name in EVALUATED}
+    told = [
+        f"--{name.replace('_', '-')}={given[name]}" for name, default in EVALUATED.items() if given[name] != default
+    ]
+    words = ["--model", recipe.folder, "--baseline", recipe.model_name, "--task", recipe.data.dataset, *told]
+    return [
+        (shlex.join(["concise-rl", "try", recipe.folder, "--against", recipe.model_name]), "see both think"),
+        (shlex.join(["concise-rl", "eval", *words]), "what it saves"),
+    ]
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -156,12 +156,12 @@ def run_eval(args: argparse.Namespace) -> None:
 def next_commands(args: argparse.Namespace) -> list[tuple[str, str]]:
     """What a reader of the report may want to run, and why."""
     (_, model), *_ = split_labels(args.model)
+    commands = [(["report", str(folder_of(args)), "--json"], "the numbers for a script, without sampling")]
     if args.baseline:
-        first = (["try", model, "--against", args.baseline], "see both think")
-    else:
-        first = (["probe", model, "--task", args.task], "is it worth training?")
-    again = (["report", str(folder_of(args)), "--json"], "the numbers for a script, without sampling")
-    return [(shlex.join(["concise-rl", *words]), why) for words, why in (first, again)]
+        commands.insert(0, (["try", model, "--against", args.baseline], "see both think"))
+    elif args.think_end:
+        commands.insert(0, (["probe", model, "--task", args.task], "is it worth training?"))
+    return [(shlex.join(["concise-rl", *words]), why) for words, why in commands]
 
 
 def folder_of(args: argparse.Namespace) -> Path:

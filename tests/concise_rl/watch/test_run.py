@@ -82,6 +82,12 @@ def test_an_error_is_told(tmp_path: Path) -> None:
     assert status(run, 0).why == "It ended at step 5 with ValueError: no."
 
 
+def test_a_run_that_ctrl_c_has_ended_is_stopped_and_has_not_failed(tmp_path: Path) -> None:
+    write_run(tmp_path, events=[start(), {"time": 1, "event": "failed", "step": 5, "error": "KeyboardInterrupt"}])
+    found = status(read_run(tmp_path), 0)
+    assert (found.word, found.why) == ("stopped", "It was interrupted at step 5. The same command goes on.")
+
+
 def test_a_run_that_goes_on_after_an_error_has_not_failed(tmp_path: Path) -> None:
     failed = {"time": 1, "event": "failed", "step": 5, "error": "RuntimeError"}
     write_run(tmp_path, events=[start(), failed, start(os.getpid(), psutil.Process().create_time(), machine(), step=4)])
