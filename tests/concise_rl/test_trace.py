@@ -84,7 +84,7 @@ def test_the_delimiter_is_encoded_by_the_tokenizer() -> None:
 
 
 def test_a_delimiter_that_cannot_be_encoded_is_an_error() -> None:
-    with pytest.raises(ValueError, match="Set `think_end`"):
+    with pytest.raises(ValueError, match="Set think_end"):
         Delimiters.of(build_tokenizer(), [1], "◁/think▷")
 
 
