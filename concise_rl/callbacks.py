@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ProgressCallback
 
-from concise_rl.watch.lines import METRICS_FILE, append_line, forget_later
+from concise_rl.run_files import METRICS_FILE, append_line, forget_later
 
 logger = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from concise_rl.fit.report import report_fit, unknown_model
 from concise_rl.fit.setup import Setup
 from concise_rl.judges import DEFAULT_JUDGE, judge_options
 from concise_rl.objective import PlanContext, build_objective
-from concise_rl.output import console_for, print_json
+from concise_rl.output import console_for, print_json, say
 from concise_rl.policy import hub_settings
 from concise_rl.prefix_attention import use_tree_attention
 from concise_rl.preflight import (
@@ -209,7 +209,7 @@ def check_recipe(
     else:
         findings.print()
     findings.refuse()
-    console_for(as_json).print(f"{path} is fine.", highlight=False, soft_wrap=True)
+    say(console_for(as_json), f"{path} is fine.")
 
 
 def findings_of(path: str, overrides: list[str], gpus: str | None = None, accelerate: str | None = None) -> Findings:

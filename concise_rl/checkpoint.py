@@ -14,10 +14,10 @@ from transformers.trainer_utils import rotate_checkpoints
 
 from concise_rl.files import open_up, write_atomically
 from concise_rl.finite import demand_finite_weights, weights_are_finite
+from concise_rl.run_files import MARKER
 
 logger = logging.getLogger(__name__)
 
-MARKER = "COMPLETE"
 # Under gloo a process's device is called cpu:0, and to it optimizers and rollouts are loaded. torch knows cpu alone.
 register_package(0, lambda storage: None, lambda storage, name: storage if name.startswith("cpu:") else None)
 

@@ -97,8 +97,15 @@ def load_rows(
     roots = {root for path in (prompt_column, answer_column) for root in (path, path.split(".")[0])}
     read = read_source(source, split, num_rows, seed, None if columns is None else {*columns, *roots})
     rows = _checked(read, source, prompt_column, answer_column, columns)
-    if num_rows is None or num_rows == len(rows):
-        return rows
+    return rows if num_rows in (None, len(rows)) else _drawn(rows, source, num_rows, seed)
+
+
+def _drawn(rows: datasets.Dataset, source: str, num_rows: int, seed: int) -> datasets.Dataset:
+    """Draw so many rows, in their order.
+
+    Raises:
+        ValueError: where there are fewer.
+    """
     if num_rows > len(rows):
         raise ValueError(
             f"{source} has {len(rows)} rows, fewer than the {num_rows} that were asked for (--problems, or a recipe's "

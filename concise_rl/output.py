@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -24,6 +25,43 @@ def console_for(as_json: bool) -> Console:
     return Console(stderr=as_json)
 
 
+def say(console: Console, text: str, style: str = "", wrap: bool = False) -> None:
+    """Write text for people as it is: brackets are no markup, and numbers get no colours.
+
+    Args:
+        console: where to.
+        text: a line or several.
+        style: of all of it.
+        wrap: whether to break long lines between words. Without it a path or a command can be copied whole.
+    """
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=not wrap)
+
+
+def print_next(console: Console, commands: Sequence[tuple[str, str]]) -> None:
+    """Say what a reader may want to run now.
+
+    Args:
+        console: where to.
+        commands: each with the reason for it, in a few words.
+    """
+    width = max(len(command) for command, _ in commands)
+    lines = [f"  {command:{width}}  # {why}" for command, why in commands]
+    say(console, "\n".join(["Next:", *lines]))
+
+
 def print_json(value: Any) -> None:
     """Write one JSON value to stdout. NaN is none: an unknown number is null."""
     print(json.dumps(value, indent=2, allow_nan=False))
+
+
+def in_words(seconds: float) -> str:
+    """A span of time as people say it: `45 s`, `12 min`, `3 h 20 min`, `2 d 4 h`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min"
+    return f"{hours // 24} d {hours % 24} h"

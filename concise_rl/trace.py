@@ -5,11 +5,13 @@ costs.
 """
 
 import functools
+import itertools
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Literal
 
 from transformers import PreTrainedTokenizerBase
 
@@ -28,6 +30,11 @@ _LINE_END = re.compile(r"\n\s*\Z")
 _SENTENCE_END = re.compile(r"""(?:[.!?][.!?"'\u201d\u2019)\]}*$]*\s|\n)\s*\Z""")
 _TAIL = 16
 """Characters of the text so far that are looked at for the end of a sentence."""
+
+
+PartName = Literal["thinking", "redundant", "delimiter", "answer", "end"]
+TokenPart = tuple[PartName, int, int]
+"""Name of a part of a completion, its first token and the one after its last. `end` is the EOS."""
 
 
 class StopReason(IntEnum):
@@ -97,8 +104,8 @@ class Delimiters:
         ids = encode(think_end) if think_end else ()
         if think_end and (not ids or tokenizer.unk_token_id in ids):
             raise ValueError(
-                f"The tokenizer cannot encode the think delimiter {think_end!r}. Set `think_end` to the text that "
-                "closes this model's thinking, or to null for a model that does not think."
+                f"The tokenizer cannot encode the think delimiter {think_end!r}. Set think_end to the text that "
+                "closes this model's thinking. For a model that does not think: --think-end '', or null in a recipe."
             )
         for behind in ("\n", "\n\n"):
             if think_end and not think_end[-1].isspace() and not _occurrences(encode(think_end + behind), ids):
@@ -143,6 +150,60 @@ def read_trace(completion_ids: Sequence[int], delimiters: Delimiters) -> Trace:
     ends = _occurrences(body, delimiters.think_end)
     answer = body[ends[0] + len(delimiters.think_end) :] if len(ends) == 1 else None
     return Trace(len(ids), ends[0] if ends else len(body), answer, finished)
+
+
+def cut_parts(trace: Trace, delimiters: Delimiters, redundant_at: int | None = None) -> list[TokenPart]:
+    """Cut a completion into thinking, its redundant end, delimiter, answer and end. Empty parts are left out.
+
+    Args:
+        trace: how the completion reads.
+        delimiters: by which it was read.
+        redundant_at: token at which the redundant part of the thinking begins; None where there is none.
+    """
+    think, body = trace.think_length, trace.length - trace.finished
+    ends: dict[PartName, int] = {
+        "thinking": think if redundant_at is None else min(redundant_at, think),
+        "redundant": think,
+        "delimiter": min(think + len(delimiters.think_end), body),
+        "answer": body,
+        "end": trace.length,
+    }
+    places = zip(ends, (0, *ends.values()), ends.values(), strict=False)
+    return [(name, start, end) for name, start, end in places if start < end]
+
+
+def decode_parts(ids: Sequence[int], parts: Sequence[TokenPart], tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """The text of each part. They join to the text of all: a part that is decoded alone may lose a space.
+
+    Args:
+        ids: tokens of the completion.
+        parts: neighbours, in order. What stands before the first, or behind the last, is not read.
+        tokenizer: writes them.
+    """
+    if not parts:
+        return []
+    first, own = parts[0][1], ids[parts[0][1] : parts[-1][2]]
+    text = str(tokenizer.decode(list(own)))
+    edges = [0, *(character_at(tokenizer, own, end - first, text) for _, _, end in parts)]
+    return [text[start:end] for start, end in itertools.pairwise(edges)]
+
+
+def character_at(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], token: int, text: str) -> int:
+    """Find the character of a decoded text at which a token begins.
+
+    Args:
+        tokenizer: what decoded the text.
+        ids: tokens of the text.
+        token: index into `ids`.
+        text: `ids`, decoded.
+
+    Returns:
+        How many characters the tokens before it have. Where a character's bytes are split between two tokens, it
+        belongs to the later one.
+    """
+    before = str(tokenizer.decode(list(ids[:token])))
+    same = (one == other for one, other in zip(before, text, strict=False))
+    return next((i for i, agrees in enumerate(same) if not agrees), min(len(before), len(text)))
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shlex
 import shutil
 import sys
 import traceback
@@ -16,22 +17,22 @@ from trl import get_peft_config
 import concise_rl
 import reward
 from concise_rl.callbacks import close_progress_bar
-from concise_rl.checkpoint import MARKER, demand_steps, last_complete
+from concise_rl.checkpoint import demand_steps, last_complete
 from concise_rl.config import ConciseConfig
 from concise_rl.errors import EngineError
 from concise_rl.files import write_atomically
 from concise_rl.finite import demand_finite_weights
+from concise_rl.output import console_for, print_next
 from concise_rl.precision import check_dtype
 from concise_rl.preflight import check_rows, preflight
 from concise_rl.problems import load_problems
 from concise_rl.recipe import Recipe, parse_recipe
 from concise_rl.rollout.links import WEIGHTS_FOLDER
+from concise_rl.run_files import EVENTS_FILE, MARKER, PAGE_FILE, ROLLOUTS_FILE, SETTINGS_FILE
 from concise_rl.tiny import resolve_model
 from concise_rl.verify import VerifierPool
 from concise_rl.watch.events import listening
-from concise_rl.watch.lines import EVENTS_FILE, PAGE_FILE, ROLLOUTS_FILE
 
-SETTINGS_FILE = "recipe.json"
 # What may differ between two starts of the same run: what is learnt does not depend on it, only where and how it is
 # computed, how much memory that takes, and what is told of it. Not so the importance weights, which are in the loss.
 NOT_IDENTITY = {
@@ -71,6 +72,8 @@ NOT_IDENTITY = {
 NOT_IDENTITY_PREFIXES = ("hub_", "log_", "logging_", "save_", "ddp_", "trackio_", "vllm_server_", "page_", "record_")
 # What a run leaves in its folder before its first step.
 OF_A_START = {SETTINGS_FILE, WEIGHTS_FOLDER, EVENTS_FILE, ROLLOUTS_FILE, PAGE_FILE, "completions", "runs"}
+# What an evaluation takes from a recipe, and the defaults of `concise-rl eval`.
+EVALUATED = {"prompt_column": "prompt", "answer_column": "answer", "prompt_template": None, "system_prompt": None}
 # Learning rates that do not depend on how many steps there will be.
 STEADY_SCHEDULES = ("constant", "constant_with_warmup")
 OURS = tuple(Path(module.__file__ or "").parent for module in (concise_rl, reward))
@@ -257,6 +260,21 @@ def run(recipe: Recipe) -> None:
     with listening() if state.is_main_process else nullcontext():  # also what is said before the training
         preflight(recipe)
         {"rl": train_rl, "sft": train_sft}[recipe.stage](recipe)
+    if state.is_main_process and recipe.stage == "rl":
+        print_next(console_for(False), next_commands(recipe))
+
+
+def next_commands(recipe: Recipe) -> list[tuple[str, str]]:
+    """What a person may want to run after a training, and why. It names what an evaluation takes from the recipe."""
+    given = {name: getattr(recipe.data, name) for name in EVALUATED}
+    told = [
+        f"--{name.replace('_', '-')}={given[name]}" for name, default in EVALUATED.items() if given[name] != default
+    ]
+    words = ["--model", recipe.folder, "--baseline", recipe.model_name, "--task", recipe.data.dataset, *told]
+    return [
+        (shlex.join(["concise-rl", "try", recipe.folder, "--against", recipe.model_name]), "see both think"),
+        (shlex.join(["concise-rl", "eval", *words]), "what it saves"),
+    ]
 
 
 def main(argv: list[str] | None = None) -> None:

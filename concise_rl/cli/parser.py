@@ -95,15 +95,24 @@ def _add(commands: "argparse._SubParsersAction[CommandParser]", command: Command
     parser.opening = "\n".join([summary, "", *map("  {}".format, command.examples), ""])
     parser.closing = command.closing
     for action in parser._actions:
-        action.required &= action.nargs != argparse.REMAINDER  # the rest of a line may be empty
+        # argparse demands at least one word of these two where there is no default.
+        action.required &= action.nargs not in (argparse.REMAINDER, argparse.ZERO_OR_MORE)
     parser.usage = _short_usage(parser)
     parser.set_defaults(run_command=command.run)
 
 
 def _short_usage(parser: argparse.ArgumentParser) -> str:
     """A usage of one line: what must be given, and whether there is more."""
-    formatter = argparse.HelpFormatter(prog=parser.prog, width=10_000)
-    needed = [action for action in parser._actions if action.required or not action.option_strings]
-    formatter.add_usage(None, needed, [], prefix="")
-    more = [action for action in parser._actions if action not in needed and action.dest != "help"]
-    return formatter.format_help().strip().replace("%", "%%") + (" [options]" if more else "")
+    words = [action for action in parser._actions if not action.option_strings]
+    needed = [action for action in parser._actions if action.option_strings and action.required]
+    more = len(words) + len(needed) + 1 < len(parser._actions)  # the one is --help
+    usage = f"{parser.prog}{_usage_of(words)}{_usage_of(needed)}"
+    return usage.replace("%", "%%") + (" [options]" if more else "")
+
+
+def _usage_of(actions: list[argparse.Action]) -> str:
+    """What argparse writes of these arguments, behind a space: ` MODEL [QUESTION ...]`."""
+    formatter = argparse.HelpFormatter(prog="", width=10_000)
+    formatter.add_usage(None, actions, [], prefix="")
+    written = formatter.format_help().strip()
+    return f" {written}" if written else ""

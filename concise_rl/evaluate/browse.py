@@ -7,14 +7,11 @@ from typing import Any
 from concise_rl.evaluate.evaluation import Evaluation
 from concise_rl.evaluate.samples import Sample, read_samples
 from concise_rl.pages.parts import Part, cut_text
-from concise_rl.pages.samples import Category, Number, Text, Tone, browser_data
+from concise_rl.pages.samples import VERDICT_MARKS, VERDICT_TONES, VERDICTS, Category, Number, Text, Tone, browser_data
 from concise_rl.trace import StopReason
 
 MAX_DIFFICULTIES = 30
 """More of them make no filter."""
-_VERDICTS = {1: "right", 0: "wrong", None: "unjudged"}
-VERDICT_MARKS = {"right": "✓", "wrong": "✗", "unjudged": "?", "given up": "…"}
-VERDICT_TONES: Mapping[str, Tone] = {"right": "good", "wrong": "bad"}
 _CHANGES: Mapping[tuple[int | None, int | None], str] = {
     (0, 1): "wrong to right",
     (1, 0): "right to wrong",
@@ -56,8 +53,7 @@ class Browsable:
 
 def browse(evaluation: Evaluation) -> Browsable:
     """Pack the samples of every run for the page: problem by problem, in each the baseline's first."""
-    labels = [label for label in (evaluation.baseline, *evaluation.labels) if label]
-    runs = [run for label in labels for run in label.runs]
+    runs = [run for _, label in evaluation.numbered for run in label.runs]
     shown = [
         Shown(run.title, order, sample.model_copy(update={"completion_ids": []}))
         for order, run in enumerate(runs)
@@ -115,7 +111,7 @@ def facts_of(shown: Sequence[Shown], beside: Sequence[int | None] | None) -> lis
 
 def verdict_of(sample: Sample) -> str:
     """Its verdict, in the words of the page."""
-    return "given up" if sample.stop_reason == StopReason.ABORTED.label else _VERDICTS[sample.correct]
+    return "given up" if sample.stop_reason == StopReason.ABORTED.label else VERDICTS[sample.correct]
 
 
 def _change(before: Sample, after: Sample) -> str | None:

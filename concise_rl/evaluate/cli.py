@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,26 +14,30 @@ from concise_rl.evaluate.options import (
     add_prompt_options,
     add_sampling_options,
     add_source_options,
+    add_top_p_option,
+    default_cap,
     json_options,
 )
 from concise_rl.evaluate.spec import (
     BASELINE,
+    LABEL,
     MANIFEST,
     EvalSpec,
     Measurement,
+    as_label,
     model_runs,
     read_manifest,
     whole_groups,
 )
 from concise_rl.judges import DEFAULT_JUDGE
-from concise_rl.output import add_json_argument, console_for, print_json
+from concise_rl.output import add_json_argument, console_for, print_json, print_next, say
 
 CONTINUOUS_BATCH = 4096
 """Completions of a batch, where the engine refills itself."""
 QUICK: dict[str, int | None] = {"problems": 192, "samples": 2}
 """What is drawn of a tiny: task unless said otherwise: its intervals are of use, and are there within a minute."""
 REPORT_JSON = "what report.json in DIR holds: accuracy, tokens, savings and their intervals, by model"
-_LABELLED = re.compile(r"(?P<label>[A-Za-z0-9][A-Za-z0-9._+-]*)=(?P<model>.+)")
+_LABELLED = re.compile(rf"(?P<label>{LABEL})=(?P<model>.+)")
 
 
 def add_eval_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,7 +62,17 @@ def add_eval_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, metavar="DIR", help="folder for samples and report (default: runs/eval/MODEL-on-TASK)"
     )
     what.add_argument("--overwrite", action="store_true", help="delete the samples and the report in DIR first")
+    add_json_argument(parser, REPORT_JSON)
+    _add_size_arguments(parser)
+    _add_engine_arguments(parser)
+    _add_reader_arguments(parser)
+    data = parser.add_argument_group("how the problems are put")
+    add_prompt_options(data)
+    add_source_options(data)
 
+
+def _add_size_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare how much is sampled, and how it is drawn and judged."""
     how = parser.add_argument_group("how to measure")
     how.add_argument(
         "--samples",
@@ -78,13 +93,7 @@ def add_eval_arguments(parser: argparse.ArgumentParser) -> None:
         help="cap on completion tokens (default: what the budgets come to; without them 512 for tiny:, else 16384)",
     )
     add_sampling_options(how)
-
-    add_json_argument(parser, REPORT_JSON)
-    _add_engine_arguments(parser)
-    _add_reader_arguments(parser)
-    data = parser.add_argument_group("how the problems are put")
-    add_prompt_options(data)
-    add_source_options(data)
+    add_top_p_option(how)
 
 
 def _add_engine_arguments(parser: argparse.ArgumentParser) -> None:
@@ -141,21 +150,18 @@ def run_eval(args: argparse.Namespace) -> None:
     print(f"Samples and report go to {out}.", file=sys.stderr)
     evaluate(spec, out, args.overwrite)
     _show(out, args.json)
-    console_for(args.json).print(
-        "\n".join(["Next:", *next_commands(args)]), markup=False, highlight=False, soft_wrap=True
-    )
+    print_next(console_for(args.json), next_commands(args))
 
 
-def next_commands(args: argparse.Namespace) -> list[str]:
+def next_commands(args: argparse.Namespace) -> list[tuple[str, str]]:
     """What a reader of the report may want to run, and why."""
     (_, model), *_ = split_labels(args.model)
+    commands = [(["report", str(folder_of(args)), "--json"], "the numbers for a script, without sampling")]
     if args.baseline:
-        first = (f"concise-rl try {model} --against {args.baseline}", "see both think")
-    else:
-        first = (f"concise-rl probe {model} --task {args.task}", "is it worth training?")
-    lines = [first, (f"concise-rl report {folder_of(args)} --json", "the numbers for a script, without sampling")]
-    width = max(len(command) for command, _ in lines)
-    return [f"  {command:{width}}  # {why}" for command, why in lines]
+        commands.insert(0, (["try", model, "--against", args.baseline], "see both think"))
+    elif args.think_end:
+        commands.insert(0, (["probe", model, "--task", args.task], "is it worth training?"))
+    return [(shlex.join(["concise-rl", *words]), why) for words, why in commands]
 
 
 def folder_of(args: argparse.Namespace) -> Path:
@@ -187,7 +193,7 @@ def spec_of(args: argparse.Namespace) -> EvalSpec:
 
 def default_size(task: str) -> dict[str, int | None]:
     """How many problems are drawn, and samples of each."""
-    return QUICK if task.startswith("tiny:") else {name: Measurement.model_fields[name].default for name in QUICK}
+    return QUICK if task.startswith("tiny:") else {name: DEFAULT[name] for name in QUICK}
 
 
 def default_verifier(task: str) -> str:
@@ -218,13 +224,18 @@ def default_max_tokens(args: argparse.Namespace) -> int:
         path = resolve_model(split_labels(args.model)[0][1])
         tokenizer, _ = load_tokenizer(path, args.revision, args.trust_remote_code)
         return args.think_budget + args.answer_budget + len(tokenizer.encode(args.think_end, add_special_tokens=False))
-    return 512 if args.task.startswith("tiny:") else 16384
+    return default_cap(args.task)
 
 
 def default_batch_size(args: argparse.Namespace, samples: int) -> int:
     """vLLM takes in new completions as others end, so its batches can be large. Whole problems, where those need it."""
-    size = Measurement.model_fields["batch_size"].default if args.engine == "transformers" else CONTINUOUS_BATCH
+    size = batch_of(args.engine)
     return whole_groups(size, max(1, samples)) if args.keep_shortest else size
+
+
+def batch_of(engine: str) -> int:
+    """Completions that an engine draws together, unless told otherwise."""
+    return DEFAULT["batch_size"] if engine == "transformers" else CONTINUOUS_BATCH
 
 
 def split_labels(models: list[str]) -> list[tuple[str, str]]:
@@ -239,7 +250,7 @@ def split_labels(models: list[str]) -> list[tuple[str, str]]:
         match = _LABELLED.fullmatch(model)
         if not match:
             _refuse_bad_label(model)
-            unlabelled.append(_name_of(model))
+            unlabelled.append(as_label(Path(model).name))
         pairs.append((match["label"], match["model"]) if match else (unlabelled[-1], model))
     labels = [label for label, _ in pairs]
     for label in unlabelled:
@@ -257,11 +268,6 @@ def _refuse_bad_label(model: str) -> None:
         raise ValueError(
             f"--model {model}: a label has letters, digits and . _ + - alone, as in --model my-run=runs/x."
         )
-
-
-def _name_of(model: str) -> str:
-    """`runs/grpo/` as grpo, `Qwen/Qwen3-8B` as Qwen3-8B, `tiny:base` as tiny-base."""
-    return re.sub(r"[^A-Za-z0-9._+-]", "-", Path(model).name).lstrip("._+-") or "model"
 
 
 def add_report_arguments(parser: argparse.ArgumentParser) -> None:
@@ -287,8 +293,8 @@ def _show(folder: Path, as_json: bool) -> None:
     console = console_for(as_json)
     console.print(terminal_table(report))
     for warning in report["warnings"]:
-        console.print(f"Warning: {warning}", style="yellow", markup=False)
-    console.print(headline(report), style="bold", markup=False, highlight=False)
-    console.print(f"Report: {folder / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
+        say(console, f"Warning: {warning}", "yellow", wrap=True)
+    say(console, headline(report), "bold", wrap=True)
+    say(console, f"Page: {folder / 'report.html'}")
     if as_json:
         print_json(report)

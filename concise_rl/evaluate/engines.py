@@ -14,8 +14,8 @@ from concise_rl.rollout.shortest import ShortestOnly
 from concise_rl.rollout.transformers_engine import TransformersEngine, load_engine, load_tokenizer
 from concise_rl.tiny import resolve_model
 
-START_LIMIT_S = 240.0
-"""How long a server may take to start."""
+START_LIMIT_S = 30.0
+"""How long a server that does not answer is waited for: a person looks on, and has started it before."""
 ROLLOUT_LIMIT_S = 3600.0
 """How long a server may go without ending any completion. Batches are large, and completions may be long."""
 

@@ -53,6 +53,12 @@ class Evaluation:
     baseline: Label | None
     paths: Mapping[ModelRun, Path]
 
+    @property
+    def numbered(self) -> list[tuple[int, Label]]:
+        """The baseline as 0, if there is one, then the labels from 1 on: by these numbers pages and figures colour."""
+        baseline = [(0, self.baseline)] if self.baseline else []
+        return [*baseline, *enumerate(self.labels, start=1)]
+
     def find(self, run: ModelRun, problem: int, number: int) -> Sample:
         """One sample, whole."""
         samples = read_samples(self.paths[run])

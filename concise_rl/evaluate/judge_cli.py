@@ -16,9 +16,9 @@ def add_judge_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=Path,
         metavar="WHAT",
-        help="DIR/samples/*.jsonl of `concise-rl eval --out DIR`; or, where the truth is known: prose (generated "
-        "traces in plain English), or a .jsonl file with problem, answer, and either necessary and redundant (the two "
-        "parts of the thinking) or lines (of which the last is the first to state the answer)",
+        help="DIR/samples/*.jsonl, where DIR is a folder that `concise-rl eval` wrote; or, where the truth is known: "
+        "prose (generated traces in plain English), or a .jsonl file with problem, answer, and either necessary and "
+        "redundant (the two parts of the thinking) or lines (of which the last is the first to state the answer)",
     )
     parser.add_argument(
         "--judge",

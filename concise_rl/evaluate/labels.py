@@ -9,9 +9,8 @@ from transformers import PreTrainedTokenizerBase
 
 from concise_rl.evaluate.samples import ThinkingLabels
 from concise_rl.judges import Judge, Passage
-from concise_rl.pages.parts import character_at
 from concise_rl.redundancy import Cut, Labeller, Labels, cutter
-from concise_rl.trace import Delimiters, Span, Trace
+from concise_rl.trace import Delimiters, Span, Trace, character_at
 
 logger = logging.getLogger(__name__)
 

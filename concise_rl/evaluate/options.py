@@ -11,22 +11,41 @@ DEFAULT: dict[str, Any] = {name: field.default for name, field in Measurement.mo
 TASKS = "tiny:sums, reasoning:NAME, reasoning_gym:TASK?option=value, a .jsonl or .parquet file, or a hub id"
 """What `--task` takes, as help says it."""
 
+TINY_CAP = 512
+"""Completion tokens at most of the embedded reasoner, whose context is short, unless the user says otherwise."""
+
 Group = argparse._ArgumentGroup  # argparse has no public name for what `add_argument_group` returns
 
 
 def add_sampling_options(group: Group) -> None:
     """Declare how completions are drawn and judged."""
-    group.add_argument("--verifier", help="math, reasoning_gym, choice, exact, or a dotted path (default: by the task)")
-    group.add_argument("--temperature", type=float, default=DEFAULT["temperature"], help="0 for greedy (%(default)s)")
     group.add_argument(
-        "--top-p", type=float, default=DEFAULT["top_p"], help="1.0 samples the model as it is (%(default)s)"
+        "--verifier",
+        metavar="VERIFIER",
+        help="math, reasoning_gym, choice, exact, or a dotted path (default: by the task)",
     )
-    group.add_argument("--seed", type=int, default=DEFAULT["seed"], help="of the problems and samples (%(default)s)")
+    group.add_argument(
+        "--temperature", type=float, default=DEFAULT["temperature"], metavar="T", help="0 for greedy (%(default)s)"
+    )
+    group.add_argument(
+        "--seed", type=int, default=DEFAULT["seed"], metavar="N", help="of the problems and samples (%(default)s)"
+    )
     group.add_argument(
         "--think-end",
         default=DEFAULT["think_end"],
         metavar="TEXT",
         help="what closes the thinking (%(default)s); '' for a model that does not think",
+    )
+
+
+def add_top_p_option(group: Group) -> None:
+    """Declare what cuts the distribution off. A training samples the model as it is, and has no such option."""
+    group.add_argument(
+        "--top-p",
+        type=float,
+        default=DEFAULT["top_p"],
+        metavar="P",
+        help="1.0 samples the model as it is (%(default)s)",
     )
 
 
@@ -56,13 +75,23 @@ def add_prompt_options(group: Group) -> None:
     )
 
 
-def add_source_options(group: Group) -> None:
-    """Declare which part of a task's data holds the problems."""
-    group.add_argument("--split", default=DEFAULT["split"], help="of the task (%(default)s)")
+def add_source_options(group: Group, split: str = DEFAULT["split"]) -> None:
+    """Declare which part of a task's data holds the problems.
+
+    Args:
+        group: of the parser.
+        split: the default one.
+    """
+    group.add_argument("--split", default=split, metavar="SPLIT", help="of the task (%(default)s)")
     group.add_argument(
-        "--prompt-column", default=DEFAULT["prompt_column"], help="of a file or hub data set (%(default)s)"
+        "--prompt-column",
+        default=DEFAULT["prompt_column"],
+        metavar="NAME",
+        help="of a file or hub data set (%(default)s)",
     )
-    group.add_argument("--answer-column", default=DEFAULT["answer_column"], help="likewise (%(default)s)")
+    group.add_argument(
+        "--answer-column", default=DEFAULT["answer_column"], metavar="NAME", help="likewise (%(default)s)"
+    )
 
 
 def json_options(text: str) -> dict[str, Any]:
@@ -78,3 +107,8 @@ def json_options(text: str) -> dict[str, Any]:
     if not isinstance(options, dict):
         raise argparse.ArgumentTypeError(f"{text!r} is no JSON object; options look like '{{\"name\": 1}}'")
     return options
+
+
+def default_cap(task: str) -> int:
+    """Completion tokens at most. Real reasoners need room, or the cap is all that is measured."""
+    return TINY_CAP if task.startswith("tiny:") else DEFAULT["max_tokens"]

@@ -44,8 +44,7 @@ class Example:
 
 def render_page(report: Mapping[str, Any], evaluation: Evaluation, figures: Mapping[str, Figure]) -> str:
     """Render the content of `report.html`."""
-    methods = list(enumerate(report["methods"], start=1))
-    entries = [(0, report["baseline"]), *methods] if report["baseline"] else methods
+    entries = text.numbered_entries(report)
     prompt, examples = find_examples(evaluation)
     return render(
         "report.html.j2",

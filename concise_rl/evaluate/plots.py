@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from concise_rl.evaluate.evaluation import Evaluation
+from concise_rl.evaluate.text import numbered_entries
 from concise_rl.pages import palette
 from concise_rl.pages.palette import color_index
 
@@ -61,11 +62,8 @@ def color(index: int) -> str:
 
 def draw_figures(report: Method, evaluation: Evaluation) -> dict[str, Figure]:
     """Every figure that the samples allow, by name."""
-    entries = list(enumerate(report["methods"], start=1))
-    tables = [(i, label.name, label.table) for i, label in enumerate(evaluation.labels, start=1)]
-    if evaluation.baseline:
-        entries.insert(0, (0, report["baseline"]))
-        tables.insert(0, (0, evaluation.baseline.name, evaluation.baseline.table))
+    entries = numbered_entries(report)
+    tables = [(i, label.name, label.table) for i, label in evaluation.numbered]
     figures = {}
     with matplotlib.rc_context(STYLE):
         if any(entry["accuracy"] is not None for _, entry in entries):

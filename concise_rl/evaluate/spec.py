@@ -19,12 +19,24 @@ ENGINES = ("transformers", "vllm")
 MANIFEST = "eval.json"
 REPORTS = ("report.json", "report.html")
 PACKAGES = ("concise_rl", "torch", "transformers", "tokenizers", "datasets", "reasoning_gym", "math-verify")
+LABEL = r"[A-Za-z0-9][A-Za-z0-9._+-]*"
+"""What a label may be: it names a file."""
 NOT_INSTALLED = "not installed"
 _WEIGHTS_AND_CONFIG = re.compile(
     r".*\.(safetensors|bin|pt|gguf|jinja)|(generation_|adapter_)?config\.json|tokenizer.*\.json"
 )
 
 logger = logging.getLogger(__name__)
+
+
+def is_url(name: str) -> bool:
+    """Whether a model or an engine is named by the URL of a server."""
+    return name.startswith(("http://", "https://"))
+
+
+def as_label(text: str) -> str:
+    """A text as a label: `tiny:base` as tiny-base."""
+    return re.sub(r"[^A-Za-z0-9._+-]", "-", text).lstrip("._+-") or "model"
 
 
 class Measurement(BaseModel):
@@ -83,7 +95,7 @@ class Measurement(BaseModel):
     @property
     def is_served(self) -> bool:
         """Whether another process, reached by a URL, samples."""
-        return self.engine not in ("transformers", "vllm")
+        return self.engine not in ENGINES
 
     @property
     def unit(self) -> str:
@@ -103,7 +115,7 @@ class Measurement(BaseModel):
     @field_validator("engine")
     @classmethod
     def _is_known(cls, engine: str) -> str:
-        if engine not in ENGINES and not engine.startswith(("http://", "https://")):
+        if engine not in ENGINES and not is_url(engine):
             raise unknown("engine", engine, [*ENGINES, "the URL of a server, http://..."])
         return engine
 
@@ -170,7 +182,7 @@ class ModelRun(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    label: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")
+    label: str = Field(pattern=f"^{LABEL}$")
     run: int = Field(0, ge=0)
     model: str
     fingerprint: str | None = None

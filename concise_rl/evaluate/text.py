@@ -76,6 +76,11 @@ def all_entries(report: Mapping[str, Any]) -> list[Entry]:
     return ([report["baseline"]] if report["baseline"] else []) + report["methods"]
 
 
+def numbered_entries(report: Mapping[str, Any]) -> list[tuple[int, Entry]]:
+    """The same with the numbers by which pages and figures colour them: 0 is the baseline."""
+    return list(enumerate(all_entries(report), start=0 if report["baseline"] else 1))
+
+
 def has_labels(report: Mapping[str, Any]) -> bool:
     """Whether a judge has read the thinking of any correct sample."""
     return any(entry["overthinking"]["labelled"] for entry in all_entries(report))

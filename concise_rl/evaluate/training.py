@@ -1,7 +1,6 @@
 """How evaluated models were trained: their metrics, kept with the evaluation, whose report needs no other folder."""
 
 import json
-import logging
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,14 +11,12 @@ from concise_rl.evaluate.spec import Manifest
 from concise_rl.files import write_atomically
 from concise_rl.pages.curves import Panel, Series
 from concise_rl.pages.palette import color_index
+from concise_rl.run_files import METRICS_FILE, read_lines
 
-METRICS = "metrics.jsonl"
 KEPT = ("correct/mean", "length/mean", "length/think")
 """What is kept of the metrics, see `concise_rl.metrics`."""
 Curves = Mapping[str, Mapping[str, Sequence[float]]]
 """Name of a metric to its `steps` and `values`."""
-
-logger = logging.getLogger(__name__)
 
 
 def record_trainings(folder: Path, manifest: Manifest) -> None:
@@ -31,7 +28,7 @@ def record_trainings(folder: Path, manifest: Manifest) -> None:
         manifest: its models. A checkpoint's metrics are its run's, up to its step.
 
     Raises:
-        ValueError: for a metrics file with a line that is no JSON, naming the line.
+        ValueError: for a damaged metrics file, see `read_lines`.
     """
     for run in manifest.runs:
         curves = read_metrics(Path(run.model))
@@ -45,27 +42,17 @@ def training_path(samples: Path) -> Path:
 
 
 def read_metrics(model: Path) -> dict[str, dict[str, list[float]]]:
-    """Read the curves of a model's training; none for what was not trained in its folder.
+    """Read the curves of a model's training, which may still go on; none for what was not trained in its folder.
 
     Raises:
-        ValueError: for a line that is no JSON.
+        ValueError: for a damaged file, see `read_lines`.
     """
     checkpoint = re.fullmatch(r"checkpoint-(\d+)", model.name)
-    path = (model.parent if checkpoint else model) / METRICS
-    if not path.is_file():
-        return {}
-    rows = [_parse(line, path, number) for number, line in enumerate(path.read_text().splitlines(), start=1)]
+    path = (model.parent if checkpoint else model) / METRICS_FILE
     last = int(checkpoint[1]) if checkpoint else None
-    rows = [row for row in rows if "step" in row and (last is None or row["step"] <= last)]
+    rows = [row for row in read_lines(path) if "step" in row and (last is None or row["step"] <= last)]
     curves = {name: _curve(rows, name) for name in KEPT}
     return {name: curve for name, curve in curves.items() if curve["steps"]}
-
-
-def _parse(line: str, path: Path, number: int) -> dict[str, Any]:
-    try:
-        return json.loads(line)
-    except ValueError as error:
-        raise ValueError(f"{path}, line {number} is no JSON ({error}). Delete the line.") from error
 
 
 def _curve(rows: Sequence[Mapping[str, Any]], name: str) -> dict[str, list[float]]:
@@ -76,12 +63,9 @@ def _curve(rows: Sequence[Mapping[str, Any]], name: str) -> dict[str, list[float
 
 def training_panels(evaluation: Evaluation) -> list[Panel]:
     """Draw what is kept: accuracy and tokens of the rollouts. Nothing where no model has curves."""
-    labels = list(enumerate(evaluation.labels, start=1))
-    if evaluation.baseline:
-        labels.insert(0, (0, evaluation.baseline))
     curves = [
         (color_index(i), run.title, json.loads(path.read_text()))
-        for i, label in labels
+        for i, label in evaluation.numbered
         for run in label.runs
         if (path := training_path(evaluation.paths[run])).is_file()
     ]

@@ -16,14 +16,12 @@ class Series:
         x: steps, ascending.
         y: a value for each step. None and NaN are gaps; a step that is not there is none.
         color: index into the palette's `SERIES`.
-        faint: draw it thin and pale: a single seed, say, beside the mean.
     """
 
     label: str
     x: Sequence[float]
     y: Sequence[float | None]
     color: int = 1
-    faint: bool = False
 
     def __post_init__(self) -> None:
         assert len(self.x) == len(self.y), f"{self.label}: {len(self.x)} steps, {len(self.y)} values"

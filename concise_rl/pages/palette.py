@@ -38,7 +38,6 @@ SHADES = {
     "redundant": Shade("#8a5a00", "#e0b25c"),
     "answer": Shade("#e3f4ea", "#143024"),
     "answer-ink": Shade("#14532d", "#a7e8c3"),
-    "forced": Shade("#6b3fa0", "#c3a0ec"),
     "good": Shade("#14693a", "#7fd6a2"),
     "bad": Shade("#ab2f2f", "#f09a90"),
     "warn": Shade("#fdf3dc", "#33290f"),

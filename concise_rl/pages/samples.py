@@ -10,6 +10,10 @@ from typing import Any, Literal
 from concise_rl.pages.parts import Part, shorten
 
 Tone = Literal["good", "bad"]
+VERDICTS: Mapping[float | None, str] = {1: "right", 0: "wrong", None: "unjudged"}
+"""What pages call the verifier's verdicts."""
+VERDICT_MARKS = {"right": "✓", "wrong": "✗", "unjudged": "?", "given up": "…"}
+VERDICT_TONES: Mapping[str, Tone] = {"right": "good", "wrong": "bad"}
 BUDGET = 20_000_000
 """Characters that the packed texts of a page may take."""
 _CHUNK = 200_000

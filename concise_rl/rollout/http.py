@@ -62,7 +62,9 @@ class Http:
                     "`concise-rl serve MODEL`, or correct the URL."
                 )
             if not told:
-                logger.warning("Waiting for the vLLM server at %s (%s), at most %g s.", self.url, problem, patience)
+                logger.warning(
+                    "No vLLM server answers at %s yet (%s). Waiting at most %g s.", self.url, problem, patience
+                )
                 told = True
             time.sleep(0.5)
 

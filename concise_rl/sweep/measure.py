@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from concise_rl.data import columns_read, to_messages
 from concise_rl.errors import in_a_line
-from concise_rl.evaluate.cli import CONTINUOUS_BATCH, default_size
+from concise_rl.evaluate.cli import batch_of, default_size
+from concise_rl.evaluate.options import TINY_CAP
 from concise_rl.evaluate.run import evaluate, measured_rows
 from concise_rl.evaluate.spec import BASELINE, EvalSpec, Measurement, ModelRun, fingerprint
 from concise_rl.fit.facts import find_facts
@@ -22,8 +23,11 @@ from concise_rl.rollout.transformers_engine import load_tokenizer
 from concise_rl.sources import FILE_ENDINGS
 from concise_rl.sweep.plan import Run
 
-TINY_CAP = 512
-"""As `concise-rl eval` has it for the embedded reasoner."""
+GIVEN = (
+    *("split", "problems", "samples", "max_tokens", "eval_temperature", "eval_top_p", "batch_size"),
+    *("prompt_column", "answer_column"),
+)
+"""Options of the command that take the place of what is chosen here."""
 
 
 def measurement_of(runs: Sequence[Run], args: argparse.Namespace) -> Measurement:
@@ -34,31 +38,25 @@ def measurement_of(runs: Sequence[Run], args: argparse.Namespace) -> Measurement
     """
     recipe, training = runs[0].recipe, runs[0].recipe.training
     task = args.task or _test_task(runs[0])
-    hub = hub_settings(training)
-    size: Any = default_size(task)
-    own_data = task == recipe.data.dataset
     engine = args.engine or ("vllm" if any(_uses_vllm(run) for run in runs) else "transformers")
-    return Measurement(
-        task=task,
-        split=args.split or "test",
-        problems=args.problems or size["problems"],
-        samples=args.samples or size["samples"],
-        max_tokens=args.max_tokens or _cap(runs, task),
-        temperature=1.0 if args.eval_temperature is None else args.eval_temperature,
-        top_p=1.0 if args.eval_top_p is None else args.eval_top_p,
-        think_end=training.think_end,
-        verifier=training.verifier,
-        judge=DEFAULT_JUDGE if training.think_end else None,
-        engine=engine,
-        batch_size=args.batch_size or (64 if engine == "transformers" else CONTINUOUS_BATCH),
-        prompt_template=recipe.data.prompt_template,
-        system_prompt=recipe.data.system_prompt,
-        chat_template_kwargs=getattr(training, "chat_template_kwargs", None),
-        revision=None if hub["revision"] == "main" else hub["revision"],
-        trust_remote_code=hub["trust_remote_code"],
-        prompt_column=args.prompt_column or (recipe.data.prompt_column if own_data else "prompt"),
-        answer_column=args.answer_column or (recipe.data.answer_column if own_data else "answer"),
-    )
+    hub, own_data = hub_settings(training), task == recipe.data.dataset
+    chosen: dict[str, Any] = default_size(task) | {
+        "max_tokens": _cap(runs, task),
+        "think_end": training.think_end,
+        "verifier": training.verifier,
+        "judge": DEFAULT_JUDGE if training.think_end else None,
+        "batch_size": batch_of(engine),
+        "prompt_template": recipe.data.prompt_template,
+        "system_prompt": recipe.data.system_prompt,
+        "chat_template_kwargs": getattr(training, "chat_template_kwargs", None),
+        "revision": None if hub["revision"] == "main" else hub["revision"],
+        "trust_remote_code": hub["trust_remote_code"],
+    }
+    if own_data:
+        chosen |= {"prompt_column": recipe.data.prompt_column, "answer_column": recipe.data.answer_column}
+    given = {name: value for name in GIVEN if (value := getattr(args, name)) is not None}
+    chosen |= {name.removeprefix("eval_"): value for name, value in given.items()}
+    return Measurement(**chosen, task=task, engine=engine)
 
 
 def _test_task(run: Run) -> str:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from concise_rl.checkpoint import last_complete
-from concise_rl.evaluate.spec import BASELINE
+from concise_rl.evaluate.spec import BASELINE, LABEL
 from concise_rl.recipe import Recipe, parse_overrides, parse_recipe, read_recipe
+from concise_rl.run_files import SETTINGS_FILE
 from concise_rl.sweep.launch import Launcher, find_launcher
-from concise_rl.train import SETTINGS_FILE, check_folder, identity, is_free, is_trained
+from concise_rl.train import check_folder, identity, is_free, is_trained
 
 OWN = {
     "seed": "give --seeds N, which trains each recipe with the seeds 0 to N-1",
@@ -21,7 +22,6 @@ OWN = {
     "stage": "a sweep trains by reinforcement learning",
 }
 """Settings that a sweep makes itself, and what to do instead."""
-_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def _check_names(paths: Sequence[Path]) -> None:
             same = other.resolve() == path.resolve()
             why = "is given twice" if same else f"and {other} would have one name in the comparison: rename one"
             raise ValueError(f"{path} {why}.")
-        if not _LABEL.fullmatch(path.stem) or path.stem == BASELINE:
+        if not re.fullmatch(LABEL, path.stem) or path.stem == BASELINE:
             raise ValueError(f"{path}: its name cannot name a method. Rename it: letters, digits and ._+- alone.")
 
 

@@ -7,6 +7,9 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
+from concise_rl.evaluate.text import percent, tokens
+from concise_rl.run_files import METRICS_FILE
+
 TAIL = 1 << 16
 """Bytes of the end of a file that are read; a line of metrics has about 2,000."""
 SIGNALS = 128
@@ -30,15 +33,15 @@ class Progress:
 
     def __str__(self) -> str:
         shown = [
-            "" if self.accuracy is None else f"accuracy {self.accuracy:.1%}",
-            "" if self.tokens is None else f"{self.tokens:.1f} tokens",
+            "" if self.accuracy is None else f"accuracy {percent(self.accuracy)}",
+            "" if self.tokens is None else f"{tokens(self.tokens)} tokens",
         ]
         return ", ".join(filter(None, shown))
 
 
 def read_progress(folder: Path) -> Progress:
     """Read the last step that a run has logged. A line that is still being written does not count."""
-    for line in reversed(_tail(folder / "metrics.jsonl").split("\n")[:-1]):
+    for line in reversed(_tail(folder / METRICS_FILE).split("\n")[:-1]):
         step = json.loads(line) if line.startswith("{") and line.endswith("}") else {}
         if "loss" in step:
             return Progress(step["step"], step.get("correct/mean"), step.get("length/mean"))

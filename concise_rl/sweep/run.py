@@ -16,7 +16,7 @@ from concise_rl.evaluate.run import evaluate
 from concise_rl.evaluate.spec import MANIFEST, Measurement
 from concise_rl.files import write_atomically
 from concise_rl.findings import Findings
-from concise_rl.output import console_for, print_json
+from concise_rl.output import console_for, print_json, print_next, say
 from concise_rl.preflight import find_packages
 from concise_rl.sweep.jobs import Start, local_start, train_all
 from concise_rl.sweep.launch import check_devices
@@ -93,11 +93,10 @@ def show_plan(runs: Sequence[Run], measurement: Measurement, out: Path, as_json:
         print_json({"runs": states, "measurement": measurement.model_dump()})
     console, count = console_for(as_json), "all" if measurement.problems is None else measurement.problems
     console.print(plan_table(runs, out))
-    console.print(
+    say(
+        console,
         f"Then measured on {measurement.task} ({measurement.split}): {count} problems x {measurement.samples} samples, "
         f"at most {measurement.max_tokens} tokens, with {measurement.engine}.",
-        highlight=False,
-        soft_wrap=True,
     )
 
 
@@ -125,9 +124,8 @@ def telling_how_to_go_on(record: Record, console: Console) -> Generator[None]:
     except KeyboardInterrupt:
         queued = [state.job for state in record.runs.values() if state.job and state.status == "running"]
         if queued:
-            console.print(f"Their jobs go on. To end them, too: scancel {' '.join(queued)}", markup=False)
-        command = shlex.join(["concise-rl", *sys.argv[1:]])
-        console.print(f"Stopped. The same command goes on: {command}", markup=False, highlight=False, soft_wrap=True)
+            say(console, f"Their jobs go on. To end them, too: scancel {' '.join(queued)}")
+        say(console, f"Stopped. The same command goes on: {shlex.join(['concise-rl', *sys.argv[1:]])}")
         raise
 
 
@@ -139,7 +137,7 @@ def train(runs: Sequence[Run], jobs: int, start: Start, record: Record, out: Pat
     record.write(out)
     todo = [run for run in runs if not run.is_trained]
     if len(todo) < len(runs):
-        console.print(f"{len(runs) - len(todo)} of {len(runs)} runs are trained already.", highlight=False)
+        say(console, f"{len(runs) - len(todo)} of {len(runs)} runs are trained already.")
     if not todo:
         return
     with Display(runs, record, out, jobs, console) as display:
@@ -163,7 +161,7 @@ def measure(
         return
     file, log = out / "eval.spec.json", out / "eval.log"
     write_atomically(file, spec.model_dump_json(indent=2) + "\n")
-    console.print(f"Measuring in a job of the cluster: {log}", markup=False, highlight=False, soft_wrap=True)
+    say(console, f"Measuring in a job of the cluster: {log}")
     command = [sys.executable, "-m", "concise_rl.sweep.measure", str(file), str(out / "eval")]
     gpus = min(1, max(run.launcher.gpus for run in runs))
     if cluster.submit(Command(command, log), gpus).wait() != 0:
@@ -186,5 +184,7 @@ def conclude(runs: Sequence[Run], record: Record, out: Path, as_json: bool) -> N
         if as_json:
             print_json(found.report)
         show(found, to_stderr=as_json)
+        again = shlex.join(["concise-rl", "compare", str(out / "eval"), "--markdown"])
+        print_next(console_for(as_json), [(again, "the table for a README")])
     if any(record.runs[run.name].status == "failed" for run in runs):
         sys.exit(1)

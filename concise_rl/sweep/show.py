@@ -6,25 +6,17 @@ from pathlib import Path
 
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from concise_rl.output import in_words, say
 from concise_rl.sweep.plan import Run, state_of
 from concise_rl.sweep.progress import last_error, read_progress
 from concise_rl.sweep.record import Record, State
 
 QUARTERS = 4
 """Without a terminal, a line for each of these parts of a run."""
-
-
-def duration(seconds: float) -> str:
-    """Round a time, as `40 s`, `12 min` or `3 h 05 min`."""
-    minutes = round(seconds / 60)
-    if minutes < 2:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
 def plan_table(runs: Sequence[Run], out: Path) -> Table:
@@ -119,7 +111,7 @@ class Display:
         now = read_progress(run.folder)
         if status == 0 and run.is_trained:
             self._record(run, status="trained", seconds_per_step=self._pace(run, now.step))
-            self.say(f"{run.name}: trained in {duration(time.monotonic() - began)}, {now}", style="green")
+            self.say(f"{run.name}: trained in {in_words(time.monotonic() - began)}, {now}", style="green")
         else:
             error = last_error(run.log, size, status)
             self._record(run, status="failed", error=error)
@@ -127,7 +119,7 @@ class Display:
 
     def say(self, text: str, style: str = "") -> None:
         """Print a line that stays."""
-        self.console.print(escape(text), style=style, highlight=False, soft_wrap=True)
+        say(self.console, text, style)
 
     @property
     def done(self) -> int:
@@ -138,7 +130,7 @@ class Display:
         """Say how much time is left for training, as far as it can be told."""
         todo = [run for run in self.runs if self.record.runs[run.name].status in ("waiting", "running")]
         seconds = seconds_left(todo, self.record, self.jobs)
-        return "" if seconds is None or not todo else f"training ends in about {duration(seconds)}"
+        return "" if seconds is None or not todo else f"training ends in about {in_words(seconds)}"
 
     def _tell(self, run: Run, step: int, text: str) -> None:
         """Print a line now and then, without a terminal."""

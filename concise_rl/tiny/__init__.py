@@ -73,7 +73,11 @@ def _no_model(folder: Path) -> ValueError:
     """What to say of a folder without a model. That of a training which goes on may have checkpoints."""
     saved = [path.parent for path in folder.glob("checkpoint-*/config.json")]
     last = max(saved, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
-    hint = f" The last checkpoint of this run is {last}." if last else ""
+    hint = ""
+    if last:
+        hint = f" The last checkpoint of this run is {last}."
+    elif (folder / "events.jsonl").is_file():
+        hint = f" This run has no checkpoint yet; `concise-rl watch {folder}` says how far it is."
     return ValueError(f"{folder} holds no model: there is no config.json in it.{hint}")
 
 

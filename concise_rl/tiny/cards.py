@@ -17,6 +17,36 @@ from concise_rl.methods import summary
 from concise_rl.tiny import TRAINED, WEIGHTS
 
 Entry = Mapping[str, Any]
+TEXT = """# {name}
+
+A reasoner of 0.9M parameters that stops thinking as soon as it has enough. It works out sums and differences of 3 to 6
+single digits. It is `tiny:base`, which checks its result up to five times, after training by `{method}`.
+
+`{method}`: {summary} Paper: <{paper}>.
+
+## How to use it
+
+With concise_rl installed, `{name}` is its name wherever a model is named:
+
+```
+concise-rl eval --model {name} --baseline tiny:base --task tiny:sums
+```
+
+For `from_pretrained`, `concise_rl.tiny.resolve_model("{name}")` is its folder.
+
+## How it was made
+
+```
+concise-rl train recipes/tiny/{method}.yaml
+```
+
+The base is `tiny:base`, the seed is 0, and the weights are float32, as trained. `bash launch/tiny_models.sh` makes it
+again. It is released under the licence Apache-2.0.
+
+## Measured
+
+{measured}
+"""
 
 
 def write_cards(report: Mapping[str, Any]) -> None:
@@ -58,36 +88,9 @@ def card_text(name: str, entry: Entry, report: Mapping[str, Any]) -> str:
         model_name=name,
         eval_results=_results(entry, report),
     )
-    text = f"""# {name}
-
-A reasoner of 0.9M parameters that stops thinking as soon as it has enough. It works out sums and differences of 3 to 6
-single digits. It is `tiny:base`, which checks its result up to five times, after training by `{method}`.
-
-`{method}`: {summary(cls)} Paper: <{cls.paper}>.
-
-## How to use it
-
-With concise_rl installed, `{name}` is its name wherever a model is named:
-
-```
-concise-rl eval --model {name} --baseline tiny:base --task tiny:sums
-```
-
-For `from_pretrained`, `concise_rl.tiny.resolve_model("{name}")` is its folder.
-
-## How it was made
-
-```
-concise-rl train recipes/tiny/{method}.yaml
-```
-
-The base is `tiny:base`, the seed is 0, and the weights are float32, as trained. `bash launch/tiny_models.sh` makes it
-again. It is released under the licence Apache-2.0.
-
-## Measured
-
-{_measured(name, entry, report)}
-"""
+    text = TEXT.format(
+        name=name, method=method, summary=summary(cls), paper=cls.paper, measured=_measured(name, entry, report)
+    )
     return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n{text}"))
 
 

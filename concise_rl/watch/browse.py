@@ -4,11 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from concise_rl.pages.parts import Part
-from concise_rl.pages.samples import Category, Number, Text, browser_data
+from concise_rl.pages.samples import VERDICT_MARKS, VERDICT_TONES, VERDICTS, Category, Number, Text, browser_data
 
 BUDGET = 4_000_000
 """Characters that the packed texts may take: the page is written again and again."""
-MARKS = {"right": "✓", "wrong": "✗", "no verdict": "?"}
 Rollout = Mapping[str, Any]
 
 
@@ -20,7 +19,7 @@ def rollouts_data(groups: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     texts = [Text(group["prompt"], group["gold"], parts_of(rollout)) for _, group, rollout in rows]
     facts = [
         Category("step", "step", [str(group["step"]) for _, group, _ in rows]),
-        Category("verdict", "verdict", [verdict(r) for r in rollouts], MARKS, {"right": "good", "wrong": "bad"}),
+        Category("verdict", "verdict", [VERDICTS[r["correct"]] for r in rollouts], VERDICT_MARKS, VERDICT_TONES),
         Number("tokens", "tokens", [r["tokens"] for r in rollouts]),
         Number("advantage", "advantage", [r["advantage"] for r in rollouts], digits=2),
         Category("place", "in its group", places, wide=True),
@@ -52,17 +51,13 @@ def further_facts(rollouts: Sequence[Rollout]) -> list[Category | Number]:
     return [*known, Category("stop", "ended by", [r["stop"] for r in rollouts], wide=True)]
 
 
-def verdict(rollout: Rollout) -> str:
-    """The verifier's verdict in words."""
-    return {1.0: "right", 0.0: "wrong", None: "no verdict"}[rollout["correct"]]
-
-
 def places_of(rollouts: Sequence[Rollout]) -> list[str | None]:
     """Name the rollouts of a group that are worth most and least; nobody where all are worth the same."""
     worth = [rollout["advantage"] for rollout in rollouts]
-    if len(set(worth)) < 2:
+    known = {value for value in worth if value is not None}
+    if len(known) < 2:
         return [None] * len(worth)
-    best, worst = worth.index(max(worth)), worth.index(min(worth))
+    best, worst = worth.index(max(known)), worth.index(min(known))
     return ["best" if i == best else "worst" if i == worst else None for i in range(len(worth))]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from concise_rl.output import add_json_argument, console_for, print_json
+from concise_rl.output import add_json_argument, console_for, print_json, say
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -49,7 +49,7 @@ def run_watch(args: argparse.Namespace) -> None:
 
     names, console = unique_names(args.runs), console_for(args.json)
     if args.page is not None:
-        console.print(f"The page is {_write_page(args.runs, args.page)}", soft_wrap=True)
+        say(console, f"The page is {_write_page(args.runs, args.page)}")
     if not args.json and not args.once and args.page is None and console.is_terminal:
         with contextlib.suppress(KeyboardInterrupt):  # how a person leaves
             _follow(args.runs, names, console)

@@ -15,8 +15,8 @@ from typing import Any
 import psutil
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from concise_rl.run_files import EVENTS_FILE, append_line
 from concise_rl.settings import defaults_of, is_default
-from concise_rl.watch.lines import EVENTS_FILE, append_line
 from concise_rl.watch.run import machine
 from concise_rl.watch.writer import EVERY, PageWriter
 

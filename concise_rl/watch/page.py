@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from concise_rl.output import in_words
 from concise_rl.pages import write_page
 from concise_rl.pages.curves import panel_data
+from concise_rl.run_files import PAGE_FILE, ROLLOUTS_FILE, read_lines
 from concise_rl.watch.browse import rollouts_data
-from concise_rl.watch.lines import PAGE_FILE, ROLLOUTS_FILE, read_lines
 from concise_rl.watch.panels import draw
-from concise_rl.watch.run import ENDS, GOING, STARTS, Run, in_words, read_run, status
+from concise_rl.watch.run import ENDS, GOING, STARTS, Run, read_run, status
 from concise_rl.watch.sections import COUNTERS
 from concise_rl.watch.summary import NUMBERS, changes, clock, progress, title, warning_text
 

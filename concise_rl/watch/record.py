@@ -13,22 +13,19 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from concise_rl.objective import SequenceReward
 from concise_rl.rollout.collect import Judged
 from concise_rl.rollout.plans import Rollout
-from concise_rl.trace import Span, Trace
-from concise_rl.watch.lines import ROLLOUTS_FILE, append_line, forget_later
+from concise_rl.run_files import ROLLOUTS_FILE, append_line, forget_later
+from concise_rl.trace import Span, TokenPart, cut_parts, decode_parts
 
 if TYPE_CHECKING:
     from concise_rl.filling import Filled
     from concise_rl.trainer import ConciseTrainer
 
 logger = logging.getLogger(__name__)
-
-Part = tuple[str, int, int]
-"""Name of a part of a completion, and its first token and the one after its last."""
 
 
 def due_steps(num_steps: int, max_steps: int) -> list[int]:
@@ -41,32 +38,6 @@ def due_steps(num_steps: int, max_steps: int) -> list[int]:
     if num_steps < 2 or max_steps < 2:
         return [1][: min(num_steps, max_steps)]
     return sorted({1 + round(i * (max_steps - 1) / (num_steps - 1)) for i in range(num_steps)})
-
-
-def cut_parts(trace: Trace, redundant: Span, delimiter: int) -> list[Part]:
-    """Cut a completion into thinking, its redundant end, delimiter, answer and end. Empty parts are left out.
-
-    Args:
-        trace: how the completion reads.
-        redundant: its redundant tokens; an empty span where there are none.
-        delimiter: tokens of the closing think delimiter.
-    """
-    body = trace.length - trace.finished
-    start = redundant[0] if redundant[0] < redundant[1] else trace.think_length
-    closed = min(trace.think_length + delimiter, body)
-    ends = {
-        "thinking": start,
-        "redundant": trace.think_length,
-        "delimiter": closed,
-        "answer": body,
-        "end": trace.length,
-    }
-    parts, begin = [], 0
-    for name, end in ends.items():
-        if end > begin:
-            parts.append((name, begin, end))
-        begin = max(begin, end)
-    return parts
 
 
 class Recorder(TrainerCallback):
@@ -144,11 +115,12 @@ def _facts(trainer: "ConciseTrainer", judged: Judged, row: int, at: int) -> dict
     now, rollout, trace = trainer._now, judged.rollouts[row], judged.traces[row]
     labelled = now.batch.redundant is not None and bool(now.batch.earned[at] == 1)
     start, end = now.batch.redundant[at].tolist() if labelled and now.batch.redundant is not None else (0, 0)
-    parts = cut_parts(trace, (start, end), len(trainer.delimiters.think_end))
+    parts = cut_parts(trace, trainer.delimiters, start if start < end else None)
+    texts = decode_parts(rollout.ids, parts, trainer._tokenizer)
     trained = now.judged.rollouts[row]
     left_out = (start, end) if len(trained.ids) < len(rollout.ids) else (0, 0)
     return {
-        "parts": part_texts(rollout.ids, parts, trainer._tokenizer),
+        "parts": [[name, text] for (name, _, _), text in zip(parts, texts, strict=True)],
         "tokens": trace.length,
         "thinking_tokens": trace.think_length,
         "redundant_tokens": end - start if labelled else None,
@@ -160,22 +132,12 @@ def _facts(trainer: "ConciseTrainer", judged: Judged, row: int, at: int) -> dict
     }
 
 
-def part_texts(ids: Sequence[int], parts: Sequence[Part], tokenizer: PreTrainedTokenizerBase) -> list[list[str]]:
-    """Write each part's name and text. The texts join to that of the whole: a part decoded alone may lose a space."""
-    texts, before = [], ""
-    for name, _, end in parts:
-        so_far = str(tokenizer.decode(list(ids[:end])))
-        texts.append([name, so_far[len(before) :]])
-        before = so_far
-    return texts
-
-
 def trained_tokens(rollout: Rollout, kept: int) -> int:
     """Count the tokens that the loss reads, of the first `kept`."""
     return kept if rollout.trained is None else sum(rollout.trained[:kept])
 
 
-def advantage_facts(advantage: Tensor, length: int, parts: Sequence[Part], left_out: Span) -> dict[str, Any]:
+def advantage_facts(advantage: Tensor, length: int, parts: Sequence[TokenPart], left_out: Span) -> dict[str, Any]:
     """Describe what a rollout is worth: `advantage`, the mean over its tokens, and by part where tokens differ.
 
     Args:

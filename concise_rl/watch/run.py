@@ -13,10 +13,9 @@ from typing import Any
 
 import psutil
 
-from concise_rl.watch.lines import EVENTS_FILE, METRICS_FILE, read_lines
+from concise_rl.output import in_words
+from concise_rl.run_files import EVENTS_FILE, MARKER, METRICS_FILE, SETTINGS_FILE, read_lines
 
-COMPLETE = "COMPLETE"
-SETTINGS_FILE = "recipe.json"
 STARTS = ("started", "resumed")
 ENDS = ("finished", "failed")
 GOING = ("running", "silent")
@@ -150,7 +149,7 @@ def read_run(folder: Path) -> Run:
         settings=json.loads(settings.read_text())
         if settings.is_file()
         else dict(starts[-1]["settings"] if starts else {}),
-        complete=(folder / COMPLETE).is_file(),
+        complete=(folder / MARKER).is_file(),
         changed_at=max(path.stat().st_mtime for path in files_of(folder)),
     )
 
@@ -193,6 +192,8 @@ def status(run: Run, now: float) -> Status:
         now: Unix time.
     """
     end = run.events[-1] if run.events and run.events[-1]["event"] in ENDS else None
+    if end and end["event"] == "failed" and end["error"].startswith("KeyboardInterrupt"):
+        return Status("stopped", f"It was interrupted at step {end['step']}. The same command goes on.")
     if end and end["event"] == "failed":
         return Status("failed", f"It ended at step {end['step']} with {end['error'].splitlines()[0]}.")
     if run.complete:
@@ -210,9 +211,9 @@ def _by_process(run: Run, now: float) -> Status:
     """Of a run that was started on this machine and has told no end."""
     pid = run.start["pid"]
     if not _is_alive(pid, run.start["pid_created"]):
-        return Status("died", f"Its process {pid} is gone and said nothing: it was killed, or ran out of memory.")
-    quiet = _by_age(run, now, f"Its process {pid} is there")
-    return quiet if quiet.word == "silent" else Status("running", f"Its process {pid} is there.")
+        return Status("died", f"Process {pid} has ended without a word: it was killed, or ran out of memory.")
+    quiet = _by_age(run, now, f"Process {pid} is alive")
+    return quiet if quiet.word == "silent" else Status("running", f"Process {pid} is alive.")
 
 
 def _is_alive(pid: int, created: float) -> bool:
@@ -230,16 +231,3 @@ def _by_age(run: Run, now: float, known: str) -> Status:
     if silence <= run.patience:
         return Status("running", f"{known}, and it last logged {in_words(silence)} ago.")
     return Status("silent", f"{known}, but nothing was logged for {in_words(silence)}: it has died, or hangs.")
-
-
-def in_words(seconds: float) -> str:
-    """A span of time as people say it: `45 s`, `12 min`, `3 h 20 min`, `2 d 4 h`."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 100:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} h {minutes} min"
-    return f"{hours // 24} d {hours % 24} h"

@@ -110,7 +110,7 @@ SECTIONS: tuple[Section, ...] = (
                     "groups/all_wrong": "all wrong",
                     "groups/all_correct": "all right",
                 },
-                "Shares of the groups. What lacks to 100 % could not be judged.",
+                "Shares of the groups. The rest to 100 % could not be judged.",
                 "percent",
                 low=0.0,
                 high=1.0,

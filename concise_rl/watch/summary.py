@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from concise_rl.output import in_words
 from concise_rl.watch.panels import derive
-from concise_rl.watch.run import GOING, Run, in_words
+from concise_rl.watch.run import GOING, Run
 
 NUMBERS: tuple[tuple[str, str, Literal["percent", "number"]], ...] = (
     ("right", "correct/mean", "percent"),

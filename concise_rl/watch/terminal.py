@@ -8,7 +8,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from concise_rl.watch.run import Run, Status, in_words, status
+from concise_rl.output import in_words
+from concise_rl.watch.run import Run, Status, status
 from concise_rl.watch.summary import Change, changes, progress, title, warning_text
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -94,17 +95,18 @@ def sparkline(values: Sequence[float | None], width: int = WIDTH) -> str:
 
 
 def verdicts(run: Run) -> Text | None:
-    """The verdicts of the latest batch's groups as a bar."""
+    """The verdicts of the latest batch's groups: a bar, and its numbers below."""
     shares = {key: run.last(key) for key in VERDICTS}
     if None in shares.values():
         return None
     text = Text()
     for key, (_, color) in VERDICTS.items():
         text.append("█" * round(WIDTH * (shares[key] or 0.0)), color)
+    text.append("\n")
     for key, (label, color) in VERDICTS.items():
-        text.append(f"  {label} {100 * (shares[key] or 0.0):.0f} %", color)
+        text.append(f"{label} {100 * (shares[key] or 0.0):.0f} %  ", color)
     silent = run.last("groups/no_signal")
-    return text.append(f"  no signal {100 * silent:.0f} %", "dim") if silent is not None else text
+    return text.append(f"no signal {100 * silent:.0f} %", "dim") if silent is not None else text
 
 
 def seconds(run: Run) -> Text | None:

@@ -25,11 +25,11 @@ from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
 
 from concise_rl import ConciseConfig, ConciseTrainer, load_rows, to_messages
-from concise_rl.checkpoint import MARKER
 from concise_rl.rollout.engine import Completion, Request, Sampling, derive_seed
 from concise_rl.rollout.shortest import ShortestOnly
 from concise_rl.rollout.transformers_engine import TransformersEngine, load_engine
 from concise_rl.rollout.vllm_engine import VllmEngine, load_vllm_engine
+from concise_rl.run_files import MARKER
 from concise_rl.tiny import resolve_model
 from concise_rl.verify import VerifierPool
 from reward import Grpo

@@ -10,8 +10,8 @@ from datasets import Dataset
 from transformers import TrainerCallback
 from trl import SFTConfig
 
-from concise_rl.checkpoint import MARKER
 from concise_rl.finite import MAX_SKIPPED, FiniteSteps, weights_are_finite
+from concise_rl.run_files import MARKER
 from concise_rl.sft import DemonstrationTrainer
 from concise_rl.tiny import resolve_model
 from concise_rl.train import finish_training

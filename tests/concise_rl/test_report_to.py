@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from concise_rl.watch.lines import read_lines
+from concise_rl.run_files import read_lines
 
 TRAIN_AND_READ = """
 import json, socket, sys

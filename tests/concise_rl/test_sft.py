@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from concise_rl.checkpoint import MARKER
+from concise_rl.run_files import MARKER
 from concise_rl.train import main
 
 SETTINGS = {

@@ -12,13 +12,13 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from concise_rl.checkpoint import MARKER
 from concise_rl.cli import main
 from concise_rl.convert import find_gguf
 from concise_rl.reasoning import HABITS, load_problems, load_traces
 from concise_rl.reasoning.overthinking import Habits
 from concise_rl.redundancy import build_labeller
 from concise_rl.rollout.transformers_engine import load_engine
+from concise_rl.run_files import MARKER
 from concise_rl.trace import Delimiters, read_trace
 from concise_rl.train import main as train
 from concise_rl.verify import VerifierPool

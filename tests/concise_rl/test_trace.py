@@ -12,8 +12,12 @@ from concise_rl.trace import (
     ChunkTokens,
     Delimiters,
     StopReason,
+    Trace,
+    character_at,
     chunk_spans,
     count_cues,
+    cut_parts,
+    decode_parts,
     line_spans,
     read_trace,
     sentence_spans,
@@ -80,7 +84,7 @@ def test_the_delimiter_is_encoded_by_the_tokenizer() -> None:
 
 
 def test_a_delimiter_that_cannot_be_encoded_is_an_error() -> None:
-    with pytest.raises(ValueError, match="Set `think_end`"):
+    with pytest.raises(ValueError, match="Set think_end"):
         Delimiters.of(build_tokenizer(), [1], "◁/think▷")
 
 
@@ -243,3 +247,56 @@ def test_a_tokenizer_that_drops_the_space_of_a_first_word_has_its_sentences() ->
 def test_cues_are_counted_as_whole_words_in_any_case() -> None:
     text = "Wait, WAIT. Let me check again, but not the waiter's checkbook. Hmm..."
     assert count_cues(text) == Counter(wait=2, check=1, again=1, but=1, hmm=1)
+
+
+@pytest.mark.parametrize(
+    ("trace", "redundant", "parts"),
+    [
+        (Trace(10, 6, (7, 8), True), 4, "thinking 0-4 redundant 4-6 delimiter 6-7 answer 7-9 end 9-10"),
+        (Trace(10, 6, (7, 8), True), None, "thinking 0-6 delimiter 6-7 answer 7-9 end 9-10"),
+        (Trace(10, 10, None, False), None, "thinking 0-10"),
+        (Trace(10, 9, None, True), None, "thinking 0-9 end 9-10"),
+        (Trace(0, 0, None, False), None, ""),
+    ],
+)
+def test_a_completion_is_cut_into_its_parts(trace: Trace, redundant: int | None, parts: str) -> None:
+    found = cut_parts(trace, Delimiters((9,), frozenset()), redundant)
+    assert " ".join(f"{name} {start}-{end}" for name, start, end in found) == parts
+
+
+def test_a_model_that_does_not_think_only_answers() -> None:
+    assert cut_parts(Trace(4, 0, (1, 2, 3), True), Delimiters((), frozenset())) == [("answer", 0, 3), ("end", 3, 4)]
+
+
+def test_the_texts_of_the_parts_join_to_the_whole_though_a_part_alone_loses_its_space() -> None:
+    tokenizer = leading_spaces()
+    ids = tokenizer.encode("a is 3.14. So is a.", add_special_tokens=False)
+    first, second = decode_parts(ids, [("thinking", 0, 4), ("answer", 4, len(ids))], tokenizer)
+    assert first + second == tokenizer.decode(ids)
+
+
+def test_a_token_is_found_in_the_text() -> None:
+    tokenizer = build_tokenizer()
+    ids = tokenizer.encode("<think>\n7\nWait, 7\n</think>\n7", add_special_tokens=False)
+    text = str(tokenizer.decode(ids))
+    wait = next(i for i, token in enumerate(ids) if str(tokenizer.decode([token])).strip() == "Wait")
+    assert text[character_at(tokenizer, ids, wait, text) :].startswith("Wait")
+    assert character_at(tokenizer, ids, len(ids), text) == len(text)
+
+
+class SplitBytes:
+    """Writes é as two tokens, of which the first alone is no character."""
+
+    def decode(self, ids: list[int]) -> str:
+        return bytes(ids).decode("utf-8", "replace")
+
+
+def test_a_character_that_is_split_belongs_to_the_later_token() -> None:
+    ids = list("aé".encode())
+    assert character_at(SplitBytes(), ids, 2, "aé") == 1  # ty: ignore[invalid-argument-type]
+
+
+def test_a_character_that_is_split_between_two_parts_is_not_lost() -> None:
+    parts = [("thinking", 0, 2), ("answer", 2, 4)]
+    ids = list("aéb".encode())
+    assert decode_parts(ids, parts, SplitBytes()) == ["a", "éb"]  # ty: ignore[invalid-argument-type]

@@ -1,15 +1,17 @@
 """Training by recipe: every recipe trains, and an output folder is never mixed up or half believed."""
 
 import json
+import shlex
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from transformers import AutoModelForCausalLM
 
-from concise_rl.checkpoint import MARKER
+from concise_rl.cli import build_parser
 from concise_rl.recipe import parse_recipe, read_recipe
-from concise_rl.train import SETTINGS_FILE, check_folder, claim_folder, finish_training, main
+from concise_rl.run_files import MARKER
+from concise_rl.train import SETTINGS_FILE, check_folder, claim_folder, finish_training, main, next_commands
 
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))
@@ -82,6 +84,13 @@ def test_a_run_that_is_complete_is_left_alone(tmp_path: Path, capsys) -> None:
     main(small(TINY, tmp_path / "run"))
     assert "is trained already" in capsys.readouterr().out
     assert (tmp_path / "run" / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_what_a_training_says_to_run_next_is_understood_and_puts_problems_as_the_recipe_does() -> None:
+    recipe = parse_recipe(TINY, ["--prompt_column", "question", "--prompt_template", "Solve {prompt}"])
+    for command, _ in next_commands(recipe):
+        args = build_parser().parse_args(shlex.split(command)[1:])
+    assert (args.prompt_column, args.prompt_template, args.system_prompt) == ("question", "Solve {prompt}", None)
 
 
 def test_an_interrupted_run_goes_on_from_its_last_complete_checkpoint(tmp_path: Path, capsys) -> None:

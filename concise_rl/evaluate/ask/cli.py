@@ -6,21 +6,22 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from concise_rl.evaluate.options import (
+    DEFAULT,
     TASKS,
+    TINY_CAP,
     add_engine_options,
     add_prompt_options,
     add_sampling_options,
     add_source_options,
+    add_top_p_option,
+    default_cap,
 )
-from concise_rl.evaluate.spec import Measurement
+from concise_rl.evaluate.spec import Measurement, is_url
 from concise_rl.output import add_json_argument, console_for
 
 if TYPE_CHECKING:
     from concise_rl.evaluate.ask.question import Question
     from concise_rl.evaluate.ask.run import Asked
-
-TINY_CAP, CAP = 512, 16384
-"""Completion tokens at most, unless the user says otherwise; the first for `tiny:sums`."""
 
 
 def add_try_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,9 +45,11 @@ def add_try_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-tokens",
         type=int,
         metavar="T",
-        help=f"cap on completion tokens (default: {TINY_CAP} for tiny:sums, else {CAP}, as far as the context goes)",
+        help=f"cap on completion tokens (default: {TINY_CAP} for tiny:sums, else {DEFAULT['max_tokens']}, as far as "
+        "the context goes)",
     )
     add_sampling_options(how)
+    add_top_p_option(how)
     add_engine_options(how)
     add_prompt_options(how)
     add_json_argument(parser, "one line for each reply, with the parts of its text, its verdict and its tokens")
@@ -99,8 +102,7 @@ def _check(args: argparse.Namespace) -> None:
         raise ValueError(f"--index is {args.index}: the first question has number 0.")
     if args.question is None and args.gold is not None:
         raise ValueError("--gold is the right answer to a question of your own: give the question, too.")
-    served = args.engine.startswith(("http://", "https://"))
-    if served and args.against is not None and not args.against.startswith(("http://", "https://")):
+    if is_url(args.engine) and args.against is not None and not is_url(args.against):
         raise ValueError(f"The server at {args.engine} holds one model: give --against the URL of another server.")
 
 
@@ -136,12 +138,11 @@ def measurement_of(args: argparse.Namespace, task: str, engine: str) -> Measurem
     Raises:
         ValueError: when a value is out of bounds.
     """
-    from concise_rl.evaluate.ask.question import SUMS
     from concise_rl.evaluate.cli import default_verifier
 
     values = {name: value for name, value in vars(args).items() if name in Measurement.model_fields}
     values |= {"task": task, "engine": engine, "samples": 1, "batch_size": 1, "think_end": args.think_end or None}
     values["verifier"] = args.verifier or ("math" if args.question is not None else default_verifier(task))
     if args.max_tokens is None:
-        values["max_tokens"] = TINY_CAP if task == SUMS else CAP
+        values["max_tokens"] = default_cap(task)
     return Measurement(**values)

@@ -13,14 +13,13 @@ from concise_rl.data import columns_read
 from concise_rl.evaluate.run import Row, measured_rows
 from concise_rl.evaluate.spec import Measurement
 from concise_rl.judges import DEFAULT_JUDGE
+from concise_rl.run_files import SETTINGS_FILE
 from concise_rl.sources import GENERATED
 from concise_rl.tiny import WEIGHTS
 from concise_rl.verify import VerifierPool
 
 logger = logging.getLogger(__name__)
 
-RUN_SETTINGS = "recipe.json"
-"""The file of a training run that says what it was trained on. `concise_rl.train` writes it, and imports TRL."""
 SUMS = "tiny:sums"
 """The task of the embedded reasoner, and the only one that it knows."""
 _SUM = re.compile(r"-?\d( ?[-+] ?\d)*")
@@ -123,6 +122,6 @@ def default_task(models: Sequence[str]) -> str | None:
 
 def _trained_on(folder: Path) -> str | None:
     """What the settings in the folder of a run say, or in that of the run that a checkpoint belongs to."""
-    files = (folder / RUN_SETTINGS, folder.parent / RUN_SETTINGS)
+    files = (folder / SETTINGS_FILE, folder.parent / SETTINGS_FILE)
     found = next((file for file in files if file.is_file()), None)
     return json.loads(found.read_bytes()).get("dataset") if found else None

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
@@ -11,11 +11,9 @@ from concise_rl.judge import answer_text, earned, grade
 from concise_rl.judges import DEFAULT_JUDGE
 from concise_rl.redundancy import Labeller, build_labeller
 from concise_rl.rollout.engine import Completion
-from concise_rl.trace import Delimiters, StopReason, Trace, read_trace
+from concise_rl.trace import Delimiters, PartName, StopReason, TokenPart, Trace, cut_parts, decode_parts, read_trace
 from concise_rl.verifiers.claims import answers
 from concise_rl.verify import VerifierPool
-
-Kind = Literal["thinking", "redundant", "delimiter", "answer"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +26,7 @@ class Part:
         tokens: how many they are.
     """
 
-    kind: Kind
+    kind: PartName
     text: str
     tokens: int
 
@@ -69,20 +67,13 @@ class Reader:
             is_redundant: whether what comes behind that is redundant, and not just more thinking.
             last: leave out all but so many tokens at the end.
         """
-        trace = read_trace(ids, self.delimiters)
-        end = trace.think_length
-        cut = end if stated_at is None else min(stated_at, end)
-        behind = min(end + len(self.delimiters.think_end), trace.length - trace.finished)
-        spans: list[tuple[Kind, int, int]] = [
-            ("thinking", 0, cut),
-            ("redundant" if is_redundant else "thinking", cut, end),
-            ("delimiter", end, behind),
-            ("answer", behind, trace.length - trace.finished),
-        ]
+        cut = cut_parts(read_trace(ids, self.delimiters), self.delimiters, stated_at)
+        first = 0 if last is None else len(ids) - last
+        shown: list[TokenPart] = [(name, max(a, first), b) for name, a, b in cut if b > first and name != "end"]
+        texts = decode_parts(ids, shown, self.tokenizer)
         return [
-            Part(kind, str(self.tokenizer.decode(list(ids[a:b]))).rstrip("\ufffd"), b - a)  # half a character
-            for kind, start, b in spans
-            if b > (a := max(start, 0 if last is None else len(ids) - last))
+            Part("thinking" if name == "redundant" and not is_redundant else name, text.rstrip("\ufffd"), b - a)
+            for (name, a, b), text in zip(shown, texts, strict=True)  # what is stripped is half a character
         ]
 
     def stated_at(self, ids: Sequence[int], trace: Trace, row: Any) -> int | None:

@@ -12,7 +12,7 @@ from concise_rl.evaluate.ask.question import Question
 from concise_rl.evaluate.ask.reply import Reader, Reply
 from concise_rl.evaluate.engines import EvalEngine, context_of, open_engine
 from concise_rl.evaluate.run import encode_problems
-from concise_rl.evaluate.spec import Measurement
+from concise_rl.evaluate.spec import Measurement, is_url
 from concise_rl.rollout.engine import Request, Sampling, derive_seed
 from concise_rl.rollout.http import Http
 from concise_rl.tiny import resolve_model
@@ -63,10 +63,10 @@ def find_model(name: str, engine: str) -> Asked:
         ValueError: for a model that is not there, and for a URL beside another engine.
         EngineError: when no server answers there.
     """
-    if not name.startswith(("http://", "https://")):
+    if not is_url(name):
         resolve_model(name, adapters=True)  # says so at once where there is none
         return Asked(name, name, engine)
-    if engine != "transformers" and not engine.startswith(("http://", "https://")):  # the default, or another server
+    if engine != "transformers" and not is_url(engine):  # the default, or another server
         raise ValueError(f"{name} is a server already: leave --engine {engine} out.")
     return Asked(name, _served_at(name), name)
 

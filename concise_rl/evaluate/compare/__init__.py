@@ -55,7 +55,7 @@ def compare(
     """Compare finished evaluations; write `compare.json`, `compare.html` and `plots/*.png` into `out`.
 
     Args:
-        folders: that `concise-rl eval --out` wrote, measured alike.
+        folders: that `concise-rl eval` wrote, measured alike.
         out: made if need be. It may be one of the folders.
         labels: (`DIR` or `DIR/LABEL`, new name) pairs. One name for several models: training seeds of one method.
         baseline: a label, or the folder whose baseline it is; None for the one that the folders share.

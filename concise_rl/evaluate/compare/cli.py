@@ -1,25 +1,23 @@
 """The subcommand `concise-rl compare`."""
 
 import argparse
+import shlex
+import sys
 from pathlib import Path
-from typing import Any
-
-import shtab
 
 from concise_rl.evaluate.compare import MARGIN, Comparison, compare
-from concise_rl.output import add_json_argument, console_for, print_json
+from concise_rl.output import add_json_argument, console_for, print_json, print_next, say
 
 
 def add_compare_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `concise-rl compare`."""
-    folders: Any = parser.add_argument(
+    parser.add_argument(
         "folders",
         nargs="+",
         type=Path,
         metavar="DIR",
-        help="folders that `concise-rl eval --out` wrote, measured alike",
+        help="folders that `concise-rl eval` wrote, measured alike",
     )
-    folders.complete = shtab.DIRECTORY
     parser.add_argument(
         "--out",
         type=Path,
@@ -33,6 +31,17 @@ def add_compare_arguments(parser: argparse.ArgumentParser) -> None:
         help="the label that savings are counted from, or the folder whose baseline it is (default: the baseline that "
         "the folders share)",
     )
+    add_json_argument(parser, "what compare.json holds: every number of the page, by model and by pair")
+    parser.add_argument(
+        "--markdown",
+        action="store_true",
+        help="write the table to stdout as Markdown for a README, and all text for people to stderr",
+    )
+    _add_row_arguments(parser)
+
+
+def _add_row_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the rows of the table are called, and how they are ordered and compared."""
     parser.add_argument(
         "--label",
         action="append",
@@ -55,12 +64,6 @@ def add_compare_arguments(parser: argparse.ArgumentParser) -> None:
         default=MARGIN,
         metavar="POINTS",
         help="by how much an accuracy may be lower and still pass for equal (%(default)s)",
-    )
-    add_json_argument(parser, "what compare.json holds: every number of the page, by model and by pair")
-    parser.add_argument(
-        "--markdown",
-        action="store_true",
-        help="write the table to stdout as Markdown for a README, and all text for people to stderr",
     )
 
 
@@ -92,6 +95,9 @@ def run_compare(args: argparse.Namespace) -> None:
 
         print(markdown_table(found.report))
     show(found, to_stderr=args.json or args.markdown)
+    if not args.json and not args.markdown:
+        again = shlex.join(["concise-rl", *sys.argv[1:], "--markdown"])
+        print_next(console_for(False), [(again, "the table for a README")])
 
 
 def show(found: Comparison, to_stderr: bool = False) -> None:
@@ -102,11 +108,11 @@ def show(found: Comparison, to_stderr: bool = False) -> None:
     report, console = found.report, console_for(to_stderr)
     console.print(terminal_table(report))
     for run in report["failed"]:
-        console.print(f"Failed: {failure(run)}: {run['reason']}", style="red", markup=False, highlight=False)
+        say(console, f"Failed: {failure(run)}: {run['reason']}", "red", wrap=True)
     for note in report["notes"]:
-        console.print(f"Note: {note}", markup=False, highlight=False, soft_wrap=True)
+        say(console, f"Note: {note}")
     for warning in report["warnings"]:
-        console.print(f"Warning: {warning}", style="yellow", markup=False)
+        say(console, f"Warning: {warning}", "yellow", wrap=True)
     for line in filter(None, (first_sentence(report), front_sentence(report), advice(report))):
-        console.print(line, style="bold", markup=False, highlight=False)
-    console.print(f"Page: {found.page}", markup=False, highlight=False, soft_wrap=True)
+        say(console, line, "bold", wrap=True)
+    say(console, f"Page: {found.page}")

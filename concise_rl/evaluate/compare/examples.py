@@ -75,10 +75,7 @@ class Example:
 
 def first_samples(evaluation: Evaluation) -> list[First]:
     """Read what is shown of each model."""
-    labels: list[tuple[int, Label]] = list(enumerate(evaluation.labels, start=1))
-    if evaluation.baseline:
-        labels.insert(0, (0, evaluation.baseline))
-    return [First(i, label.name, _firsts(evaluation, label)) for i, label in labels]
+    return [First(i, label.name, _firsts(evaluation, label)) for i, label in evaluation.numbered]
 
 
 def _firsts(evaluation: Evaluation, label: Label) -> dict[int, Sample]:

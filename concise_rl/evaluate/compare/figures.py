@@ -72,7 +72,7 @@ def marks_of(report: Report) -> list[Mark]:
     """Find the models that have an accuracy."""
     return [
         Mark(i, entry["label"], entry["tokens"], entry["accuracy"], entry)
-        for i, entry in enumerate(text.all_entries(report), start=0 if report["baseline"] else 1)
+        for i, entry in text.numbered_entries(report)
         if entry["accuracy"] is not None
     ]
 

@@ -9,13 +9,13 @@ from concise_rl.evaluate.statistics import check_comparable
 
 
 def read_folders(folders: Sequence[Path]) -> list[Evaluation]:
-    """Read folders that `concise-rl eval --out` wrote.
+    """Read folders that `concise-rl eval` wrote.
 
     Raises:
         ValueError: with a line for each folder that cannot be used.
     """
     if not folders:
-        raise ValueError("There is nothing to compare: give folders that `concise-rl eval --out` wrote.")
+        raise ValueError("There is nothing to compare: give folders that `concise-rl eval` wrote.")
     places = [folder.resolve() for folder in folders]
     twice = [folder for i, folder in enumerate(folders) if places[i] in places[:i]]
     if twice:

@@ -33,7 +33,7 @@ def join(
     """Read finished evaluations as one.
 
     Args:
-        folders: that `concise-rl eval --out` wrote.
+        folders: that `concise-rl eval` wrote.
         out: where the comparison is written.
         labels: (`DIR` or `DIR/LABEL`, new name) pairs.
         baseline: a label, or the folder whose baseline it is; None for the one that the folders share.

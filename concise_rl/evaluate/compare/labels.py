@@ -15,11 +15,8 @@ import numpy as np
 
 from concise_rl.errors import unknown
 from concise_rl.evaluate.evaluation import Evaluation, Label
-from concise_rl.evaluate.spec import BASELINE, ModelRun, fingerprint
-
-RECORD = "recipe.json"
-"""What a training leaves beside its model: the settings that it depends on."""
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+from concise_rl.evaluate.spec import BASELINE, LABEL, ModelRun, as_label, fingerprint
+from concise_rl.run_files import SETTINGS_FILE
 
 
 @dataclass(frozen=True)
@@ -51,12 +48,8 @@ def parts_of(source: Evaluation) -> list[Part]:
     methods = [Part(source, label, label.name) for label in source.labels]
     if source.baseline is None:
         return methods
-    name = _clean(Path(source.baseline.runs[0].model).name).lstrip("._+-") or "model"
+    name = as_label(Path(source.baseline.runs[0].model).name)
     return [Part(source, source.baseline, name, is_baseline=True), *methods]
-
-
-def _clean(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._+-]", "-", text)
 
 
 def rename(parts: Sequence[Part], labels: Sequence[tuple[str, str]]) -> list[Part]:
@@ -73,7 +66,7 @@ def rename(parts: Sequence[Part], labels: Sequence[tuple[str, str]]) -> list[Par
     places = {place for part in parts for place in _places(part)}
     for given, name in labels:
         place = str(Path(given))
-        if not _NAME.fullmatch(name):
+        if not re.fullmatch(LABEL, name):
             raise ValueError(f"{name!r} cannot be a label: use letters, digits and . _ + - only.")
         if place not in places:
             raise unknown("place of --label", given, places)
@@ -209,7 +202,7 @@ def _are_seeds(runs: Sequence[ModelRun]) -> bool:
 
 def _recipe_of(run: ModelRun) -> dict[str, object] | None:
     """Read the recipe recorded beside a model; None where there is none, or the model has been trained anew since."""
-    path = Path(run.model) / RECORD
+    path = Path(run.model) / SETTINGS_FILE
     if not path.is_file() or fingerprint(run.model) != run.fingerprint:
         return None
     return json.loads(path.read_text())
@@ -219,6 +212,6 @@ def _tell_apart(name: str, folders: Sequence[Path]) -> list[str]:
     """Put behind the name that part of each folder's path in which the paths differ; else a number."""
     paths = [tuple(reversed(folder.resolve().parts)) for folder in folders]
     for level in zip(*paths, strict=False):
-        if len(set(map(_clean, level))) == len(folders):
-            return [f"{name}-{_clean(part)}" for part in level]
+        if len(set(map(as_label, level))) == len(folders):
+            return [f"{name}-{as_label(part)}" for part in level]
     return [f"{name}-{number}" for number in range(1, len(folders) + 1)]

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from concise_rl.evaluate import text
-from concise_rl.evaluate.browse import VERDICT_MARKS, VERDICT_TONES
 from concise_rl.evaluate.compare import examples as side_by_side
 from concise_rl.evaluate.compare import wording
 from concise_rl.evaluate.compare.columns import shown_columns
@@ -18,6 +17,7 @@ from concise_rl.files import write_atomically
 from concise_rl.pages import write_page
 from concise_rl.pages.curves import panel_data
 from concise_rl.pages.palette import color_index
+from concise_rl.pages.samples import VERDICT_MARKS, VERDICT_TONES
 
 Report = Mapping[str, Any]
 CAPTIONS = {
@@ -54,8 +54,7 @@ def write_comparison(report: Report, evaluation: Evaluation, out: Path) -> Path:
 
 def page_values(report: Report, evaluation: Evaluation, figures: Mapping[str, Any]) -> dict[str, Any]:
     """Collect what the template shows."""
-    start = 0 if report["baseline"] else 1
-    entries = list(enumerate(text.all_entries(report), start=start))
+    entries = text.numbered_entries(report)
     labels = {i: point_title(entry) for i, entry in entries}
     drawn, think_end = side_by_side.first_samples(evaluation), evaluation.manifest.measurement.think_end
     return {

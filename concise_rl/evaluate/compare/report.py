@@ -14,6 +14,7 @@ from concise_rl.evaluate.compare.join import Joined
 from concise_rl.evaluate.compare.pairs import Pair, compare_pairs
 from concise_rl.evaluate.evaluation import Evaluation
 from concise_rl.evaluate.report import build_report
+from concise_rl.evaluate.text import all_entries
 
 Report = dict[str, Any]
 
@@ -67,8 +68,8 @@ def _sort_column(sort: str | None, evaluation: Evaluation) -> str:
 
 def _compare_all(report: Report, evaluation: Evaluation, margin: float) -> list[dict[str, Any]]:
     """Add to each entry where it stands; return the pairs, by label. The baseline is one of all."""
-    entries: list[Report] = [*([report["baseline"]] if report["baseline"] else []), *report["methods"]]
-    labels = [*([evaluation.baseline] if evaluation.baseline else []), *evaluation.labels]
+    entries: list[Any] = all_entries(report)
+    labels = [label for _, label in evaluation.numbered]
     judged = [(entry, label) for entry, label in zip(entries, labels, strict=True) if entry["accuracy"] is not None]
     for entry in entries:
         entry["front"] = None

@@ -2,12 +2,24 @@
 
 import argparse
 import re
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from concise_rl.evaluate.cli import json_options, spec_of
-from concise_rl.evaluate.spec import MANIFEST, EvalSpec, Measurement, read_manifest
-from concise_rl.output import add_json_argument, console_for, print_json
+from concise_rl.evaluate.cli import spec_of
+from concise_rl.evaluate.options import (
+    DEFAULT,
+    TASKS,
+    TINY_CAP,
+    add_engine_options,
+    add_prompt_options,
+    add_sampling_options,
+    add_source_options,
+    json_options,
+)
+from concise_rl.evaluate.spec import MANIFEST, EvalSpec, read_manifest
+from concise_rl.output import add_json_argument, console_for, print_json, print_next, say
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,17 +36,15 @@ NOT_PROBED = {"baseline": None, "top_p": 1.0, "think_budget": None, "answer_budg
 
 def add_probe_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `concise-rl probe`."""
-    default = {name: field.default for name, field in Measurement.model_fields.items()}
     what = parser.add_argument_group("what to probe")
-    what.add_argument("model", metavar="MODEL", help="a folder, a hub id or tiny:base")
+    parser.add_argument("model", metavar="MODEL", help="a folder, a hub id, or one that ships (tiny:base)")
     what.add_argument(
         "--task",
         required=True,
         metavar="TASK",
-        help="problems with answers, which it would be trained on: tiny:sums, reasoning:NAME, "
-        "reasoning_gym:TASK?option=value, a .jsonl or .parquet file, or a hub id",
+        help=f"problems with answers, which it would be trained on: {TASKS}",
     )
-    what.add_argument("--split", default="train", help="of the task (%(default)s)")
+    add_source_options(what, split="train")
     what.add_argument("--problems", type=int, default=PROBLEMS, metavar="N", help="number of problems (%(default)s)")
     what.add_argument("--samples", type=int, default=SAMPLES, metavar="K", help="samples of each (%(default)s)")
     what.add_argument(
@@ -54,40 +64,26 @@ def add_probe_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="replace FILE, and the samples in DIR where they are of another model or measurement",
     )
-    _add_measurement(parser, default)
+    _add_measurement(parser)
     add_json_argument(parser, "what probe.json holds")
     parser.set_defaults(**NOT_PROBED)
 
 
-def _add_measurement(parser: argparse.ArgumentParser, default: dict) -> None:
+def _add_measurement(parser: argparse.ArgumentParser) -> None:
     """Declare how rollouts are sampled, put and judged."""
     how = parser.add_argument_group("how to sample")
     how.add_argument(
-        "--max-tokens", type=int, metavar="T", help="cap on completion tokens (default: 512 for tiny:, else 16384)"
+        "--max-tokens",
+        type=int,
+        metavar="T",
+        help=f"cap on completion tokens (default: {TINY_CAP} for tiny:, else {DEFAULT['max_tokens']})",
     )
-    how.add_argument("--temperature", type=float, default=default["temperature"], help="(%(default)s)")
-    how.add_argument("--seed", type=int, default=default["seed"], help="of problems and samples (%(default)s)")
-    how.add_argument(
-        "--think-end", default=default["think_end"], metavar="TEXT", help="what closes the thinking (%(default)s)"
-    )
-    how.add_argument("--verifier", help="math, reasoning_gym, choice, exact, or a dotted path (default: by the task)")
+    add_sampling_options(how)
     how.add_argument("--judge", metavar="JUDGE", help="who says where the answer is first stated (default: rule)")
     how.add_argument("--judge-options", type=json_options, metavar="JSON", help="the judge's options (default: none)")
-    how.add_argument(
-        "--engine", default=default["engine"], help="transformers, vllm, or the URL of a vLLM server (%(default)s)"
-    )
+    add_engine_options(how)
     how.add_argument("--batch-size", type=int, metavar="B", help="completions drawn together (default: 64, or 4096)")
-    how.add_argument("--revision", metavar="REV", help="of a model that is a hub id (default: main)")
-    how.add_argument("--trust-remote-code", action="store_true", help="whether a model's own code may run")
-    how.add_argument("--prompt-template", metavar="TEXT", help="text with {prompt} in it (default: the prompt alone)")
-    how.add_argument("--system-prompt", metavar="TEXT", help="system message (default: none)")
-    how.add_argument(
-        "--chat-template-kwargs", type=json_options, metavar="JSON", help="what the chat template takes besides"
-    )
-    how.add_argument(
-        "--prompt-column", default=default["prompt_column"], help="of a file or hub data set (%(default)s)"
-    )
-    how.add_argument("--answer-column", default=default["answer_column"], help="likewise (%(default)s)")
+    add_prompt_options(how)
 
 
 def run_probe(args: argparse.Namespace) -> None:
@@ -110,11 +106,15 @@ def run_probe(args: argparse.Namespace) -> None:
     probe, console = read_probe(out, spec.models[0]), console_for(args.json)
     print_probe(probe, console)
     content = _write(out, probe, None)
-    if args.recipe:
-        content = _write(out, probe, _write_recipe(args, probe, console))
+    recipe = _write_recipe(args, probe, console) if args.recipe else None
+    if recipe:
+        content = _write(out, probe, recipe)
+    say(console, f"Page: {out / 'probe.html'}")
+    if recipe:
+        print_next(console, [(recipe.train, "train by it")])
     elif probe.advice.verdict == "train":
-        console.print("Recipe: the same command with --recipe FILE writes one.", highlight=False, soft_wrap=True)
-    console.print(f"Page: {out / 'probe.html'}", markup=False, highlight=False, soft_wrap=True)
+        again = shlex.join(["concise-rl", *sys.argv[1:], "--recipe", "mine.yaml"])
+        print_next(console, [(again, "write a recipe from these samples")])
     if args.json:
         print_json(content)
 
@@ -192,6 +192,5 @@ def _write_recipe(args: argparse.Namespace, probe: "Probe", console: "Console") 
     recipe = Recipe(
         args.recipe, check=write_recipe(outline), train=train_command(outline), text=args.recipe.read_text()
     )
-    for line in (f"Recipe: {recipe.path}, which passes: {recipe.check}", f"Train: {recipe.train}"):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    say(console, f"Recipe: {recipe.path}, which passes: {recipe.check}")
     return recipe

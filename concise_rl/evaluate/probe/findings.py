@@ -85,7 +85,7 @@ def _template(measured: Measured) -> Finding:
 
 def _ends(measured: Measured) -> Finding:
     ends = measured.tokens.ends
-    said = ", ".join(f"{end!r} {count:,}" for end, count in ends.items())
+    said = ", ".join(f"{end!r} ({count:,})" for end, count in ends.items())
     idle = not ends.get(measured.tokens.tokenizer_end) and any(ends.values())
     if not any(ends.values()):
         return Finding("look", "EOS", f"no sample ended by itself; EOS tokens are {said}")

@@ -15,8 +15,8 @@ from concise_rl.evaluate.samples import read_samples
 from concise_rl.evaluate.spec import ModelRun
 
 ASSUMED = (
-    "Saved takes for granted that each right sample stops behind the passage that first states its answer, answers as "
-    "it did and so stays right, and that wrong samples stay as they are: the same accuracy, if no better."
+    "Saved is an estimate. Each right sample stops behind the passage that first states its answer, and stays right; "
+    "wrong samples stay as they are. So accuracy is the same."
 )
 """What the savings take for granted."""
 

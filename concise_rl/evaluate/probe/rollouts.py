@@ -47,13 +47,13 @@ class Budget:
 
     Attributes:
         tokens: the budget. The completion must have ended within it.
-        ended: share of the samples that are right and ended within it.
+        ended: share of the judged samples that are right and ended within it; None where none was judged.
         stated: the same, if each right sample had stopped thinking behind the passage that first states its answer.
     """
 
     tokens: int
-    ended: float
-    stated: float
+    ended: float | None
+    stated: float | None
 
 
 @dataclass(frozen=True)
@@ -224,10 +224,11 @@ def budgets_of(table: Table) -> list[Budget]:
     ]
 
 
-def _within(table: Table, needed_PK: np.ndarray, budget: int) -> float:
-    """Take the share of the judged samples that are right with no more tokens than the budget."""
+def _within(table: Table, needed_PK: np.ndarray, budget: int) -> float | None:
+    """Take the share of the judged samples that are right with no more tokens than the budget; None without any."""
     right_PK = np.where(np.isnan(table.correct_PK), np.nan, (table.correct_PK == 1) & (needed_PK <= budget))
-    return float(np.nanmean(_means(right_PK)))
+    means_P = _means(right_PK)
+    return None if np.isnan(means_P).all() else float(np.nanmean(means_P))
 
 
 def share_that_holds(samples: Sequence[Sample], text: str) -> float:

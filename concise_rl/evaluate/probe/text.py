@@ -46,7 +46,7 @@ def numbers(r: Rollouts) -> list[Row]:
     return [
         ("accuracy", share(r.accuracy)),
         ("tokens", f"{tokens(r.tokens.value)} {between(r.tokens.ci95, tokens)}"),
-        ("", f"{quantiles} in 10, 50, 90, 99 % at most"),
+        ("", f"10, 50, 90, 99 % of the samples have at most {quantiles}"),
         (
             "cut",
             f"{percent(r.cut.value)} by the cap of {r.cap:,}; {percent(r.unclosed.value)} ended inside the thinking",
@@ -54,9 +54,9 @@ def numbers(r: Rollouts) -> list[Row]:
         ("redundant", f"{share(r.redundant)} of right samples' thinking"),
         ("saved", f"{share(r.saved)} of the tokens, if that were left out"),
         *[(f"groups of {groups.size}", falls(groups)) for groups in r.groups],
-        ("within a budget", "".join(f"{budget.tokens:>8,}" for budget in budgets)),
-        ("right and ended", "".join(f"{percent(budget.ended, 0):>8}" for budget in budgets)),
-        ("if it stopped", "".join(f"{percent(budget.stated, 0):>8}" for budget in budgets)),
+        ("tokens at most", "".join(f"{budget.tokens:>8,}" for budget in budgets)),
+        ("right by then", "".join(f"{percent(budget.ended, 0):>8}" for budget in budgets)),
+        ("if stopped early", "".join(f"{percent(budget.stated, 0):>8}" for budget in budgets)),
     ]
 
 
@@ -113,5 +113,5 @@ def _methods(fits: Sequence[Fit]) -> Table:
     for fit in (*fitting[:IN_FULL], *(fit for fit in fits if not fit.fits)):
         table.add_row(Text(*FITS[fit.fits]), Text(fit.name, "bold"), Text(fit.why))
     if more := fitting[IN_FULL:]:
-        table.add_row(Text(*FITS[True]), Text("and", "bold"), Text(", ".join(fit.name for fit in more)))
+        table.add_row(Text(*FITS[True]), Text("others", "bold"), Text(", ".join(fit.name for fit in more)))
     return table

@@ -59,9 +59,8 @@ const Curves = (() => {
         ...panel.series.map((series, index) => ({
           label: series.label,
           stroke: Theme.color(`series-${series.color}`),
-          width: series.faint || panel.stacked ? 1 : 2,
+          width: panel.stacked ? 1 : 2,
           fill: panel.stacked && index === 0 ? shade(0) : undefined,
-          alpha: series.faint ? 0.5 : 1,
           dash: panel.stacked ? [] : DASHES[index % DASHES.length],
           points: { show: dots },
           value: (_, __, at, step) => shown(step === null ? last(values[at]) : values[at][step], write),

@@ -34,8 +34,14 @@ def test_a_model_that_was_not_trained_here_has_none(tmp_path: Path) -> None:
 
 def test_a_line_that_is_no_json_is_named(tmp_path: Path) -> None:
     (trained(tmp_path, [1]) / "metrics.jsonl").write_text('{"step": 1}\nnonsense\n')
-    with pytest.raises(ValueError, match=r"metrics.jsonl, line 2 is no JSON .* Delete the line."):
+    with pytest.raises(ValueError, match=r"metrics.jsonl, line 2 is no JSON object: delete that line"):
         read_metrics(tmp_path)
+
+
+def test_a_line_that_is_being_written_does_not_count(tmp_path: Path) -> None:
+    with (trained(tmp_path, [1, 2]) / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 3, "corr')
+    assert read_metrics(tmp_path)["correct/mean"]["steps"] == [1, 2]
 
 
 def test_an_evaluation_keeps_the_training_when_the_model_is_gone(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@ import pytest
 from concise_rl.pages.palette import SERIES, SHADES, Shade, color_index
 
 READ = [
-    *((name, "paper") for name in ("ink", "muted", "accent", "redundant", "forced", "good", "bad")),
+    *((name, "paper") for name in ("ink", "muted", "accent", "redundant", "good", "bad")),
     *((name, "panel") for name in ("ink", "muted", "redundant")),
     *(("ink", back) for back in ("think", "chosen")),
     *((name, "chosen") for name in ("good", "bad", "muted")),

@@ -2,8 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from concise_rl.pages.parts import Part, character_at, cut_text, shorten
-from concise_rl.tiny.model import build_tokenizer
+from concise_rl.pages.parts import Part, cut_text, shorten
 
 TEXT = "<think>\n7\nWait, 7\n</think>\n7"
 
@@ -44,20 +43,13 @@ def test_an_empty_completion_has_no_parts() -> None:
     assert cut_text("", "</think>") == cut_text("", None) == []
 
 
-def test_what_was_forced_is_forced_wherever_it_stands() -> None:
-    start = TEXT.index("</think>")
-    parts = cut_text(TEXT, "</think>", forced=[(start, start + 9)])
-    assert parts == [Part("thinking", TEXT[:start]), Part("forced", "</think>\n"), Part("answer", "7")]
-
-
 PIECES = st.text("ab\n<", max_size=20)
 
 
-@given(PIECES, PIECES, st.integers(0, 80), st.integers(0, 80), st.integers(0, 30))
-def test_the_parts_joined_are_the_text(before: str, behind: str, at: int, start: int, length: int) -> None:
+@given(PIECES, PIECES, st.integers(0, 80))
+def test_the_parts_joined_are_the_text(before: str, behind: str, at: int) -> None:
     text = f"{before}</think>{behind}"
-    start = min(start, len(text))
-    parts = cut_text(text, "</think>", at, [(start, min(start + length, len(text)))] if length else [])
+    parts = cut_text(text, "</think>", at)
     assert "".join(part.text for part in parts) == text
     assert all(part.text for part in parts)
 
@@ -72,24 +64,3 @@ def test_a_shortened_text_is_about_as_long_as_asked(redundant_at: int, limit: in
         assert kept == len(text) and "omitted" not in kinds(parts)
     else:
         assert "omitted" in kinds(parts)
-
-
-def test_a_token_is_found_in_the_text() -> None:
-    tokenizer = build_tokenizer()
-    ids = tokenizer.encode(TEXT, add_special_tokens=False)
-    text = str(tokenizer.decode(ids))
-    wait = next(i for i, token in enumerate(ids) if str(tokenizer.decode([token])).strip() == "Wait")
-    assert text[character_at(tokenizer, ids, wait, text) :].startswith("Wait")
-    assert character_at(tokenizer, ids, len(ids), text) == len(text)
-
-
-class SplitBytes:
-    """Writes é as two tokens, of which the first alone is no character."""
-
-    def decode(self, ids: list[int]) -> str:
-        return bytes(ids).decode("utf-8", "replace")
-
-
-def test_a_character_that_is_split_belongs_to_the_later_token() -> None:
-    ids = list("aé".encode())
-    assert character_at(SplitBytes(), ids, 2, "aé") == 1  # ty: ignore[invalid-argument-type]

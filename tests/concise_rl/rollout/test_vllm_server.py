@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from pathlib import Path
 
@@ -81,8 +82,9 @@ def test_a_notebook_whose_event_loop_runs_already_gets_its_completions() -> None
     async def cell(fake: FakeServer) -> list[Completion]:
         return connect(fake).generate(REQUESTS, PLAIN)
 
-    with FakeServer() as fake:
-        completions = asyncio.run(cell(fake))
+    # In a thread of its own: where a browser has been opened, playwright's loop runs in this one.
+    with FakeServer() as fake, ThreadPoolExecutor(1) as pool:
+        completions = pool.submit(lambda: asyncio.run(cell(fake))).result()
     assert [c.ids for c in completions] == [answer_to(list(r.prompt_ids), 8) for r in REQUESTS]
 
 

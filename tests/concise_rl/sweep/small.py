@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from concise_rl.checkpoint import MARKER
+from concise_rl.run_files import MARKER
 from concise_rl.sweep.plan import Run, plan_runs
 from concise_rl.tiny import resolve_model
 from concise_rl.train import claim_folder

@@ -35,6 +35,12 @@ def test_a_recipe_for_gpus_is_measured_with_vllm_and_its_own_prompt(tmp_path: Pa
     assert (found.prompt_column, found.answer_column) == ("problem", "answer")
 
 
+@pytest.mark.parametrize("option", ["problems", "samples", "max_tokens", "batch_size"])
+def test_nothing_to_measure_is_refused_rather_than_taken_for_the_default(tmp_path: Path, option: str) -> None:
+    with pytest.raises(ValueError, match=option):
+        measurement_of(planned(tmp_path, "grpo"), given(**{option: 0}))
+
+
 def test_recipes_that_train_on_a_file_need_a_task(tmp_path: Path) -> None:
     path = variant(tmp_path, "mine", "dataset: tiny:sums", "dataset: mine.jsonl")
     with pytest.raises(

@@ -12,7 +12,7 @@ def test_a_line_that_is_still_being_written_does_not_count(tmp_path: Path) -> No
     step = {"step": 3, "loss": 0.1, "correct/mean": 0.5, "length/mean": 40.25}
     (tmp_path / "metrics.jsonl").write_text(json.dumps(step) + '\n{"step": 4, "lo')
     assert read_progress(tmp_path) == Progress(3, 0.5, 40.25)
-    assert str(read_progress(tmp_path)) == "accuracy 50.0%, 40.2 tokens"
+    assert str(read_progress(tmp_path)) == "accuracy 50.0 %, 40.2 tokens"
 
 
 def test_the_summary_that_ends_a_training_is_no_step(tmp_path: Path) -> None:

@@ -10,19 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from concise_rl.checkpoint import MARKER
 from concise_rl.cli import main
+from concise_rl.run_files import MARKER
 from concise_rl.sweep.plan import Run
 from concise_rl.sweep.record import read_record
-from tests.concise_rl.sweep.small import SHORT, TINY, make_trained, planned
+from tests.concise_rl.sweep.small import SHORT, TINY, WORDS, make_trained, planned
 
 MEASURED = ["--problems", "2", "--samples", "1", "--max-tokens", "320"]
 
 
-def command(out: Path, *words: str) -> list[str]:
+def command(out: Path, *words: str, seeds: int = 2) -> list[str]:
     recipes = [str(TINY / f"{name}.yaml") for name in ("grpo", "grpo_lambda")]
     settings = [word for key, value in SHORT.items() for word in (f"--{key}", str(value))]
-    return ["sweep", *recipes, "--seeds", "2", "--out", str(out), *MEASURED, *settings, *words]
+    return ["sweep", *recipes, "--seeds", str(seeds), "--out", str(out), *MEASURED, *settings, *words]
 
 
 def test_a_dry_run_shows_the_plan_and_writes_nothing(tmp_path: Path, capsys) -> None:
@@ -83,7 +83,8 @@ def processes_of(out: Path) -> list[int]:
 @pytest.mark.slow
 def test_a_sweep_that_is_killed_goes_on_and_ends_in_its_page(tmp_path: Path, capsys) -> None:
     out = tmp_path / "sweep"
-    words = command(out, "--jobs", "2")
+    words = command(out, "--max_completion_length", "96", seeds=1)
+    make_trained(planned(out, "grpo", words=[*WORDS, "--max_completion_length=96"])[0])
     with subprocess.Popen([sys.executable, "-m", "concise_rl.cli", *words], stdout=subprocess.DEVNULL) as first:
         while not (marks := list(out.glob(f"runs/*/checkpoint-1/{MARKER}"))):
             assert first.poll() is None, "it has ended before a checkpoint was written"
@@ -96,4 +97,4 @@ def test_a_sweep_that_is_killed_goes_on_and_ends_in_its_page(tmp_path: Path, cap
     assert all(state.status == "trained" for state in read_record(out).runs.values())
     assert f"Resuming from {cut}/checkpoint-1" in cut.with_name(f"{cut.name}.log").read_text()
     assert "grpo_lambda" in (out / "compare.html").read_text()
-    assert "AES" in capsys.readouterr().out and len(list(out.glob("runs/*/model.safetensors"))) == 4
+    assert "AES" in capsys.readouterr().out and len(list(out.glob("runs/*/model.safetensors"))) == 2

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from transformers import TrainerCallback
 
+from concise_rl.run_files import read_lines
 from concise_rl.watch.events import Listener, listening
-from concise_rl.watch.lines import read_lines
 from concise_rl.watch.run import read_run, status
 from reward import LengthPenalty
 from tests.concise_rl.test_trainer import trainer_of

@@ -9,9 +9,9 @@ import pytest
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from concise_rl.pages.curves import Series
+from concise_rl.run_files import read_lines
 from concise_rl.watch import writer
 from concise_rl.watch.browse import beside_of, places_of, rollouts_data
-from concise_rl.watch.lines import read_lines
 from concise_rl.watch.page import history, page_values, unique_names, write_overlay, write_run_page
 from concise_rl.watch.panels import derive, draw, thin
 from concise_rl.watch.run import read_run
@@ -96,10 +96,10 @@ def test_a_long_curve_is_drawn_by_means_of_stretches() -> None:
 
 
 def test_the_best_of_a_group_stands_beside_its_worst() -> None:
-    groups = [{"rollouts": [{"advantage": a} for a in of_one]} for of_one in ([0.0, 2.0, -1.0], [0.0, 0.0])]
+    groups = [{"rollouts": [{"advantage": a} for a in of_one]} for of_one in ([0.0, 2.0, None, -1.0], [0.0, None])]
     places = [place for group in groups for place in places_of(group["rollouts"])]
-    assert places == [None, "best", "worst", None, None]
-    assert beside_of(groups, places) == [1, 2, 1, None, None]
+    assert places == [None, "best", None, "worst", None, None]
+    assert beside_of(groups, places) == [1, 3, 1, 1, None, None]
 
 
 def test_recorded_rollouts_are_browsed_with_their_facts(trained: Path) -> None:

@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from concise_rl.trace import Trace
-from concise_rl.watch.lines import read_lines
-from concise_rl.watch.record import advantage_facts, cut_parts, due_steps
+from concise_rl.run_files import read_lines
+from concise_rl.watch.record import advantage_facts, due_steps
 from reward import LcR1, LengthPenalty
 from tests.concise_rl.test_resume import steps_of
 from tests.concise_rl.test_trainer import trainer_of
@@ -27,25 +26,6 @@ def groups_of(folder: Path) -> list[dict[str, Any]]:
 )
 def test_recorded_steps_are_spread_over_the_run(num_steps: int, max_steps: int, due: list[int]) -> None:
     assert due_steps(num_steps, max_steps) == due
-
-
-@pytest.mark.parametrize(
-    ("trace", "redundant", "parts"),
-    [
-        (Trace(10, 6, (7, 8), True), (4, 6), "thinking 0-4 redundant 4-6 delimiter 6-7 answer 7-9 end 9-10"),
-        (Trace(10, 6, (7, 8), True), (6, 6), "thinking 0-6 delimiter 6-7 answer 7-9 end 9-10"),
-        (Trace(10, 10, None, False), (0, 0), "thinking 0-10"),
-        (Trace(10, 9, None, True), (0, 0), "thinking 0-9 end 9-10"),
-        (Trace(0, 0, None, False), (0, 0), ""),
-    ],
-)
-def test_a_completion_is_cut_into_its_parts(trace: Trace, redundant: tuple[int, int], parts: str) -> None:
-    found = cut_parts(trace, redundant, delimiter=1)
-    assert " ".join(f"{name} {start}-{end}" for name, start, end in found) == parts
-
-
-def test_a_model_that_does_not_think_only_answers() -> None:
-    assert cut_parts(Trace(4, 0, (1, 2, 3), True), (0, 0), delimiter=0) == [("answer", 0, 3), ("end", 3, 4)]
 
 
 def test_the_worth_of_a_part_is_the_mean_over_its_tokens() -> None:

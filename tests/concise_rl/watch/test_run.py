@@ -11,7 +11,8 @@ from typing import Any
 import psutil
 import pytest
 
-from concise_rl.watch.run import by_step, in_words, machine, read_run, status
+from concise_rl.output import in_words
+from concise_rl.watch.run import by_step, machine, read_run, status
 
 
 def write_run(folder: Path, steps: int = 5, events: list[dict[str, Any]] | None = None, **metrics: Any) -> Path:
@@ -79,6 +80,12 @@ def test_an_error_is_told(tmp_path: Path) -> None:
     run = read_run(tmp_path)
     assert status(run, 0).word == "failed"
     assert status(run, 0).why == "It ended at step 5 with ValueError: no."
+
+
+def test_a_run_that_ctrl_c_has_ended_is_stopped_and_has_not_failed(tmp_path: Path) -> None:
+    write_run(tmp_path, events=[start(), {"time": 1, "event": "failed", "step": 5, "error": "KeyboardInterrupt"}])
+    found = status(read_run(tmp_path), 0)
+    assert (found.word, found.why) == ("stopped", "It was interrupted at step 5. The same command goes on.")
 
 
 def test_a_run_that_goes_on_after_an_error_has_not_failed(tmp_path: Path) -> None:

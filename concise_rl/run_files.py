@@ -1,4 +1,4 @@
-"""JSON lines that one process appends to while others read them."""
+"""The files in a run's folder by their names, and JSON lines that one process appends to while others read them."""
 
 import json
 from collections.abc import Mapping
@@ -7,6 +7,10 @@ from typing import Any
 
 from concise_rl.files import write_atomically
 
+MARKER = "COMPLETE"
+"""Written last: a checkpoint, or the trained model, is whole where it is there."""
+SETTINGS_FILE = "recipe.json"
+"""What a run is, see `concise_rl.train.identity`."""
 METRICS_FILE = "metrics.jsonl"
 EVENTS_FILE = "events.jsonl"
 ROLLOUTS_FILE = "rollouts.jsonl"
