@@ -49,7 +49,7 @@ def test_few_problems_are_refused_and_missing_ones_named(tmp_path: Path, capsys)
     rows = tmp_path / "rows.jsonl"
     rows.write_text("".join(json.dumps({"prompt": f"{i} + 1?", "answer": str(i + 1)}) + "\n" for i in range(12)))
     said = says(capsys, "probe", "tiny:base", "--task", str(rows), "--out", str(tmp_path / "out"))
-    assert "has 12 rows, fewer than the 32 that were asked for (--problems, or num_rows of a recipe)" in said
+    assert "has 12 rows, fewer than the 32 that were asked for (--problems, or a recipe's num_rows)" in said
 
 
 def test_a_task_without_golds_is_refused(tmp_path: Path, capsys) -> None:
