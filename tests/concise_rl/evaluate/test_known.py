@@ -87,12 +87,6 @@ def test_known_traces_and_samples_together_are_refused(tmp_path: Path) -> None:
         main(["judge", "prose", str(tmp_path / "samples.jsonl")])
 
 
-def test_the_help_of_the_command_begins_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["judge", "--help"])
-    assert capsys.readouterr().out.startswith("usage: concise-rl judge prose")
-
-
 def test_a_line_that_is_no_json_is_named(tmp_path: Path) -> None:
     path = tmp_path / "traces.jsonl"
     path.write_text('{"problem": "?", "answer": "7", "necessary": "7.", "redundant": ""}\n\n{"problem": \n')
