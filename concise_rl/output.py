@@ -50,7 +50,11 @@ def print_next(console: Console, commands: Sequence[tuple[str, str]]) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Write one JSON value to stdout. NaN is none: an unknown number is null."""
+    """Write one JSON value to stdout.
+
+    Raises:
+        ValueError: for NaN, which JSON does not have: an unknown number is None.
+    """
     print(json.dumps(value, indent=2, allow_nan=False))
 
 
