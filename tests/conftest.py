@@ -4,6 +4,8 @@ import os
 
 # Before the first import of torch or transformers, which read them once. Processes that a test starts inherit them.
 os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", OMP_NUM_THREADS="1")
+# Two processes that share a pipe then write whole lines: unbuffered, they write into each other's.
+os.environ.pop("PYTHONUNBUFFERED", None)
 
 import hypothesis
 import pytest
