@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from accelerate.utils import is_peft_model
 from huggingface_hub import ModelCard, ModelCardData
@@ -19,9 +19,6 @@ from concise_rl.methods import summary
 from concise_rl.objective import Objective
 from concise_rl.sources import GENERATED
 from concise_rl.tiny import WEIGHTS
-
-if TYPE_CHECKING:
-    from concise_rl.trainer import ConciseTrainer
 
 PACKAGES = ("concise_rl", "trl", "transformers", "torch")
 _HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
@@ -41,7 +38,7 @@ _PLAIN = 'inputs = tokenizer("What is 4 + 3 - 9?", return_tensors="pt")'
 
 
 def write_card(
-    trainer: "ConciseTrainer",
+    trainer: Any,
     folder: str | Path,
     model_name: str | None = None,
     dataset_name: str | None = None,
@@ -61,7 +58,7 @@ def write_card(
 
 
 def card_text(
-    trainer: "ConciseTrainer",
+    trainer: Any,
     model_name: str | None = None,
     dataset_name: str | None = None,
     tags: str | Iterable[str] | None = None,
@@ -126,7 +123,7 @@ def _what_it_is(method: Objective, base: str, adapter: bool) -> str:
     return f"{weights} {origin}, by reinforcement learning with concise_rl and its method `{method_name(method)}`."
 
 
-def _usage(trainer: "ConciseTrainer", local_base: bool) -> str:
+def _usage(trainer: Any, local_base: bool) -> str:
     """A program that asks the model something, and where its thinking ends."""
     tokenizer: Any = trainer.processing_class
     chats = tokenizer.chat_template is not None and not isinstance(trainer.train_dataset[0]["prompt"], str)
@@ -156,7 +153,7 @@ def _paper(method: Objective) -> str:
     return f"<{method.paper}>" if method.paper.startswith("https://") else method.paper
 
 
-def _settings(trainer: "ConciseTrainer", dataset_name: str | None) -> dict[str, str]:
+def _settings(trainer: Any, dataset_name: str | None) -> dict[str, str]:
     """What was set, by name; nothing about what is not known."""
     args = trainer.args
     rows = args.per_device_train_batch_size * args.gradient_accumulation_steps * trainer.accelerator.num_processes

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from datasets import IterableDataset
+from trl import GRPOConfig
 
 from concise_rl.config import ConciseConfig, mapping
 from concise_rl.errors import unknown
@@ -209,7 +210,7 @@ def check_datasets(*datasets: Any) -> None:
         raise ValueError("An iterable data set has no rows to count: give a datasets.Dataset, which load_rows makes.")
 
 
-def refuse_unsupported(args: ConciseConfig) -> None:
+def refuse_unsupported(args: GRPOConfig) -> None:
     """TRL's vLLM settings that would otherwise be passed over in silence.
 
     Raises:

@@ -6,20 +6,21 @@ from typing import Any
 
 import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoProcessor, PreTrainedModel
+from trl import GRPOConfig
 from trl.trainer.utils import get_config_model_id
 
-from concise_rl.config import ConciseConfig, mapping
+from concise_rl.config import mapping
 from concise_rl.rollout.transformers_engine import complete, eos_ids, eos_ids_of
 
 
-def hub_settings(args: ConciseConfig) -> dict[str, Any]:
+def hub_settings(args: GRPOConfig) -> dict[str, Any]:
     """Which revision of the model's repository is meant, and whether code that comes with it may run."""
     loading = mapping(args.model_init_kwargs)
     trusted = bool(loading.get("trust_remote_code", args.trust_remote_code))
     return {"revision": loading.get("revision"), "trust_remote_code": trusted}
 
 
-def training_processor(model: str | PreTrainedModel, processor: Any, args: ConciseConfig) -> Any:
+def training_processor(model: str | PreTrainedModel, processor: Any, args: GRPOConfig) -> Any:
     """The tokenizer, or processor, that a trainer is handed, or else the model's own as TRL loads it; complete.
 
     Args:
@@ -41,7 +42,7 @@ def training_processor(model: str | PreTrainedModel, processor: Any, args: Conci
 
 
 @contextmanager
-def class_of_revision(model: str | PreTrainedModel, args: ConciseConfig) -> Generator[None]:
+def class_of_revision(model: str | PreTrainedModel, args: GRPOConfig) -> Generator[None]:
     """Tell TRL the class of a model of another revision than `main`: TRL 1.16 reads it from `main`, which need not be
     on this machine."""
     settings, given = hub_settings(args), args.model_init_kwargs

@@ -26,16 +26,14 @@ def add_completion_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_completion(args: argparse.Namespace) -> None:
     """Print the script for a shell."""
-    from concise_rl.cli.parser import build_parser
     from reward import OBJECTIVES
 
-    parser = build_parser()
-    for action in _arguments(parser):
+    for action in _arguments(args.parser):
         if action.metavar == "METHOD":
             action.choices = tuple(OBJECTIVES)
         elif kind := KINDS.get(str(action.metavar)):
             action.complete = kind  # ty: ignore[missing-attribute]  # shtab reads it
-    print(shtab.complete(parser, args.shell, preamble=BASH if args.shell == "bash" else ""))
+    print(shtab.complete(args.parser, args.shell, preamble=BASH if args.shell == "bash" else ""))
 
 
 def _arguments(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:

@@ -79,12 +79,14 @@ def _line(command: Command) -> str:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of all commands. A parsed command line has `run_command`, the function to call with it."""
+    """The parser of all commands. A parsed command line has `run_command`, the function to call with it, and
+    this `parser`."""
     parser = Overview(prog="concise-rl", description="Teach reasoning models to stop when they have enough.")
     parser.add_argument("--version", action="version", version=f"concise_rl {version('concise_rl')}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=CommandParser)
     for command in COMMANDS:
         _add(commands, command)
+    parser.set_defaults(parser=parser)  # for `concise-rl completion`, which describes it
     return parser
 
 

@@ -23,7 +23,6 @@ from concise_rl.trace import Span, TokenPart, cut_parts, decode_parts
 
 if TYPE_CHECKING:
     from concise_rl.filling import Filled
-    from concise_rl.trainer import ConciseTrainer
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +55,7 @@ class Recorder(TrainerCallback):
         if state.is_world_process_zero:
             forget_later(Path(args.output_dir or ".") / ROLLOUTS_FILE, state.global_step)
 
-    def is_due(self, trainer: "ConciseTrainer") -> bool:
+    def is_due(self, trainer: Any) -> bool:
         """Whether the batch that was just sampled is to be recorded, here."""
         step, mode, turn = (*trainer._batches[0], trainer._batches[1])
         if not trainer.is_world_process_zero() or not mode or turn:
@@ -67,7 +66,7 @@ class Recorder(TrainerCallback):
         due = due_steps(self.num_steps, trainer.state.max_steps)
         return any(step < one <= step + window for one in due)
 
-    def record(self, trainer: "ConciseTrainer", filled: "Filled") -> None:
+    def record(self, trainer: Any, filled: "Filled") -> None:
         """Write the first groups of this rank's batch, if they are due. A full disk costs them, with a warning."""
         if not self.is_due(trainer):
             return
@@ -78,7 +77,7 @@ class Recorder(TrainerCallback):
             logger.warning("Could not record rollouts of step %d: %s", trainer.state.global_step + 1, error)
 
 
-def group_lines(trainer: "ConciseTrainer", filled: "Filled", num_groups: int) -> list[dict[str, Any]]:
+def group_lines(trainer: Any, filled: "Filled", num_groups: int) -> list[dict[str, Any]]:
     """Describe the first groups of this rank's batch that do not merely fill it."""
     size = trainer.num_generations
     groups = [group for group in range(len(filled.filler) // size) if not filled.filler[group * size]][:num_groups]
@@ -95,13 +94,13 @@ def group_lines(trainer: "ConciseTrainer", filled: "Filled", num_groups: int) ->
     ]
 
 
-def rollout_facts(trainer: "ConciseTrainer", judged: Judged, rows: Sequence[int]) -> list[dict[str, Any]]:
+def rollout_facts(trainer: Any, judged: Judged, rows: Sequence[int]) -> list[dict[str, Any]]:
     """Describe rollouts of this rank as they were sampled, before a method crops them."""
     rewards_B, first = rewards(trainer), trainer.accelerator.process_index * len(judged.rows)
     return [_facts(trainer, judged, row, first + row) | {"reward": _number(rewards_B[first + row])} for row in rows]
 
 
-def rewards(trainer: "ConciseTrainer") -> Tensor:
+def rewards(trainer: Any) -> Tensor:
     """(B,) what the method pays for each rollout, or the verdict where it pays by token; NaN for fillers."""
     now, method = trainer._now, trainer.method
     of_real = method.rewards(now.paid_real) if isinstance(method, SequenceReward) else now.paid_real.correct
@@ -110,7 +109,7 @@ def rewards(trainer: "ConciseTrainer") -> Tensor:
     return rewards_B
 
 
-def _facts(trainer: "ConciseTrainer", judged: Judged, row: int, at: int) -> dict[str, Any]:
+def _facts(trainer: Any, judged: Judged, row: int, at: int) -> dict[str, Any]:
     """Describe the rollout that is this rank's `row`, and stands at place `at` in the batch of all ranks."""
     now, rollout, trace = trainer._now, judged.rollouts[row], judged.traces[row]
     labelled = now.batch.redundant is not None and bool(now.batch.earned[at] == 1)
