@@ -3,21 +3,21 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from concise_rl.config import ConciseConfig
-    from concise_rl.data import load_rows, to_messages
-    from concise_rl.objective import Objective, RolloutBatch, SequenceReward
-    from concise_rl.trainer import ConciseTrainer
+    from concise_rl.data.rows import load_rows, to_messages
+    from concise_rl.methods import Objective, RolloutBatch, SequenceReward
+    from concise_rl.recipe.config import ConciseConfig
+    from concise_rl.train.trainer import ConciseTrainer
 
 __all__ = ["ConciseConfig", "ConciseTrainer", "Objective", "RolloutBatch", "SequenceReward", "load_rows", "to_messages"]
 
 _HOME = {
-    "ConciseConfig": "concise_rl.config",
-    "ConciseTrainer": "concise_rl.trainer",
-    "Objective": "concise_rl.objective",
-    "RolloutBatch": "concise_rl.objective",
-    "SequenceReward": "concise_rl.objective",
-    "load_rows": "concise_rl.data",
-    "to_messages": "concise_rl.data",
+    "ConciseConfig": "concise_rl.recipe.config",
+    "ConciseTrainer": "concise_rl.train.trainer",
+    "Objective": "concise_rl.methods",
+    "RolloutBatch": "concise_rl.methods",
+    "SequenceReward": "concise_rl.methods",
+    "load_rows": "concise_rl.data.rows",
+    "to_messages": "concise_rl.data.rows",
 }
 
 

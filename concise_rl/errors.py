@@ -1,7 +1,6 @@
 """Names that users give: what to say about one that nobody knows, and how to find what a dotted path names."""
 
 import difflib
-import importlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -40,25 +39,3 @@ def unknown(kind: str, name: str, valid: Iterable[str], first: Iterable[str] = (
     listed = ", ".join(valid[:shown]) + (f" and {len(valid) - shown} more" if len(valid) > shown else "")
     hint = f"Did you mean {near[0]!r}?" if near else f"Valid: {listed or 'none'}."
     return ValueError(f"Unknown {kind} {name!r}. {hint}")
-
-
-def import_dotted(path: str, kind: str) -> Any:
-    """The object at a dotted path `package.module.Name`.
-
-    Raises:
-        ValueError: when there is no such module, or it has no such name.
-        ImportError: when the module is there and itself imports what is not.
-    """
-    module_name, _, attribute = path.rpartition(".")
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise
-        raise ValueError(
-            f"There is no module {error.name!r} for the {kind} {path}: it is looked for in the working directory and "
-            "on PYTHONPATH."
-        ) from None
-    if not hasattr(module, attribute):
-        raise unknown(f"{kind} in module {module_name}:", attribute, (n for n in vars(module) if not n.startswith("_")))
-    return getattr(module, attribute)

@@ -1,8 +1,11 @@
 """Writing files so that a crash or a full disk leaves the previous content in place, and others may read them."""
 
+import json
 import os
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -38,3 +41,59 @@ def open_up(folder: Path) -> None:
     example.unlink()
     for path in folder.glob("*.safetensors"):
         path.chmod(mode)
+
+
+MARKER = "COMPLETE"
+"""Written last: a checkpoint, or the trained model, is whole where it is there."""
+SETTINGS_FILE = "recipe.json"
+"""What a run is, see `concise_rl.train.folder.identity`."""
+METRICS_FILE = "metrics.jsonl"
+EVENTS_FILE = "events.jsonl"
+ROLLOUTS_FILE = "rollouts.jsonl"
+PAGE_FILE = "run.html"
+
+
+def append_line(path: Path, line: Mapping[str, Any]) -> None:
+    """Append one line.
+
+    Raises:
+        OSError: when writing fails.
+    """
+    with path.open("a") as file:
+        file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Read all complete lines; none where there is no file.
+
+    A last line without its newline is being written, or was torn when the process ended. It does not count.
+
+    Raises:
+        ValueError: for a complete line that is no JSON object. The error names the file and the line.
+    """
+    if not path.is_file():
+        return []
+    whole = path.read_bytes().split(b"\n")[:-1]
+    return [_parse(line, path, number) for number, line in enumerate(whole, start=1) if line]
+
+
+def _parse(line: bytes, path: Path, number: int) -> dict[str, Any]:
+    try:
+        parsed = json.loads(line)
+    except ValueError:
+        parsed = None
+    if not isinstance(parsed, dict):
+        raise ValueError(f"{path}, line {number} is no JSON object: delete that line.")
+    return parsed
+
+
+def forget_later(path: Path, step: int) -> None:
+    """Drop the lines of later steps, which a run that begins at `step` makes again, and a torn last line.
+
+    Raises:
+        ValueError: see `read_lines`.
+        OSError: when writing fails; the file is then as it was.
+    """
+    if path.is_file():
+        kept = [line for line in read_lines(path) if line["step"] <= step]
+        write_atomically(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept))

@@ -1,11 +1,12 @@
 """What recipes name with options of its own: objectives, curricula, judges."""
 
+import importlib
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from concise_rl.errors import import_dotted, in_a_line, unknown
+from concise_rl.errors import in_a_line, unknown
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
@@ -46,3 +47,31 @@ def with_options(kind: str, name: str, model: type[M], options: Mapping[str, Any
         return model(**(options or {}))
     except ValidationError as error:
         raise ValueError(f"Options of {kind} {name!r}: {in_a_line(error)}.") from None
+
+
+def import_dotted(path: str, kind: str) -> Any:
+    """The object at a dotted path `package.module.Name`.
+
+    Raises:
+        ValueError: when there is no such module, or it has no such name.
+        ImportError: when the module is there and itself imports what is not.
+    """
+    module_name, _, attribute = path.rpartition(".")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise
+        raise ValueError(
+            f"There is no module {error.name!r} for the {kind} {path}: it is looked for in the working directory and "
+            "on PYTHONPATH."
+        ) from None
+    if not hasattr(module, attribute):
+        raise unknown(f"{kind} in module {module_name}:", attribute, (n for n in vars(module) if not n.startswith("_")))
+    return getattr(module, attribute)
+
+
+def mapping(options: dict[str, Any] | str | None) -> dict[str, Any]:
+    """Options of a recipe, of which there may be none."""
+    assert not isinstance(options, str), "TRL has parsed the JSON by now"
+    return options or {}

@@ -26,4 +26,4 @@ for method in grpo_lambda s_grpo decs; do
     models+=(--model "tiny:$method")
 done
 concise-rl eval "${models[@]}" --baseline tiny:base --task tiny:sums --problems 768 --samples 4 --out "$out/report"
-python -m concise_rl.tiny.cards "$out/report/report.json"
+python -m concise_rl.evaluate.tiny_cards "$out/report/report.json"

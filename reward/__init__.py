@@ -1,6 +1,8 @@
 """The methods, one file each. A recipe names one by its key here, or any class of its own by a dotted path."""
 
-from concise_rl.objective import Objective
+from typing import Any
+
+from concise_rl.methods import Objective, SequenceReward, find_class, with_options
 from reward.conciser import Conciser
 from reward.ddca import Ddca
 from reward.decs import Decs
@@ -47,3 +49,28 @@ __all__ = [
     "SGrpo",
     "ThinkPrune",
 ]
+
+
+def objective_class(name: str) -> type[Objective]:
+    """The class called `name`: a key of `reward.OBJECTIVES`, or the dotted path of a class of the user's own.
+
+    Raises:
+        ValueError: see `find_class`.
+    """
+    return find_class("objective", name, OBJECTIVES, Objective)
+
+
+def build_objective(name: str, options: dict[str, Any] | None = None, scale_rewards: str = "group") -> Objective:
+    """Build the objective a recipe names.
+
+    Args:
+        name: see `objective_class`.
+        options: its options, as the recipe's `objective_options` gives them.
+        scale_rewards: for a method that leaves the normalisation open and whose options do not state it.
+
+    Raises:
+        ValueError: for an unknown name or option (naming the nearest), or a value out of bounds.
+    """
+    cls = objective_class(name)
+    default = {"scale_rewards": scale_rewards} if issubclass(cls, SequenceReward) else {}
+    return with_options("objective", name, cls, default | (options or {}))

@@ -6,7 +6,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from concise_rl.objective import RolloutBatch, SequenceReward
+from concise_rl.methods import RolloutBatch, SequenceReward
 
 
 def all_right(correct_PG: Tensor) -> Tensor:

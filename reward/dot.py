@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from concise_rl.objective import RolloutBatch, SequenceReward
+from concise_rl.methods import RolloutBatch, SequenceReward
 
 
 def cut_length(lengths: Sequence[int], std_multiplier: float) -> int:

@@ -5,9 +5,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 from torch import Tensor
 
-from concise_rl.objective import PlanContext, RolloutBatch, SequenceReward
-from concise_rl.rollout.plans import Plan, ThinkingBudget
-from concise_rl.trace import StopReason
+from concise_rl.methods import Plan, PlanContext, RolloutBatch, SequenceReward, StopReason, ThinkingBudget
 
 
 class Elastic(SequenceReward):

@@ -6,9 +6,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from concise_rl.objective import PlanContext, RolloutBatch, SequenceReward
-from concise_rl.rollout.plans import Plan
-from concise_rl.trace import StopReason
+from concise_rl.methods import Plan, PlanContext, RolloutBatch, SequenceReward, StopReason
 
 
 def smallest(key_PG: Tensor, eligible_PG: Tensor, count: int) -> Tensor:

@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from concise_rl.objective import RolloutBatch, SequenceReward
+from concise_rl.methods import RolloutBatch, SequenceReward
 
 
 class Grpo(SequenceReward):

@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from concise_rl.objective import RolloutBatch, SequenceReward
+from concise_rl.methods import RolloutBatch, SequenceReward
 from reward.length_penalty import penalised_rewards
 
 

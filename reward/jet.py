@@ -6,10 +6,7 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from concise_rl.objective import PlanContext, RolloutBatch, SequenceReward
-from concise_rl.rollout.plans import Plan
-from concise_rl.rollout.serial import AtFractions, SerialExits
-from concise_rl.trace import StopReason
+from concise_rl.methods import AtFractions, Plan, PlanContext, RolloutBatch, SequenceReward, SerialExits, StopReason
 
 
 def jet_rewards(

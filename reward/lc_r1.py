@@ -6,7 +6,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from concise_rl.objective import Objective, RolloutBatch, group_advantages
+from concise_rl.methods import Objective, RolloutBatch, group_advantages
 
 SMALL = 1e-4
 """Added to both denominators, as in the published code."""

@@ -6,7 +6,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from concise_rl.objective import RolloutBatch, SequenceReward
+from concise_rl.methods import RolloutBatch, SequenceReward
 
 
 def penalised_rewards(correct_PG: Tensor, length_PG: Tensor, alpha: float, eps: float = 1e-7) -> Tensor:

@@ -6,10 +6,16 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from concise_rl.objective import Objective, PlanContext, RolloutBatch, group_advantages
-from concise_rl.rollout.plans import Plan
-from concise_rl.rollout.serial import SerialExits, Uniform
-from concise_rl.trace import StopReason
+from concise_rl.methods import (
+    Objective,
+    Plan,
+    PlanContext,
+    RolloutBatch,
+    SerialExits,
+    StopReason,
+    Uniform,
+    group_advantages,
+)
 
 
 def serial_rewards(correct_PG: Tensor, decay: float, only_shortest: bool = False) -> Tensor:

@@ -20,13 +20,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from concise_rl.curriculum.curricula import Kappa, kappa_quota
+from concise_rl.curriculum.memory import OversampleFactor
 from concise_rl.evaluate.statistics import aes
-from concise_rl.objective import PlanContext, RolloutBatch, group_advantages
-from concise_rl.redundancy import Labels
+from concise_rl.labels.labeller import Labels
+from concise_rl.methods import PlanContext, RolloutBatch, group_advantages
+from concise_rl.reading.passages import ChunkTokens, chunk_spans
+from concise_rl.reading.trace import Delimiters, StopReason
 from concise_rl.rollout.engine import Completion, Progress, Request, Sampling, stop_reason
 from concise_rl.rollout.shortest import ShortestOnly
-from concise_rl.schedule import Kappa, OversampleFactor, kappa_quota
-from concise_rl.trace import ChunkTokens, Delimiters, StopReason, chunk_spans
 from reward.conciser import Conciser
 from reward.ddca import Ddca
 from reward.decs import Decs

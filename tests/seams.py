@@ -26,7 +26,7 @@ import concise_rl
 RECORD = Path(__file__).parent / "seams.json"
 UPSTREAM = ("trl", "transformers", "vllm", "torch")
 """Packages whose classes this project derives from."""
-OPTIONAL = ("concise_rl.rollout.vllm_engine", "concise_rl.rollout.worker")
+OPTIONAL = ("concise_rl.rollout.engines.vllm", "concise_rl.rollout.engines.worker_extension")
 """Modules that import vLLM at their top."""
 
 

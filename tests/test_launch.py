@@ -11,7 +11,7 @@ import yaml
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import launch_command_parser
 
-from concise_rl.cli import build_parser
+from concise_rl.cli.parser import build_parser
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = sorted((ROOT / "launch/accelerate").glob("*.yaml"))
@@ -261,7 +261,7 @@ def submit(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     (tmp_path / "launch").symlink_to(ROOT / "launch")
     (tmp_path / "concise_rl").mkdir()
     (tmp_path / "concise_rl/__init__.py").touch()
-    (tmp_path / "concise_rl/train.py").write_text(STUB_TRAIN)
+    (tmp_path / "concise_rl/train/run.py").write_text(STUB_TRAIN)
     (tmp_path / "recipe.yaml").write_text("")
     write_script(tmp_path / ".venv/bin/accelerate", 'exec python -m accelerate.commands.accelerate_cli "$@"')
     write_script(tmp_path / "bin/scontrol", "echo 127.0.0.1; echo 127.0.0.1")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from concise_rl.cli import build_parser
+from concise_rl.cli.parser import build_parser
 from concise_rl.evaluate.cli import spec_of
-from concise_rl.recipe import parse_recipe
+from concise_rl.recipe.parse import parse_recipe
 
 ROOT = Path(__file__).parents[1]
 METHODS = ["grpo", "grpo_lambda", "s_grpo", "decs"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from concise_rl.cli import build_parser
+from concise_rl.cli.parser import build_parser
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

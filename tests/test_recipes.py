@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from concise_rl.cli import build_parser
-from concise_rl.recipe import parse_recipe
+from concise_rl.cli.parser import build_parser
+from concise_rl.recipe.parse import parse_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))
@@ -118,10 +118,10 @@ def test_the_evaluation_that_is_shown_is_of_this_recipe(path: Path) -> None:
 
 @pytest.mark.parametrize("path", LARGE, ids=name_of)
 def test_the_memory_is_what_the_arithmetic_says(path: Path) -> None:
-    setup_of = pytest.importorskip("concise_rl.fit.setup", reason="the arithmetic is not there")
-    from concise_rl.fit.facts import find_facts
-    from concise_rl.fit.hardware import Gpus, find_launch
-    from concise_rl.fit.memory import GIB
+    setup_of = pytest.importorskip("concise_rl.recipe.fit.setup", reason="the arithmetic is not there")
+    from concise_rl.recipe.fit.facts import find_facts
+    from concise_rl.recipe.fit.hardware import Gpus, find_launch
+    from concise_rl.recipe.fit.memory import GIB
 
     cards = Gpus(gpus(path), 80)
     recipe = parse_recipe(path, ["--bf16", "false", "--use_cpu", "true"])

@@ -8,7 +8,6 @@ from typing import Literal
 from concise_rl.cli.completion import add_completion_arguments, run_completion
 from concise_rl.cli.methods import add_methods_arguments, run_methods
 from concise_rl.cli.recipes import add_check_arguments, add_train_arguments, help_on_keys, run_check, run_train
-from concise_rl.convert import add_convert_arguments, run_convert
 from concise_rl.evaluate.ask.cli import add_try_arguments, run_try
 from concise_rl.evaluate.cli import (
     add_eval_arguments,
@@ -19,9 +18,10 @@ from concise_rl.evaluate.cli import (
 from concise_rl.evaluate.compare.cli import add_compare_arguments, run_compare
 from concise_rl.evaluate.judge_cli import add_judge_arguments, run_judge
 from concise_rl.evaluate.probe.cli import add_probe_arguments, run_probe
-from concise_rl.rollout.serve import add_serve_arguments, run_serve
+from concise_rl.models.gguf import add_convert_arguments, run_convert
+from concise_rl.rollout.engines.serve import add_serve_arguments, run_serve
 from concise_rl.sweep.cli import add_sweep_arguments, run_sweep
-from concise_rl.watch.cli import add_watch_arguments, run_watch
+from concise_rl.train.watch.cli import add_watch_arguments, run_watch
 
 Group = Literal["look", "train", "measure", "share", "set up"]
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import shtab
 
-from concise_rl.tiny import MODELS
+from concise_rl.tasks.tiny import MODELS
 
 SHELLS = ("bash", "zsh", "tcsh")
 EPILOG = """\

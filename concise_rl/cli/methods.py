@@ -2,7 +2,7 @@
 
 import argparse
 
-from concise_rl.output import add_json_argument, print_json
+from concise_rl.output.lines import add_json_argument, print_json
 
 
 def add_methods_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +19,7 @@ def run_methods(args: argparse.Namespace) -> None:
     Raises:
         ValueError: for an unknown method, naming the nearest.
     """
-    from concise_rl.methods import describe_methods, print_methods
+    from concise_rl.cli.methods_table import describe_methods, print_methods
 
     if args.json:
         print_json(describe_methods(args.name))

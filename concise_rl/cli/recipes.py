@@ -2,7 +2,7 @@
 
 import argparse
 
-from concise_rl.output import add_json_argument
+from concise_rl.output.lines import add_json_argument
 from concise_rl.sweep.cli import arrange_settings
 
 OPTIONS_OF_CHECK = {"--gpus": 1, "--accelerate": 1, "--json": 0}
@@ -11,15 +11,15 @@ OPTIONS_OF_CHECK = {"--gpus": 1, "--accelerate": 1, "--json": 0}
 
 def run_train(args: argparse.Namespace) -> None:
     """Train by a recipe, in this process. For several processes: accelerate launch -m concise_rl.train."""
-    from concise_rl.recipe import parse_recipe
-    from concise_rl.train import run
+    from concise_rl.recipe.parse import parse_recipe
+    from concise_rl.train.run import run
 
     run(parse_recipe(args.recipe, args.overrides))
 
 
 def run_check(args: argparse.Namespace) -> None:
     """Say whether a recipe would start, and what it would do."""
-    from concise_rl.check import check_recipe
+    from concise_rl.recipe.check import check_recipe
 
     check_recipe(args.recipe, args.overrides, args.gpus, args.accelerate, as_json=args.json)
 
@@ -54,7 +54,7 @@ def _taken(words: list[str], option: str, values: int) -> list[str]:
 
 def help_on_keys() -> str:
     """The keys of a recipe, which cost an import of TRL."""
-    from concise_rl.recipe import keys_help
+    from concise_rl.recipe.parse import keys_help
 
     return keys_help()
 

@@ -11,17 +11,17 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from concise_rl.data import columns_read
+from concise_rl.data.rows import columns_read
 from concise_rl.evaluate.run import measured_rows
 from concise_rl.evaluate.samples import Sample, read_samples
 from concise_rl.evaluate.spec import MANIFEST, Manifest, read_manifest
 from concise_rl.evaluate.text import percent
-from concise_rl.judges import judge_options
-from concise_rl.redundancy import Labels, PassageKind, agreement, build_labeller
-from concise_rl.rollout.transformers_engine import load_tokenizer
-from concise_rl.tiny import resolve_model
-from concise_rl.trace import Delimiters, Trace, read_trace
-from concise_rl.verify import VerifierPool
+from concise_rl.labels.judges import judge_options
+from concise_rl.labels.labeller import Labels, PassageKind, agreement, build_labeller
+from concise_rl.models.eos import load_tokenizer
+from concise_rl.models.resolve import resolve_model
+from concise_rl.reading.trace import Delimiters, Trace, read_trace
+from concise_rl.verify.pool import VerifierPool
 
 Row = Mapping[str, Any]
 

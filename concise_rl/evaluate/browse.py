@@ -6,9 +6,18 @@ from typing import Any
 
 from concise_rl.evaluate.evaluation import Evaluation
 from concise_rl.evaluate.samples import Sample, read_samples
-from concise_rl.pages.parts import Part, cut_text
-from concise_rl.pages.samples import VERDICT_MARKS, VERDICT_TONES, VERDICTS, Category, Number, Text, Tone, browser_data
-from concise_rl.trace import StopReason
+from concise_rl.output.pages.parts import Part, cut_text
+from concise_rl.output.pages.samples import (
+    VERDICT_MARKS,
+    VERDICT_TONES,
+    VERDICTS,
+    Category,
+    Number,
+    Text,
+    Tone,
+    browser_data,
+)
+from concise_rl.reading.trace import StopReason
 
 MAX_DIFFICULTIES = 30
 """More of them make no filter."""

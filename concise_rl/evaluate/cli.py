@@ -29,8 +29,8 @@ from concise_rl.evaluate.spec import (
     read_manifest,
     whole_groups,
 )
-from concise_rl.judges import DEFAULT_JUDGE
-from concise_rl.output import add_json_argument, console_for, print_json, print_next, say
+from concise_rl.labels.judges import DEFAULT_JUDGE
+from concise_rl.output.lines import add_json_argument, console_for, print_json, print_next, say
 
 CONTINUOUS_BATCH = 4096
 """Completions of a batch, where the engine refills itself."""
@@ -198,7 +198,7 @@ def default_size(task: str) -> dict[str, int | None]:
 
 def default_verifier(task: str) -> str:
     """reasoning-gym's own scorer for its tasks, mathematics for everything else."""
-    from concise_rl.sources import GENERATED  # which imports datasets
+    from concise_rl.data.sources import GENERATED  # which imports datasets
 
     return "reasoning_gym" if task.startswith(GENERATED) else "math"
 
@@ -218,8 +218,8 @@ def default_max_tokens(args: argparse.Namespace) -> int:
     """What the budgets come to, where there are any. Otherwise: the embedded reasoner's context is short; real
     reasoners need room, or the cap is all that is measured."""
     if args.think_budget and args.answer_budget and args.think_end:
-        from concise_rl.rollout.transformers_engine import load_tokenizer
-        from concise_rl.tiny import resolve_model
+        from concise_rl.models.eos import load_tokenizer
+        from concise_rl.models.resolve import resolve_model
 
         path = resolve_model(split_labels(args.model)[0][1])
         tokenizer, _ = load_tokenizer(path, args.revision, args.trust_remote_code)

@@ -7,12 +7,13 @@ from typing import Protocol
 
 from transformers import PreTrainedTokenizerBase
 
-from concise_rl.context import context_length
 from concise_rl.evaluate.spec import Measurement
+from concise_rl.models.context import context_length
+from concise_rl.models.eos import load_tokenizer
+from concise_rl.models.resolve import resolve_model
 from concise_rl.rollout.engine import Completion, Heard, Progress, Request, Sampling, StreamingEngine
+from concise_rl.rollout.engines.transformers import TransformersEngine, load_engine
 from concise_rl.rollout.shortest import ShortestOnly
-from concise_rl.rollout.transformers_engine import TransformersEngine, load_engine, load_tokenizer
-from concise_rl.tiny import resolve_model
 
 START_LIMIT_S = 30.0
 """How long a server that does not answer is waited for: a person looks on, and has started it before."""
@@ -46,7 +47,7 @@ def open_engine(model: str, measurement: Measurement, patience: float = START_LI
             loaded = load_engine(model, batch_size=measurement.batch_size, **source)
         yield loaded
     elif measurement.engine == "vllm":
-        from concise_rl.rollout.vllm_engine import load_vllm_engine
+        from concise_rl.rollout.engines.vllm import load_vllm_engine
 
         with _finding(model):
             started = load_vllm_engine(model, max_tokens=measurement.max_tokens, **source)
@@ -105,7 +106,7 @@ class ServedModel:
             ValueError: when it serves another.
             EngineError: when no server answers.
         """
-        from concise_rl.rollout.vllm_server import VllmServer
+        from concise_rl.rollout.engines.server import VllmServer
 
         self.tokenizer, self.eos_token_ids = load_tokenizer(resolve_model(model), revision, trust_remote_code)
         self.server = VllmServer(url, self.eos_token_ids, patience, ROLLOUT_LIMIT_S)

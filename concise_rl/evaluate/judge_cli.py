@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from concise_rl.evaluate.options import json_options
-from concise_rl.judges import DEFAULT_JUDGE
+from concise_rl.labels.judges import DEFAULT_JUDGE
 
 
 def add_judge_arguments(parser: argparse.ArgumentParser) -> None:

@@ -13,15 +13,16 @@ from rich.table import Table
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from concise_rl.data.sources import jsonl_rows
 from concise_rl.evaluate.agreement import json_numbers
 from concise_rl.evaluate.text import percent
-from concise_rl.judges.prose import KnownTrace, known_traces
-from concise_rl.redundancy import Labels, PassageKind, agreement, build_labeller
-from concise_rl.rollout.transformers_engine import load_tokenizer
-from concise_rl.sources import jsonl_rows
-from concise_rl.tiny import resolve_model
-from concise_rl.trace import NEWLINES, SPLIT_WORDS, Delimiters, Trace
-from concise_rl.verify import VerifierPool
+from concise_rl.labels.judges.prose import KnownTrace, known_traces
+from concise_rl.labels.labeller import Labels, PassageKind, agreement, build_labeller
+from concise_rl.models.eos import load_tokenizer
+from concise_rl.models.resolve import resolve_model
+from concise_rl.reading.passages import NEWLINES, SPLIT_WORDS
+from concise_rl.reading.trace import Delimiters, Trace
+from concise_rl.verify.pool import VerifierPool
 
 PROSE = "prose"
 """The generated traces, where the command is given no file."""

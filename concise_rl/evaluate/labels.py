@@ -8,9 +8,9 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from concise_rl.evaluate.samples import ThinkingLabels
-from concise_rl.judges import Judge, Passage
-from concise_rl.redundancy import Cut, Labeller, Labels, cutter
-from concise_rl.trace import Delimiters, Span, Trace, character_at
+from concise_rl.labels.judges import Judge, Passage
+from concise_rl.labels.labeller import Cut, Labeller, Labels, cutter
+from concise_rl.reading.trace import Delimiters, Span, Trace, character_at
 
 logger = logging.getLogger(__name__)
 

@@ -14,11 +14,11 @@ from concise_rl.evaluate.plots import svg
 from concise_rl.evaluate.reproduce import eval_command, shell_lines
 from concise_rl.evaluate.samples import Sample
 from concise_rl.evaluate.training import training_panels
-from concise_rl.pages import render
-from concise_rl.pages.curves import panel_data
-from concise_rl.pages.palette import color_index
-from concise_rl.pages.parts import Part
-from concise_rl.trace import StopReason
+from concise_rl.output.pages import render
+from concise_rl.output.pages.curves import panel_data
+from concise_rl.output.pages.palette import color_index
+from concise_rl.output.pages.parts import Part
+from concise_rl.reading.trace import StopReason
 
 CAPTIONS = {
     "accuracy_against_tokens": (

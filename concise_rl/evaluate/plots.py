@@ -16,8 +16,8 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from concise_rl.evaluate.evaluation import Evaluation
 from concise_rl.evaluate.text import numbered_entries
-from concise_rl.pages import palette
-from concise_rl.pages.palette import color_index
+from concise_rl.output.pages import palette
+from concise_rl.output.pages.palette import color_index
 
 # Drawn for light paper; `svg` puts the page's variables in the place of these.
 INK, MUTED, GRID, PAPER = (shade.light for shade in (palette.INK, palette.MUTED, palette.GRID, palette.PAPER))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from concise_rl.trace import StopReason
+from concise_rl.reading.trace import StopReason
 
 MEASURES = ("reflections", "states_answer", "necessary_prefix", "redundant_tokens", "overshoot")
 """What a sample's thinking says about overthinking, see `Sample.measures`."""

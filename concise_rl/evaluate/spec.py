@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from concise_rl.errors import unknown
 from concise_rl.files import write_atomically
-from concise_rl.tiny import resolve_model
+from concise_rl.models.resolve import resolve_model
 
 BASELINE = "baseline"
 ENGINES = ("transformers", "vllm")
@@ -45,7 +45,7 @@ class Measurement(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     task: str
-    """Where the problems come from, as `concise_rl.data.load_rows` takes it."""
+    """Where the problems come from, as `concise_rl.data.rows.load_rows` takes it."""
     split: str = "test"
     problems: int | None = Field(None, ge=1)
     """Number of problems; None for all there are."""

@@ -18,7 +18,7 @@ from functools import lru_cache
 import numpy as np
 
 from concise_rl.evaluate.samples import MEASURES, Sample
-from concise_rl.trace import StopReason
+from concise_rl.reading.trace import StopReason
 
 RESAMPLES = 10_000
 _BATCH = 500

@@ -8,13 +8,12 @@ from typing import Any
 
 from concise_rl.evaluate.evaluation import Evaluation
 from concise_rl.evaluate.spec import Manifest
-from concise_rl.files import write_atomically
-from concise_rl.pages.curves import Panel, Series
-from concise_rl.pages.palette import color_index
-from concise_rl.run_files import METRICS_FILE, read_lines
+from concise_rl.files import METRICS_FILE, read_lines, write_atomically
+from concise_rl.output.pages.curves import Panel, Series
+from concise_rl.output.pages.palette import color_index
 
 KEPT = ("correct/mean", "length/mean", "length/think")
-"""What is kept of the metrics, see `concise_rl.metrics`."""
+"""What is kept of the metrics, see `concise_rl.train.metrics`."""
 Curves = Mapping[str, Mapping[str, Sequence[float]]]
 """Name of a metric to its `steps` and `values`."""
 

@@ -7,10 +7,10 @@ side, until m have ended; the majority of those m answers, a tie going to the on
 import numpy as np
 
 from concise_rl.evaluate.statistics import Table
-from concise_rl.trace import StopReason
-from concise_rl.verifiers import latex
-from concise_rl.verifiers.claims import answers
-from concise_rl.verifiers.values import number
+from concise_rl.reading.trace import StopReason
+from concise_rl.verify.verifiers import latex
+from concise_rl.verify.verifiers.claims import answers
+from concise_rl.verify.verifiers.values import number
 
 
 def vote(table: Table, keep: int) -> Table:

@@ -6,12 +6,12 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from concise_rl.judge import grade
+from concise_rl.reading.trace import Delimiters, StopReason, Trace, read_trace
 from concise_rl.rollout.engine import Engine, Request, Sampling
-from concise_rl.rollout.plans import Plan, Rollout
+from concise_rl.rollout.plans.plan import Plan, Rollout
 from concise_rl.rollout.shortest import ShortestOnly
-from concise_rl.trace import Delimiters, StopReason, Trace, read_trace
-from concise_rl.verify import VerifierPool
+from concise_rl.verify.grade import grade
+from concise_rl.verify.pool import VerifierPool
 
 Row = dict[str, Any]
 

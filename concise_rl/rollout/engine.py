@@ -7,8 +7,8 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from concise_rl.reading.trace import StopReason
 from concise_rl.rollout.shortest import ShortestOnly
-from concise_rl.trace import StopReason
 
 Progress = Callable[[int], None]
 """Called with the number of completions that have just ended."""

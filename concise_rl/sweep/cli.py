@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from concise_rl.output import add_json_argument
+from concise_rl.output.lines import add_json_argument
 
 OUT = Path("runs/sweep")
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import yaml
 
-from concise_rl.fit.hardware import Gpus, find_launch, named_config
+from concise_rl.recipe.fit.hardware import Gpus, find_launch, named_config
 
 _PROCESSES = re.compile(r"^#.*--num_processes[ =](\d+)", re.MULTILINE)
 

@@ -8,19 +8,19 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from concise_rl.data import columns_read, to_messages
+from concise_rl.data.rows import columns_read, to_messages
+from concise_rl.data.sources import FILE_ENDINGS
 from concise_rl.errors import in_a_line
 from concise_rl.evaluate.cli import batch_of, default_size
 from concise_rl.evaluate.options import TINY_CAP
 from concise_rl.evaluate.run import evaluate, measured_rows
 from concise_rl.evaluate.spec import BASELINE, EvalSpec, Measurement, ModelRun, fingerprint
-from concise_rl.fit.facts import find_facts
-from concise_rl.judges import DEFAULT_JUDGE
-from concise_rl.policy import hub_settings
-from concise_rl.preflight import is_installed, local_folder
-from concise_rl.recipe import Recipe
-from concise_rl.rollout.transformers_engine import load_tokenizer
-from concise_rl.sources import FILE_ENDINGS
+from concise_rl.labels.judges import DEFAULT_JUDGE
+from concise_rl.models.eos import load_tokenizer
+from concise_rl.models.policy import hub_settings
+from concise_rl.recipe.fit.facts import find_facts
+from concise_rl.recipe.parse import Recipe
+from concise_rl.recipe.preflight import is_installed, local_folder
 from concise_rl.sweep.plan import Run
 
 GIVEN = (

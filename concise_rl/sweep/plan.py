@@ -8,12 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from concise_rl.checkpoint import last_complete
 from concise_rl.evaluate.spec import BASELINE, LABEL
-from concise_rl.recipe import Recipe, parse_overrides, parse_recipe, read_recipe
-from concise_rl.run_files import SETTINGS_FILE
+from concise_rl.files import SETTINGS_FILE
+from concise_rl.recipe.parse import Recipe, parse_overrides, parse_recipe, read_recipe
 from concise_rl.sweep.launch import Launcher, find_launcher
-from concise_rl.train import check_folder, identity, is_free, is_trained
+from concise_rl.train.checkpoint import last_complete
+from concise_rl.train.folder import check_folder, identity, is_free, is_trained
 
 OWN = {
     "seed": "give --seeds N, which trains each recipe with the seeds 0 to N-1",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from concise_rl.evaluate.text import percent, tokens
-from concise_rl.run_files import METRICS_FILE
+from concise_rl.files import METRICS_FILE
 
 TAIL = 1 << 16
 """Bytes of the end of a file that are read; a line of metrics has about 2,000."""

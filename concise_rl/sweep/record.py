@@ -10,8 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from concise_rl.errors import in_a_line
 from concise_rl.evaluate.spec import MANIFEST, Measurement, read_manifest
-from concise_rl.files import write_atomically
-from concise_rl.run_files import SETTINGS_FILE
+from concise_rl.files import SETTINGS_FILE, write_atomically
 from concise_rl.sweep.lock import LOCK
 from concise_rl.sweep.plan import Run
 

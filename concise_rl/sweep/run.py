@@ -9,15 +9,16 @@ from pathlib import Path
 
 from rich.console import Console
 
-from concise_rl.check import find_faults
-from concise_rl.evaluate.compare import FailedRun, compare
+from concise_rl.evaluate.compare import compare
 from concise_rl.evaluate.compare.cli import show
+from concise_rl.evaluate.compare.failed import FailedRun
 from concise_rl.evaluate.run import evaluate
 from concise_rl.evaluate.spec import MANIFEST, Measurement
 from concise_rl.files import write_atomically
-from concise_rl.findings import Findings
-from concise_rl.output import console_for, print_json, print_next, say
-from concise_rl.preflight import find_packages
+from concise_rl.output.lines import console_for, print_json, print_next, say
+from concise_rl.recipe.check import find_faults
+from concise_rl.recipe.findings import Findings
+from concise_rl.recipe.preflight import find_packages
 from concise_rl.sweep.jobs import Start, local_start, train_all
 from concise_rl.sweep.launch import check_devices
 from concise_rl.sweep.lock import locked

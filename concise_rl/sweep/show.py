@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 
-from concise_rl.output import in_words, say
+from concise_rl.output.lines import in_words, say
 from concise_rl.sweep.plan import Run, state_of
 from concise_rl.sweep.progress import last_error, read_progress
 from concise_rl.sweep.record import Record, State

@@ -20,11 +20,11 @@ from typing import Any
 import torch
 from datasets import Dataset
 
-from concise_rl.data import keep_verifiable, load_rows
+from concise_rl.data.rows import keep_verifiable, load_rows
 from concise_rl.evaluate.run import Progress, complete_samples, encode_problems, requests_of
 from concise_rl.evaluate.spec import Measurement
-from concise_rl.rollout.vllm_engine import VllmEngine, load_vllm_engine
-from concise_rl.verify import VerifierPool
+from concise_rl.rollout.engines.vllm import VllmEngine, load_vllm_engine
+from concise_rl.verify.pool import VerifierPool
 from tests.bench.rollouts import spread
 
 CAP, BATCH = 512, 4096

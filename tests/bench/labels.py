@@ -13,8 +13,8 @@ import time
 
 import torch
 
-from concise_rl.redundancy import Labeller, PassageKind, build_labeller
-from concise_rl.trainer import ConciseTrainer
+from concise_rl.labels.labeller import Labeller, PassageKind, build_labeller
+from concise_rl.train.trainer import ConciseTrainer
 from tests.bench.step import CAP, ROWS, Stepper, ours, spread
 
 SIDES: tuple[tuple[PassageKind, str], ...] = (("chunk", "rule"), ("sentence", "rule"), ("chunk", "oracle"))

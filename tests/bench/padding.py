@@ -19,7 +19,7 @@ from torch import Tensor
 from trl import GRPOTrainer
 
 from concise_rl import ConciseTrainer
-from concise_rl.forwards import used_columns
+from concise_rl.train.forwards import used_columns
 from tests.bench.prefix import CONFIGS, Batch, model_of, padded, spread, words
 from tests.bench.step import ours
 

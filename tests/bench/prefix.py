@@ -28,10 +28,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Qwen3
 from trl.trainer.utils import add_fused_lm_head
 
 from concise_rl import ConciseConfig, ConciseTrainer
-from concise_rl.objective import RolloutBatch
-from concise_rl.prefix_attention import use_tree_attention
-from concise_rl.prefix_tree import build_tree, shared_forward
-from concise_rl.tiny import resolve_model
+from concise_rl.methods import RolloutBatch
+from concise_rl.models.resolve import resolve_model
+from concise_rl.shared_prefix.attention import use_tree_attention
+from concise_rl.shared_prefix.tree import build_tree, shared_forward
 from reward import SGrpo
 from reward.s_grpo import serial_rewards
 from tests.bench.step import SETTINGS, Stepper, problems

@@ -14,8 +14,8 @@ from collections.abc import Callable
 import torch
 
 from concise_rl.rollout.engine import Request, Sampling, derive_seed
-from concise_rl.rollout.transformers_engine import TransformersEngine, load_engine
-from concise_rl.tiny import load_problems
+from concise_rl.rollout.engines.transformers import TransformersEngine, load_engine
+from concise_rl.tasks.tiny import load_problems
 
 ROWS, GROUP, CAP = 128, 8, 320
 

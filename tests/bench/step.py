@@ -25,13 +25,13 @@ from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
 
 from concise_rl import ConciseConfig, ConciseTrainer, load_rows, to_messages
+from concise_rl.files import MARKER
+from concise_rl.models.resolve import resolve_model
 from concise_rl.rollout.engine import Completion, Request, Sampling, derive_seed
+from concise_rl.rollout.engines.transformers import TransformersEngine, load_engine
+from concise_rl.rollout.engines.vllm import VllmEngine, load_vllm_engine
 from concise_rl.rollout.shortest import ShortestOnly
-from concise_rl.rollout.transformers_engine import TransformersEngine, load_engine
-from concise_rl.rollout.vllm_engine import VllmEngine, load_vllm_engine
-from concise_rl.run_files import MARKER
-from concise_rl.tiny import resolve_model
-from concise_rl.verify import VerifierPool
+from concise_rl.verify.pool import VerifierPool
 from reward import Grpo
 
 ROWS, GROUP, CAP = 128, 8, 320
@@ -234,7 +234,7 @@ class TrlsGenerate(Stepper):
     """Rolls out by TRL's own generation."""
 
     def __init__(self, trainer: ConciseTrainer) -> None:
-        from concise_rl.rollout.links import OfTrl
+        from concise_rl.rollout.sync.links import OfTrl
 
         trainer.collector = replace(trainer.collector, engine=OfTrl(trainer))
         super().__init__(trainer)

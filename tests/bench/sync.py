@@ -20,7 +20,8 @@ import torch
 from peft import AutoPeftModelForCausalLM
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from concise_rl.tiny import load_traces, resolve_model
+from concise_rl.models.resolve import resolve_model
+from concise_rl.tasks.tiny import load_traces
 from tests.serving import ROOT, serving
 
 SETTINGS = {

@@ -2,8 +2,9 @@
 
     python -m tests.bench.verify [--answers 2000] [--workers 2]
 
-The answers are those of `tests/concise_rl/verifiers/verdicts.jsonl` and the gold answers of MATH-500 where it lies
-beside the checkout, each right, and with another row's gold answer; behind 2,000 characters of text, as models write.
+The answers are those of `tests/concise_rl/verify/verifiers/verdicts.jsonl` and the gold answers of MATH-500 where it
+lies beside the checkout, each right, and with another row's gold answer; behind 2,000 characters of text, as models
+write.
 The pools take turns. Starting the workers does not count.
 """
 
@@ -17,7 +18,7 @@ from typing import Any
 
 import pyarrow.parquet
 
-from concise_rl.verify import Item, VerifierPool
+from concise_rl.verify.pool import Item, VerifierPool
 
 TRIPLES = Path(__file__).resolve().parents[1] / "concise_rl" / "verifiers" / "verdicts.jsonl"
 MATH500 = Path(__file__).resolve().parents[3] / "shared" / "data" / "math500.parquet"

@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 from transformers import AutoConfig
 
 from concise_rl.files import open_up, write_atomically
-from concise_rl.rollout.weights import write_weights
-from concise_rl.tiny import resolve_model
+from concise_rl.models.resolve import resolve_model
+from concise_rl.rollout.sync.weights import write_weights
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from concise_rl.run_files import append_line, forget_later, read_lines
+from concise_rl.files import append_line, forget_later, read_lines
 
 
 def test_a_line_that_is_being_written_is_not_read(tmp_path: Path) -> None:

@@ -7,8 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from concise_rl.objective import build_objective
-from reward import Conciser, Grpo
+from reward import Conciser, Grpo, build_objective
 from reward.conciser import all_right
 from tests.reward.test_objectives import CAP, batch_of, groups
 

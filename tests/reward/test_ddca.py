@@ -8,8 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from concise_rl.objective import build_objective
-from reward import Ddca, Grpo
+from reward import Ddca, Grpo, build_objective
 from tests.reward.test_objectives import CAP, advantages_of, batch_of, groups
 
 NAN = float("nan")

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from concise_rl.objective import RolloutBatch, build_objective
-from reward import Decs, Grpo
+from concise_rl.methods import RolloutBatch
+from reward import Decs, Grpo, build_objective
 from reward.decs import shortened_rewards, token_rewards
 from tests.reward.test_objectives import CAP, batch_of, groups
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from concise_rl.objective import PlanContext, build_objective
-from concise_rl.rollout.plans import ThinkingBudget
-from concise_rl.trace import Delimiters, StopReason
-from reward import Elastic
+from concise_rl.methods import PlanContext
+from concise_rl.reading.trace import Delimiters, StopReason
+from concise_rl.rollout.plans.budget import ThinkingBudget
+from reward import Elastic, build_objective
 from tests.reward.test_objectives import batch_of
 
 DELIMITERS = Delimiters((7, 8), frozenset([1]))

@@ -9,10 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from concise_rl.objective import PlanContext, RolloutBatch, build_objective
+from concise_rl.methods import PlanContext, RolloutBatch
+from concise_rl.reading.trace import StopReason
 from concise_rl.rollout.shortest import ShortestOnly
-from concise_rl.trace import StopReason
-from reward import Gfpo, Grpo
+from reward import Gfpo, Grpo, build_objective
 from reward.gfpo import inefficiency, smallest
 from tests.reward.test_objectives import batch_of, groups
 

@@ -1,4 +1,4 @@
-"""What JET promises beyond the properties of every method. Its plan: tests/concise_rl/rollout/test_serial.py."""
+"""What JET promises beyond the properties of every method. Its plan: tests/concise_rl/rollout/plans/test_serial.py."""
 
 from dataclasses import replace
 
@@ -6,10 +6,10 @@ import pytest
 import torch
 from hypothesis import given
 
-from concise_rl.objective import PlanContext, RolloutBatch, build_objective
-from concise_rl.rollout.serial import AtFractions, SerialExits
-from concise_rl.trace import Delimiters, StopReason
-from reward import Grpo, Jet
+from concise_rl.methods import PlanContext, RolloutBatch
+from concise_rl.reading.trace import Delimiters, StopReason
+from concise_rl.rollout.plans.serial import AtFractions, SerialExits
+from reward import Grpo, Jet, build_objective
 from reward.jet import jet_rewards
 from tests.reward.test_objectives import CAP, batch_of, groups
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from concise_rl.objective import RolloutBatch, build_objective
-from reward import LcR1
+from concise_rl.methods import RolloutBatch
+from reward import LcR1, build_objective
 from tests.reward import test_objectives
 from tests.reward.test_objectives import CAP, batch_of, groups
 

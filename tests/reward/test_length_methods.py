@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from concise_rl.objective import group_advantages
+from concise_rl.methods import group_advantages
 from reward import GrpoLambda, LengthPenalty
 from reward.grpo_lambda import threshold_gate, top_fraction_gate
 from reward.length_penalty import penalised_rewards

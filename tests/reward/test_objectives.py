@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from concise_rl.objective import Objective, RolloutBatch, SequenceReward, build_objective, group_advantages
-from concise_rl.trace import StopReason
-from reward import OBJECTIVES
+from concise_rl.methods import Objective, RolloutBatch, SequenceReward, group_advantages
+from concise_rl.reading.trace import StopReason
+from reward import OBJECTIVES, build_objective
 
 CAP = 64
 # Options that show what a method does to groups of a few short rollouts, where its defaults leave those alone.

@@ -1,4 +1,4 @@
-"""What S-GRPO promises beyond the properties of every method. Its plan: tests/concise_rl/rollout/test_serial.py."""
+"""What S-GRPO promises beyond the properties of every method. Its plan: tests/concise_rl/rollout/plans."""
 
 from dataclasses import replace
 
@@ -7,10 +7,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from concise_rl.objective import PlanContext, RolloutBatch, build_objective
-from concise_rl.rollout.serial import SerialExits, Uniform
-from concise_rl.trace import Delimiters, StopReason
-from reward import Grpo, SGrpo
+from concise_rl.methods import PlanContext, RolloutBatch
+from concise_rl.reading.trace import Delimiters, StopReason
+from concise_rl.rollout.plans.serial import SerialExits, Uniform
+from reward import Grpo, SGrpo, build_objective
 from reward.s_grpo import serial_rewards
 from tests.reward.test_objectives import CAP, batch_of
 

@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from concise_rl.objective import build_objective
-from reward import ThinkPrune
+from reward import ThinkPrune, build_objective
 from tests.reward.test_objectives import CAP, batch_of
 
 STAGES = ThinkPrune(limits=(400, 300, 200), stage_steps=10)

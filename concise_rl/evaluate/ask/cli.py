@@ -17,7 +17,7 @@ from concise_rl.evaluate.options import (
     default_cap,
 )
 from concise_rl.evaluate.spec import Measurement, is_url
-from concise_rl.output import add_json_argument, console_for
+from concise_rl.output.lines import add_json_argument, console_for
 
 if TYPE_CHECKING:
     from concise_rl.evaluate.ask.question import Question
@@ -73,7 +73,7 @@ def run_try(args: argparse.Namespace) -> None:
         from concise_rl.evaluate.ask.question import check_gold
         from concise_rl.evaluate.ask.run import ask
         from concise_rl.evaluate.ask.show import Plain, Screen
-        from concise_rl.verify import VerifierPool
+        from concise_rl.verify.pool import VerifierPool
 
         logging.disable_progress_bar()  # of loading, which is short; and of downloading, which is not
         enable_progress_bars()

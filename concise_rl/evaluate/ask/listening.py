@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from concise_rl.evaluate.ask.question import Question
 from concise_rl.evaluate.ask.reply import Part, Reader
-from concise_rl.trace import read_trace
+from concise_rl.reading.trace import read_trace
 
 LOOK_S = 0.1
 """Seconds between two looks at the passages, at least: tokens come faster than passages are judged."""

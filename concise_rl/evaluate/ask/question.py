@@ -9,14 +9,14 @@ from pathlib import Path
 
 from datasets import Dataset
 
-from concise_rl.data import columns_read
+from concise_rl.data.rows import columns_read
+from concise_rl.data.sources import GENERATED
 from concise_rl.evaluate.run import Row, measured_rows
 from concise_rl.evaluate.spec import Measurement
-from concise_rl.judges import DEFAULT_JUDGE
-from concise_rl.run_files import SETTINGS_FILE
-from concise_rl.sources import GENERATED
-from concise_rl.tiny import WEIGHTS
-from concise_rl.verify import VerifierPool
+from concise_rl.files import SETTINGS_FILE
+from concise_rl.labels.judges import DEFAULT_JUDGE
+from concise_rl.tasks.tiny import WEIGHTS
+from concise_rl.verify.pool import VerifierPool
 
 logger = logging.getLogger(__name__)
 

@@ -7,13 +7,22 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from concise_rl.evaluate.ask.question import Question
-from concise_rl.judge import answer_text, earned, grade
-from concise_rl.judges import DEFAULT_JUDGE
-from concise_rl.redundancy import Labeller, build_labeller
+from concise_rl.labels.judges import DEFAULT_JUDGE
+from concise_rl.labels.labeller import Labeller, build_labeller
+from concise_rl.reading.trace import (
+    Delimiters,
+    PartName,
+    StopReason,
+    TokenPart,
+    Trace,
+    cut_parts,
+    decode_parts,
+    read_trace,
+)
 from concise_rl.rollout.engine import Completion
-from concise_rl.trace import Delimiters, PartName, StopReason, TokenPart, Trace, cut_parts, decode_parts, read_trace
-from concise_rl.verifiers.claims import answers
-from concise_rl.verify import VerifierPool
+from concise_rl.verify.grade import answer_text, earned, grade
+from concise_rl.verify.pool import VerifierPool
+from concise_rl.verify.verifiers.claims import answers
 
 
 @dataclass(frozen=True)

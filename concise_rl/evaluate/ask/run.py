@@ -13,11 +13,11 @@ from concise_rl.evaluate.ask.reply import Reader, Reply
 from concise_rl.evaluate.engines import EvalEngine, context_of, open_engine
 from concise_rl.evaluate.run import encode_problems
 from concise_rl.evaluate.spec import Measurement, is_url
+from concise_rl.models.resolve import resolve_model
+from concise_rl.reading.trace import Delimiters
 from concise_rl.rollout.engine import Request, Sampling, derive_seed
-from concise_rl.rollout.http import Http
-from concise_rl.tiny import resolve_model
-from concise_rl.trace import Delimiters
-from concise_rl.verify import VerifierPool
+from concise_rl.rollout.engines.http import Http
+from concise_rl.verify.pool import VerifierPool
 
 logger = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from concise_rl.evaluate.ask.reply import Reply
-from concise_rl.trace import StopReason
+from concise_rl.reading.trace import StopReason
 
 NEEDED, SPENT = "\u2588", "\u2591"
 """Blocks of a bar: tokens that are not redundant, and those that are."""

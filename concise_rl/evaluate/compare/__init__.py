@@ -6,26 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from concise_rl.evaluate.compare.failed import FailedRun
+
 if TYPE_CHECKING:  # numbers and figures cost imports, which the command's help must not wait for
     from concise_rl.evaluate.evaluation import Evaluation
 
 MARGIN = 2.0
 """Points by which an accuracy may be lower and still pass for equal."""
-
-
-@dataclass(frozen=True)
-class FailedRun:
-    """A run that has no evaluation.
-
-    Attributes:
-        label: of its method.
-        seed: of its training; None where it has none.
-        reason: why, in a line.
-    """
-
-    label: str
-    seed: int | None
-    reason: str
 
 
 @dataclass(frozen=True)

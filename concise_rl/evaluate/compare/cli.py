@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from concise_rl.evaluate.compare import MARGIN, Comparison, compare
-from concise_rl.output import add_json_argument, console_for, print_json, print_next, say
+from concise_rl.output.lines import add_json_argument, console_for, print_json, print_next, say
 
 
 def add_compare_arguments(parser: argparse.ArgumentParser) -> None:

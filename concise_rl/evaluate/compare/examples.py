@@ -9,8 +9,8 @@ import numpy as np
 from concise_rl.evaluate.browse import Shown, beside_of, cut_sample, facts_of, verdict_of
 from concise_rl.evaluate.evaluation import Evaluation, Label
 from concise_rl.evaluate.samples import Sample, read_samples
-from concise_rl.pages.parts import Part, shorten
-from concise_rl.pages.samples import Number, Text, browser_data
+from concise_rl.output.pages.parts import Part, shorten
+from concise_rl.output.pages.samples import Number, Text, browser_data
 
 SIDE_BY_SIDE = 6
 """Problems that are shown with the completions of all models."""

@@ -24,11 +24,11 @@ from concise_rl.evaluate.plots import (
     PAPER,
     STYLE,
     color,
-    color_index,
     distances,
     limit_accuracy,
     svg,
 )
+from concise_rl.output.pages.palette import color_index
 
 Report = Mapping[str, Any]
 NEAR = 1.5

@@ -16,7 +16,7 @@ import numpy as np
 from concise_rl.errors import unknown
 from concise_rl.evaluate.evaluation import Evaluation, Label
 from concise_rl.evaluate.spec import BASELINE, LABEL, ModelRun, as_label, fingerprint
-from concise_rl.run_files import SETTINGS_FILE
+from concise_rl.files import SETTINGS_FILE
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from concise_rl.evaluate.evaluation import Evaluation
 from concise_rl.evaluate.plots import png
 from concise_rl.evaluate.training import training_panels
 from concise_rl.files import write_atomically
-from concise_rl.pages import write_page
-from concise_rl.pages.curves import panel_data
-from concise_rl.pages.palette import color_index
-from concise_rl.pages.samples import VERDICT_MARKS, VERDICT_TONES
+from concise_rl.output.pages import write_page
+from concise_rl.output.pages.curves import panel_data
+from concise_rl.output.pages.palette import color_index
+from concise_rl.output.pages.samples import VERDICT_MARKS, VERDICT_TONES
 
 Report = Mapping[str, Any]
 CAPTIONS = {

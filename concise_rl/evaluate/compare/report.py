@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from concise_rl.errors import unknown
-from concise_rl.evaluate.compare import FailedRun
 from concise_rl.evaluate.compare.columns import COLUMNS, DEFAULTS, NEEDS_BASELINE
+from concise_rl.evaluate.compare.failed import FailedRun
 from concise_rl.evaluate.compare.front import Means, dominators, front_shares, on_front, resample
 from concise_rl.evaluate.compare.join import Joined
 from concise_rl.evaluate.compare.pairs import Pair, compare_pairs

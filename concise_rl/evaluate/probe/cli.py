@@ -19,7 +19,7 @@ from concise_rl.evaluate.options import (
     json_options,
 )
 from concise_rl.evaluate.spec import MANIFEST, EvalSpec, read_manifest
-from concise_rl.output import add_json_argument, console_for, print_json, print_next, say
+from concise_rl.output.lines import add_json_argument, console_for, print_json, print_next, say
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -155,7 +155,7 @@ def check_arguments(args: argparse.Namespace) -> None:
 
         check_method(args.method)
     if args.gpus:
-        from concise_rl.fit.hardware import Gpus
+        from concise_rl.recipe.fit.hardware import Gpus
 
         Gpus.parse(args.gpus)
 

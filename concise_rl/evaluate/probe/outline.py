@@ -7,7 +7,7 @@ from pathlib import Path
 from concise_rl.evaluate.probe.advice import Advice, Choice, round_up
 from concise_rl.evaluate.probe.findings import Measured
 from concise_rl.evaluate.probe.settings import SETTINGS, Settings
-from concise_rl.fit.hardware import Gpus
+from concise_rl.recipe.fit.hardware import Gpus
 
 SMALL = 50_000_000
 """Parameters up to which a model is trained on a CPU."""

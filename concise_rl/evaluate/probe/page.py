@@ -10,8 +10,8 @@ from concise_rl.evaluate.probe.probe import ASSUMED, Probe
 from concise_rl.evaluate.probe.rollouts import Groups
 from concise_rl.evaluate.statistics import Estimate
 from concise_rl.evaluate.text import between, percent, tokens
-from concise_rl.pages import write_page
-from concise_rl.pages.curves import Panel, Series, panel_data
+from concise_rl.output.pages import write_page
+from concise_rl.output.pages.curves import Panel, Series, panel_data
 
 
 @dataclass(frozen=True)

@@ -5,19 +5,19 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from concise_rl.check import findings_of
 from concise_rl.evaluate.probe.advice import Advice
 from concise_rl.evaluate.probe.findings import Measured
 from concise_rl.evaluate.probe.outline import DEFAULT_GPUS, SMALL, Outline
 from concise_rl.evaluate.probe.render import render
 from concise_rl.evaluate.probe.settings import SETTINGS
 from concise_rl.files import beside, write_atomically
-from concise_rl.fit.facts import find_facts
-from concise_rl.fit.hardware import Gpus, find_launch
-from concise_rl.fit.report import unknown_model
-from concise_rl.fit.setup import Setup
-from concise_rl.objective import objective_class
-from concise_rl.recipe import parse_recipe
+from concise_rl.recipe.check import findings_of
+from concise_rl.recipe.fit.facts import find_facts
+from concise_rl.recipe.fit.hardware import Gpus, find_launch
+from concise_rl.recipe.fit.report import unknown_model
+from concise_rl.recipe.fit.setup import Setup
+from concise_rl.recipe.parse import parse_recipe
+from reward import objective_class
 
 
 def outline_recipe(measured: Measured, advice: Advice, method: str, path: Path, gpus: str | None) -> Outline:
@@ -84,8 +84,8 @@ def draft(outline: Outline) -> Generator[Path]:
 
 
 def share_of_vllm(outline: Outline, gpus: Gpus) -> float:
-    """Find the largest share of each GPU for a vLLM that sleeps while the model is trained, see `concise_rl.fit`. Where
-    there is none it is the outline's, so that the check says why.
+    """Find the largest share of each GPU for a vLLM that sleeps while the model is trained, see
+    `concise_rl.recipe.fit`. Where there is none it is the outline's, so that the check says why.
 
     Raises:
         ValueError: when the model's sizes are not known.

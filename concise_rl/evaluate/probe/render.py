@@ -7,13 +7,13 @@ from typing import Any
 
 import yaml
 
+from concise_rl.data.sources import GENERATED
 from concise_rl.evaluate.probe.findings import Measured
 from concise_rl.evaluate.probe.outline import Outline
 from concise_rl.evaluate.probe.settings import Key, Wanted
 from concise_rl.evaluate.spec import Measurement
 from concise_rl.evaluate.text import between, percent, tokens
-from concise_rl.objective import objective_class
-from concise_rl.sources import GENERATED
+from reward import objective_class
 
 WIDTH = 120
 LABEL = 10

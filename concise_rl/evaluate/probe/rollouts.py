@@ -12,7 +12,7 @@ from scipy.stats import binomtest
 
 from concise_rl.evaluate.samples import Sample
 from concise_rl.evaluate.statistics import Estimate, Table, describe, estimate
-from concise_rl.trace import StopReason
+from concise_rl.reading.trace import StopReason
 
 QUANTILES = (10, 50, 90, 99)
 """Percent of the samples that are no longer."""

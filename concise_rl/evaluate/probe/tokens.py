@@ -12,9 +12,9 @@ from concise_rl.evaluate.probe.rollouts import share_that_holds
 from concise_rl.evaluate.run import Problem, encode_problems
 from concise_rl.evaluate.samples import Sample
 from concise_rl.evaluate.spec import Measurement
-from concise_rl.fit.facts import find_facts, shape_of
-from concise_rl.rollout.transformers_engine import load_tokenizer
-from concise_rl.tiny import resolve_model
+from concise_rl.models.eos import load_tokenizer
+from concise_rl.models.resolve import resolve_model
+from concise_rl.recipe.fit.facts import find_facts, shape_of
 
 KNOWN_ENDS = (
     "</think>",

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 import concise_rl.methods
-from concise_rl.cli import arrange, build_parser, main
+from concise_rl.cli import main
 from concise_rl.cli.commands import COMMANDS, Command
+from concise_rl.cli.parser import build_parser
+from concise_rl.cli.recipes import arrange
 
 ROOT = Path(__file__).parents[3]
 TINY = str(ROOT / "recipes/tiny/grpo_lambda.yaml")

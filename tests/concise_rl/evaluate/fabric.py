@@ -7,10 +7,10 @@ from typing import Any
 
 from concise_rl.evaluate.samples import Sample, append_samples
 from concise_rl.evaluate.spec import Manifest, Measurement, ModelRun, claim_folder
+from concise_rl.reading.trace import StopReason
 from concise_rl.rollout.engine import Completion, Progress, Request, Sampling, derive_seed
 from concise_rl.rollout.shortest import ShortestOnly
-from concise_rl.tiny.model import build_tokenizer
-from concise_rl.trace import StopReason
+from concise_rl.tasks.tiny.model import build_tokenizer
 
 TOKENIZER = build_tokenizer()
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from concise_rl.cli import build_parser, main
+from concise_rl.cli import main
+from concise_rl.cli.parser import build_parser
 from concise_rl.evaluate.cli import (
     add_eval_arguments,
     add_report_arguments,
@@ -16,7 +17,7 @@ from concise_rl.evaluate.cli import (
     spec_of,
     split_labels,
 )
-from concise_rl.tiny.model import write_untrained
+from concise_rl.tasks.tiny.model import write_untrained
 from tests.concise_rl.evaluate.fabric import sample, write_evaluation
 
 

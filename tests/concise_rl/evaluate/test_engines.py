@@ -13,16 +13,17 @@ from typing import Any
 import pytest
 from datasets import Dataset
 
-from concise_rl.data import load_rows
+from concise_rl.data.rows import load_rows
 from concise_rl.evaluate.engines import EvalEngine, open_engine
 from concise_rl.evaluate.run import Progress, complete_samples, encode_problems, evaluate
 from concise_rl.evaluate.samples import Sample, read_samples
 from concise_rl.evaluate.spec import EvalSpec, Measurement, ModelRun
 from concise_rl.evaluate.statistics import tabulate
 from concise_rl.evaluate.vote import vote
-from concise_rl.rollout.transformers_engine import TransformersEngine, load_tokenizer
-from concise_rl.tiny import resolve_model
-from concise_rl.verify import VerifierPool
+from concise_rl.models.eos import load_tokenizer
+from concise_rl.models.resolve import resolve_model
+from concise_rl.rollout.engines.transformers import TransformersEngine
+from concise_rl.verify.pool import VerifierPool
 from tests.concise_rl.rollout.fake_server import FakeServer
 
 PROBLEMS, SAMPLES = 6, 4

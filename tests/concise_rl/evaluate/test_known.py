@@ -7,7 +7,7 @@ import pytest
 
 from concise_rl.cli import main
 from concise_rl.evaluate.known import compare_known, is_known, load_known, word_tokenizer
-from concise_rl.judges.prose import KnownTrace, known_traces
+from concise_rl.labels.judges.prose import KnownTrace, known_traces
 
 TRACE = KnownTrace("What is 3 + 4?", "7", "So 3 + 4 = 7.", "\nWait, let me check.\n3 plus 4 gives 7. Yes, 7.\n")
 

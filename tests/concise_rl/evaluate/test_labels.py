@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from concise_rl.evaluate.labels import ThinkingReader
 from concise_rl.evaluate.samples import ThinkingLabels
-from concise_rl.judges import Judge, JudgeOptions, Passage, build_judge
-from concise_rl.redundancy import build_labeller
-from concise_rl.trace import Delimiters, read_trace
-from concise_rl.verify import VerifierPool
+from concise_rl.labels.judges import Judge, JudgeOptions, Passage, build_judge
+from concise_rl.labels.labeller import build_labeller
+from concise_rl.reading.trace import Delimiters, read_trace
+from concise_rl.verify.pool import VerifierPool
 from tests.concise_rl.evaluate.fabric import TOKENIZER
 
 DELIMITERS = Delimiters.of(TOKENIZER, [TOKENIZER.eos_token_id], "</think>")

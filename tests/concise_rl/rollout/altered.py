@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from concise_rl.tiny import resolve_model
+from concise_rl.models.resolve import resolve_model
 
 NEWLINE = 8
 """The token of a line break, which the reasoner writes often."""

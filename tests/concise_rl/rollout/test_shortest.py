@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from concise_rl.reading.trace import StopReason
 from concise_rl.rollout.engine import Request, Sampling
+from concise_rl.rollout.engines.transformers import TransformersEngine, load_engine
 from concise_rl.rollout.shortest import ShortestOnly
-from concise_rl.rollout.transformers_engine import TransformersEngine, load_engine
-from concise_rl.tiny import load_problems
-from concise_rl.trace import StopReason
+from concise_rl.tasks.tiny import load_problems
 
 INFINITE = float("inf")
 

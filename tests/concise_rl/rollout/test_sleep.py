@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from concise_rl.errors import EngineError
-from concise_rl.rollout import links
 from concise_rl.rollout.engine import Request, Sampling
-from concise_rl.rollout.vllm_engine import VllmEngine, load_vllm_engine
-from concise_rl.trainer import ConciseTrainer
+from concise_rl.rollout.engines.vllm import VllmEngine, load_vllm_engine
+from concise_rl.rollout.sync import links
+from concise_rl.train.trainer import ConciseTrainer
 from reward import Elastic
-from tests.concise_rl.test_trainer import trainer_of
+from tests.concise_rl.train.test_trainer import trainer_of
 
 pytestmark = [
     pytest.mark.slow,

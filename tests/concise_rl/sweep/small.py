@@ -4,10 +4,10 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from concise_rl.run_files import MARKER
+from concise_rl.files import MARKER
+from concise_rl.models.resolve import resolve_model
 from concise_rl.sweep.plan import Run, plan_runs
-from concise_rl.tiny import resolve_model
-from concise_rl.train import claim_folder
+from concise_rl.train.folder import claim_folder
 
 ROOT = Path(__file__).parents[3]
 TINY = ROOT / "recipes/tiny"

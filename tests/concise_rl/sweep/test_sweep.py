@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from concise_rl.cli import main
-from concise_rl.run_files import MARKER
+from concise_rl.files import MARKER
 from concise_rl.sweep.plan import Run
 from concise_rl.sweep.record import read_record
 from tests.concise_rl.sweep.small import SHORT, TINY, WORDS, make_trained, planned

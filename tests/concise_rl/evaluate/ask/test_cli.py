@@ -10,8 +10,8 @@ import pytest
 
 from concise_rl.cli import main
 from concise_rl.rollout.engine import Request, Sampling, derive_seed
-from concise_rl.rollout.transformers_engine import load_engine
-from concise_rl.tiny import WEIGHTS, load_problems
+from concise_rl.rollout.engines.transformers import load_engine
+from concise_rl.tasks.tiny import WEIGHTS, load_problems
 from tests.concise_rl.rollout.fake_server import FakeServer
 from tests.serving import free_port, serving
 

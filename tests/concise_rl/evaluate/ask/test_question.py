@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from concise_rl.data import load_rows
+from concise_rl.data.rows import load_rows
 from concise_rl.evaluate.ask.question import check_gold, default_task, own_question, question_of_task
 from concise_rl.evaluate.spec import Measurement
-from concise_rl.tiny import WEIGHTS
-from concise_rl.verify import VerifierPool
+from concise_rl.tasks.tiny import WEIGHTS
+from concise_rl.verify.pool import VerifierPool
 
 SENTENCE = "State the final answer to the following arithmetic problem:"
 SUMS = Measurement(task="tiny:sums", verifier="reasoning_gym", seed=3)

@@ -11,13 +11,13 @@ from concise_rl.evaluate.ask.reply import Reader, Reply
 from concise_rl.evaluate.labels import ThinkingReader
 from concise_rl.evaluate.run import Problem, make_samples
 from concise_rl.evaluate.spec import Measurement
-from concise_rl.judges import build_judge
+from concise_rl.labels.judges import build_judge
+from concise_rl.reading.trace import Delimiters, StopReason
 from concise_rl.rollout.engine import Completion, Request, Sampling
-from concise_rl.rollout.plans import as_rollout
-from concise_rl.rollout.transformers_engine import load_engine
-from concise_rl.tiny.model import build_tokenizer
-from concise_rl.trace import Delimiters, StopReason
-from concise_rl.verify import VerifierPool
+from concise_rl.rollout.engines.transformers import load_engine
+from concise_rl.rollout.plans.plan import as_rollout
+from concise_rl.tasks.tiny.model import build_tokenizer
+from concise_rl.verify.pool import VerifierPool
 
 TOKENIZER = build_tokenizer()
 EOS = TOKENIZER.eos_token_id

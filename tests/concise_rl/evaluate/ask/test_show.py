@@ -11,7 +11,7 @@ from rich.console import Console
 from concise_rl.evaluate.ask.listening import Listening
 from concise_rl.evaluate.ask.reply import Reader
 from concise_rl.evaluate.ask.show import Plain, Screen, Tail
-from concise_rl.verify import VerifierPool
+from concise_rl.verify.pool import VerifierPool
 from tests.concise_rl.evaluate.ask.test_reply import (
     CHECK,
     DELIMITERS,

@@ -8,7 +8,8 @@ import pytest
 from rich.console import Console
 
 from concise_rl.cli import main
-from concise_rl.evaluate.compare import MARGIN, FailedRun, command_of, compare
+from concise_rl.evaluate.compare import MARGIN, command_of, compare
+from concise_rl.evaluate.compare.failed import FailedRun
 from concise_rl.evaluate.compare.join import join
 from concise_rl.evaluate.compare.report import build_comparison
 from concise_rl.evaluate.compare.table import markdown_table, terminal_table

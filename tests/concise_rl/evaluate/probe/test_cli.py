@@ -7,7 +7,7 @@ import pytest
 
 from concise_rl.cli import main
 from concise_rl.evaluate.probe.cli import slug
-from concise_rl.tiny.model import write_untrained
+from concise_rl.tasks.tiny.model import write_untrained
 
 PROBE = ("probe", "tiny:base", "--task", "tiny:sums")
 

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import yaml
 
-from concise_rl.check import check_recipe
 from concise_rl.evaluate.probe.outline import Outline
 from concise_rl.evaluate.probe.recipe import outline_recipe, write_recipe
 from concise_rl.evaluate.probe.render import render
 from concise_rl.evaluate.probe.settings import SETTINGS
+from concise_rl.recipe.check import check_recipe
 from tests.concise_rl.evaluate.probe.made import about, advice, groups, measured
 
 ROOT = Path(__file__).parents[4]

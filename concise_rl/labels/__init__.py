@@ -1,0 +1,1 @@
+"""Where thinking became redundant."""

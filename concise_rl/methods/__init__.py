@@ -1,0 +1,39 @@
+"""What a method may read, and what it returns. A method imports from here, and from nowhere else in concise_rl."""
+
+from concise_rl.methods.advantages import ScaleRewards, group_advantages, has_signal
+from concise_rl.methods.batch import RolloutBatch
+from concise_rl.methods.objective import Objective, PlanContext, SequenceReward
+from concise_rl.named import find_class, with_options
+from concise_rl.reading.trace import Delimiters, StopReason
+from concise_rl.rollout.plans import (
+    AtFractions,
+    Parallel,
+    Placement,
+    Plan,
+    Rollout,
+    SerialExits,
+    ThinkingBudget,
+    Uniform,
+)
+
+__all__ = [
+    "AtFractions",
+    "Delimiters",
+    "Objective",
+    "Parallel",
+    "Placement",
+    "Plan",
+    "PlanContext",
+    "Rollout",
+    "RolloutBatch",
+    "ScaleRewards",
+    "SequenceReward",
+    "SerialExits",
+    "StopReason",
+    "ThinkingBudget",
+    "Uniform",
+    "find_class",
+    "group_advantages",
+    "has_signal",
+    "with_options",
+]

@@ -1,0 +1,1 @@
+"""Where a model is, and how it is loaded."""

@@ -1,0 +1,1 @@
+"""What token ids say: where thinking ends, and its passages."""

@@ -1,0 +1,1 @@
+"""From a recipe's YAML to checked settings."""

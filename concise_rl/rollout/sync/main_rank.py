@@ -1,0 +1,91 @@
+"""One engine for all ranks, held by the main process."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list, gather_object
+
+from concise_rl.rollout.engine import Completion, Progress, Request, Sampling
+from concise_rl.rollout.engines.server import VllmServer
+from concise_rl.rollout.shortest import ShortestOnly
+
+T = TypeVar("T")
+
+
+class OnMainRank:
+    """An `Engine` over the main process's engine. Every rank calls each method, at the same time.
+
+    What fails on the main process is raised on all ranks: none is left waiting. They wait, in a broadcast, for as long
+    as the main process takes: `ddp_timeout` has to be longer than the longest rollouts.
+    """
+
+    def __init__(self, engine: VllmServer | None, accelerator: Accelerator) -> None:
+        """
+        Args:
+            engine: on the main process; None on the others.
+            accelerator: says who is who.
+        """
+        assert (engine is not None) == accelerator.is_main_process, "the main process holds the engine, and no other"
+        self._engine, self.accelerator = engine, accelerator
+
+    @classmethod
+    def start(cls, start: Callable[[], VllmServer], accelerator: Accelerator) -> "OnMainRank":
+        """Let the main process connect to a server.
+
+        Raises:
+            Exception: what `start` raised on the main process.
+        """
+        engines: list[VllmServer] = []
+        _on_main(accelerator, lambda: engines.append(start()))
+        return cls(engines[0] if engines else None, accelerator)
+
+    @property
+    def engine(self) -> VllmServer:
+        """On the main process."""
+        assert self._engine is not None, "only the main process has it"
+        return self._engine
+
+    def generate(
+        self,
+        requests: Sequence[Request],
+        sampling: Sampling,
+        progress: Progress | None = None,
+        rule: ShortestOnly | None = None,
+    ) -> list[Completion]:
+        """See `Engine.generate`. Ranks may differ in how many requests they have. The main process's `sampling` counts,
+        `progress` is told at the end, and `rule` is not used: it knows positions on one rank only."""
+        asked = gather_object([list(requests)])
+        everything = [request for of_rank in asked for request in of_rank]
+        completions = _on_main(self.accelerator, lambda: self.engine.generate(everything, sampling))
+        first = sum(len(of_rank) for of_rank in asked[: self.accelerator.process_index])
+        if progress and requests:
+            progress(len(requests))
+        return completions[first : first + len(requests)]
+
+    def is_wanted(self, wanted: bool) -> bool:
+        """See `Shared.is_wanted`."""
+        return any(gather_object([wanted]))
+
+    def score(self, prompt_ids: Sequence[int]) -> list[float]:
+        """See `VllmServer.score`. The ids are the same on all ranks."""
+        return _on_main(self.accelerator, lambda: self.engine.score(prompt_ids))
+
+    def load_weights(self, folder: Path) -> None:
+        """See `VllmServer.load_weights`. The folder has to be written before the main process calls this."""
+        _on_main(self.accelerator, lambda: self.engine.load_weights(folder))
+
+
+def _on_main(accelerator: Accelerator, work: Callable[[], T]) -> T:
+    """What `work` returns on the main process, on every rank; or what it raised there."""
+    outcome: list[T | Exception | None] = [None]
+    if accelerator.is_main_process:
+        try:
+            outcome = [work()]
+        except Exception as error:  # whatever it is: the other ranks would wait for it for good
+            outcome = [error]
+    (result,) = broadcast_object_list(outcome)
+    if isinstance(result, Exception):
+        raise result
+    return result

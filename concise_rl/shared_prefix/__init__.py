@@ -1,0 +1,1 @@
+"""One forward pass over what the rows of a group share."""

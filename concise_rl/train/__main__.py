@@ -1,0 +1,31 @@
+"""Train by a recipe in several processes: `accelerate launch -m concise_rl.train --config RECIPE`."""
+
+import logging
+import sys
+
+from accelerate import PartialState
+
+from concise_rl.errors import EngineError
+from concise_rl.recipe.parse import parse_recipe
+from concise_rl.train.run import run
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Entry point: `--config RECIPE` and overrides. What is wrong with the input is said in a line, not a traceback."""
+    logging.basicConfig(format="%(levelname)s: %(message)s")
+    args = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if "--config" not in args[:-1]:
+            raise ValueError("Say which recipe to run: --config RECIPE.")
+        at = args.index("--config")
+        recipe = parse_recipe(args[at + 1], args[:at] + args[at + 2 :])
+        run(recipe)
+        state = PartialState()
+        state.wait_for_everyone()  # a rank that leaves early may abort one that still closes its connections
+        state.destroy_process_group()
+    except (ValueError, EngineError) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""Which checkpoint can be resumed from, and which run has come to its end.
+
+transformers writes a checkpoint in place and resumes from the highest number, complete or not. Here a marker is
+written last, and only a folder that holds it counts.
+"""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from torch.serialization import register_package
+from transformers.trainer_utils import rotate_checkpoints
+
+from concise_rl.files import MARKER, open_up, write_atomically
+from concise_rl.train.finite import demand_finite_weights, weights_are_finite
+
+logger = logging.getLogger(__name__)
+
+# Under gloo a process's device is called cpu:0, and to it optimizers and rollouts are loaded. torch knows cpu alone.
+register_package(0, lambda storage: None, lambda storage, name: storage if name.startswith("cpu:") else None)
+
+
+class WholeCheckpoints:
+    """For a trainer: marks each checkpoint when every rank has written its part, and only then deletes older ones.
+    transformers deletes them first, and with `save_total_limit: 1` a run that is cut in between has none. Weights that
+    are not finite are not saved."""
+
+    def train(self: Any, *args: Any, **kwargs: Any) -> Any:
+        """As in transformers, which makes no step and says nothing when there are too few rows for one.
+
+        Raises:
+            ValueError: when no step was made.
+        """
+        output = super().train(*args, **kwargs)
+        demand_steps(self, 1)
+        return output
+
+    def _save_checkpoint(self: Any, model: nn.Module, trial: Any) -> None:
+        demand_finite_weights(self)
+        limit, self.args.save_total_limit = self.args.save_total_limit, None
+        super()._save_checkpoint(model, trial)
+        self.args.save_total_limit = limit
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            mark_complete(self.args.output_dir, self.state.global_step)
+            rotate_checkpoints(self.args.output_dir, limit, self.state.best_model_checkpoint, use_mtime=True)
+
+    def _save(self: Any, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        super()._save(output_dir, state_dict)
+        open_up(Path(output_dir or self.args.output_dir))
+
+    def _load_from_checkpoint(self: Any, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        own: Any = model or self.model
+        dtypes = {name: param.dtype for name, param in own.named_parameters()}
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        # transformers loads either the adapters in subfolders (TRL keeps the reference in one) or the one beside them.
+        if "ref" in getattr(own, "peft_config", {}) and not self.is_fsdp_enabled:
+            own.load_adapter(resume_from_checkpoint, own.active_adapter, is_trainable=True)
+        # PEFT makes float32 of adapters that it loads; TRL has those of a quantized model in bfloat16.
+        for name, param in own.named_parameters():
+            if param.dtype != dtypes[name]:
+                param.data = param.data.to(dtypes[name])
+
+    def _load_optimizer_and_scheduler(self: Any, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is not None and not weights_are_finite(self):
+            raise ValueError(
+                f"{checkpoint} holds weights that are not finite. Delete it: the run then goes on from the one before."
+            )
+
+
+def demand_steps(trainer: Any, wanted: int) -> None:
+    """
+    Raises:
+        ValueError: when a training that has ended has made fewer steps, or float16's loss scaler skipped all of them.
+    """
+    made, args = trainer.state.global_step, trainer.args
+    if made < max(wanted, 1):
+        rows = len(trainer.train_dataset) if hasattr(trainer.train_dataset, "__len__") else "unknown"
+        of_batch = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
+        taken = (getattr(args, "generation_batch_size", None) or of_batch) // getattr(args, "num_generations", 1)
+        raise ValueError(
+            f"Training ended after {made} of {max(wanted, 1)} steps and is not complete. Rows: {rows}; prompts that a "
+            f"step takes: {taken}. Give it more rows or smaller batches, and look for a callback that stops it."
+        )
+    if trainer.skipped >= made:
+        raise ValueError(f"float16's loss scaler skipped all {made} steps: nothing was learnt. Train in bf16.")
+
+
+def demand_trainable(model: Any) -> None:
+    """
+    Raises:
+        ValueError: for a model of which nothing can be trained: PEFT loads adapters frozen.
+    """
+    if not any(param.requires_grad for param in model.parameters()):
+        raise ValueError(
+            "The model has no trainable parameters. Load adapters by PeftModel.from_pretrained(..., "
+            "is_trainable=True), or give a peft_config."
+        )
+
+
+def mark_complete(output_dir: str | Path, step: int) -> None:
+    """Mark the checkpoint of `step` as complete. Call when everything else of it is written."""
+    write_atomically(Path(output_dir) / f"checkpoint-{step}" / MARKER, f"{step}\n")
+
+
+def last_complete(output_dir: str | Path) -> Path | None:
+    """The newest complete checkpoint of a run, or None. Torn ones that are newer are named in a warning."""
+    found = [p for p in Path(output_dir).glob("checkpoint-*") if p.name.rpartition("-")[2].isdigit()]
+    for path in sorted(found, key=lambda p: int(p.name.rpartition("-")[2]), reverse=True):
+        if (path / MARKER).is_file():
+            return path
+        logger.warning("%s is incomplete (the run was stopped while writing it): passed over.", path)
+    return None

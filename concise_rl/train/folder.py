@@ -1,0 +1,155 @@
+"""Claim a run's output folder, and tell whether it holds this run or another."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from accelerate import PartialState
+
+from concise_rl.files import EVENTS_FILE, MARKER, PAGE_FILE, ROLLOUTS_FILE, SETTINGS_FILE, write_atomically
+from concise_rl.recipe.parse import Recipe
+from concise_rl.rollout.sync.links import WEIGHTS_FOLDER
+from concise_rl.train.checkpoint import last_complete
+
+# What may differ between two starts of the same run: what is learnt does not depend on it, only where and how it is
+# computed, how much memory that takes, and what is told of it. Not so the importance weights, which are in the loss.
+NOT_IDENTITY = {
+    "output_dir",
+    "overwrite",
+    "report_to",
+    "run_name",
+    "project",
+    "disable_tqdm",
+    "push_to_hub",
+    "num_completions_to_print",
+    "verifier_workers",
+    "dataloader_num_workers",
+    "dataloader_persistent_workers",
+    "dataloader_pin_memory",
+    "dataloader_prefetch_factor",
+    "dataset_num_proc",
+    "gradient_checkpointing",
+    "gradient_checkpointing_kwargs",
+    "activation_offloading",
+    "torch_empty_cache_steps",
+    "ds3_gather_for_generation",
+    "attn_implementation",
+    "vllm_mode",
+    "vllm_max_model_length",
+    "vllm_gpu_memory_utilization",
+    "vllm_enable_sleep_mode",
+    "vllm_tensor_parallel_size",
+    "vllm_model_impl",
+    "vllm_group_port",
+    "rollout_timeout",
+    "truncation_warning",
+    "no_signal_patience",
+    "sync_warning",
+    "sync_error",
+}
+NOT_IDENTITY_PREFIXES = ("hub_", "log_", "logging_", "save_", "ddp_", "trackio_", "vllm_server_", "page_", "record_")
+# What a run leaves in its folder before its first step.
+OF_A_START = {SETTINGS_FILE, WEIGHTS_FOLDER, EVENTS_FILE, ROLLOUTS_FILE, PAGE_FILE, "completions", "runs"}
+# Learning rates that do not depend on how many steps there will be.
+STEADY_SCHEDULES = ("constant", "constant_with_warmup")
+
+
+def is_bookkeeping(key: str) -> bool:
+    """Whether a setting may differ between two starts of the same run."""
+    return key in NOT_IDENTITY or key.startswith(NOT_IDENTITY_PREFIXES)
+
+
+def identity(recipe: Recipe) -> dict[str, Any]:
+    """The settings that make a run what it is."""
+    return {key: value for key, value in recipe.settings.items() if not is_bookkeeping(key)}
+
+
+def check_folder(recipe: Recipe) -> None:
+    """See whether the output folder is free, or this run's own. Changes nothing.
+
+    Raises:
+        ValueError: when it holds files of another run (naming the settings that differ) or of no run at all. A larger
+            `max_steps` is no other run, see `why_not_longer`.
+    """
+    folder = Path(recipe.folder)
+    if (folder.exists() or folder.is_symlink()) and not folder.is_dir():
+        raise ValueError(f"{folder} is not a folder: give another output_dir.")
+    if is_free(folder):
+        return
+    if not (folder / SETTINGS_FILE).is_file():
+        raise ValueError(f"{folder} is not empty and not a run's folder: give another output_dir.")
+    before, now = json.loads((folder / SETTINGS_FILE).read_text()), identity(recipe)
+    before = {key: value for key, value in before.items() if not is_bookkeeping(key)}  # of older versions
+    differing = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
+    if not differing or recipe.data.overwrite:
+        return
+    longer = differing == ["max_steps"] and is_longer(before.get("max_steps"), now.get("max_steps"))
+    obstacle = why_not_longer(recipe) if longer else ""
+    if not longer or obstacle:
+        listed = "; ".join(f"{key}: {before.get(key)!r} there, {now.get(key)!r} now" for key in differing)
+        raise ValueError(
+            f"{folder} holds another run ({listed}). {obstacle}"
+            "Give another output_dir, or --overwrite true to delete it."
+        )
+
+
+def is_free(folder: Path) -> bool:
+    """Whether nothing lies in a folder, or only what a start that failed has left: no metrics, checkpoint or model."""
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    torn = {name for name in names if name.startswith((f".{SETTINGS_FILE}.", f".{PAGE_FILE}."))}
+    started = SETTINGS_FILE in names or torn
+    return not names or bool(started and names <= OF_A_START | torn)
+
+
+def is_longer(before: Any, now: Any) -> bool:
+    """Whether `max_steps` has become larger."""
+    return isinstance(before, int) and isinstance(now, int) and 0 < before < now
+
+
+def why_not_longer(recipe: Recipe) -> str:
+    """Why the run in the output folder cannot go on to a larger `max_steps`, as a sentence; empty if it can."""
+    training, folder = recipe.training, Path(recipe.folder)
+    if training.lr_scheduler_type not in STEADY_SCHEDULES or 0 < training.warmup_steps < 1:
+        return (
+            "It could only go on for more steps if its learning rate did not depend on their number (lr_scheduler_type "
+            f"{' or '.join(STEADY_SCHEDULES)}, warmup_steps not a share). "
+        )
+    if (folder / MARKER).is_file() and not last_complete(folder):
+        return "It is complete and has left no checkpoint to go on from. "
+    return ""
+
+
+def is_trained(recipe: Recipe) -> bool:
+    """Whether the output folder, which is this run's, holds all the steps asked for."""
+    folder = Path(recipe.folder)
+    if recipe.data.overwrite or not (folder / MARKER).is_file():
+        return False
+    return json.loads((folder / SETTINGS_FILE).read_text()).get("max_steps") == recipe.settings.get("max_steps")
+
+
+def claim_folder(recipe: Recipe) -> None:
+    """Make the output folder this run's own; with `overwrite`, delete the run that it holds.
+
+    Raises:
+        ValueError: as `check_folder` does.
+    """
+    state, folder = PartialState(), Path(recipe.folder)
+    if state.is_main_process:
+        check_folder(recipe)
+        if recipe.data.overwrite and folder.is_dir():
+            empty(folder)
+        if is_free(folder):
+            (folder / EVENTS_FILE).unlink(missing_ok=True)  # of a start that has made no step
+        (folder / MARKER).unlink(missing_ok=True)  # of a run that goes on for more steps
+        write_atomically(folder / SETTINGS_FILE, json.dumps(identity(recipe), indent=2) + "\n")
+    state.wait_for_everyone()
+
+
+def empty(folder: Path) -> None:
+    """Delete what is in a folder, which itself may be a link or a mount point. What links in it lead to stays."""
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()

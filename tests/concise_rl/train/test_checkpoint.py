@@ -1,0 +1,56 @@
+"""Only whole checkpoints are resumed from."""
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from concise_rl.train.checkpoint import last_complete, mark_complete
+from tests.concise_rl.train.test_trainer import trainer_of
+
+
+def checkpoint(run: Path, step: int, complete: bool) -> Path:
+    folder = run / f"checkpoint-{step}"
+    folder.mkdir()
+    (folder / "model.safetensors").write_text("weights")
+    if complete:
+        mark_complete(run, step)
+    return folder
+
+
+def test_the_newest_complete_checkpoint_is_found(tmp_path: Path) -> None:
+    checkpoint(tmp_path, 9, complete=True)
+    newest = checkpoint(tmp_path, 10, complete=True)
+    assert last_complete(tmp_path) == newest
+
+
+def test_a_torn_checkpoint_is_passed_over_and_named(tmp_path: Path, caplog) -> None:
+    whole = checkpoint(tmp_path, 10, complete=True)
+    checkpoint(tmp_path, 20, complete=False)
+    with caplog.at_level(logging.WARNING):
+        assert last_complete(tmp_path) == whole
+    assert "checkpoint-20 is incomplete" in caplog.text
+
+
+def test_without_a_complete_checkpoint_there_is_none(tmp_path: Path) -> None:
+    checkpoint(tmp_path, 5, complete=False)
+    (tmp_path / "checkpoint-best").mkdir()
+    assert last_complete(tmp_path) is None
+
+
+def test_the_old_checkpoint_is_deleted_only_when_the_new_one_is_whole(tmp_path: Path, monkeypatch) -> None:
+    def torn_at_the_second(folder: str, step: int) -> None:
+        if step == 2:
+            raise KeyboardInterrupt
+        mark_complete(folder, step)
+
+    monkeypatch.setattr("concise_rl.train.checkpoint.mark_complete", torn_at_the_second)
+    trainer = trainer_of(tmp_path, save_strategy="steps", save_steps=1, save_total_limit=1)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train()
+    assert last_complete(tmp_path) == tmp_path / "checkpoint-1"
+
+
+def test_as_many_checkpoints_are_kept_as_wanted(tmp_path: Path) -> None:
+    trainer_of(tmp_path, save_strategy="steps", save_steps=1, save_total_limit=1).train()
+    assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-2"]
