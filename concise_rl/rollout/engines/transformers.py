@@ -182,8 +182,8 @@ class _Batch:
         if self.give_up:
             for row in ended:
                 self.give_up.end(row, len(self.ids[row]))
-            unended = [row for row in self.going if row not in ended]
-            self.aborted |= {row for row in unended if len(self.ids[row]) >= self.give_up.cap(row)}
+            others = [row for row in self.going if row not in ended]
+            self.aborted |= {row for row in others if len(self.ids[row]) >= self.give_up.cap(row)}
         stay = [i for i, row in enumerate(self.going) if row not in ended | self.aborted]
         self.going = [self.going[i] for i in stay]
         return stay

@@ -42,7 +42,7 @@ class Plan(Protocol):
 
     @property
     def shared_path(self) -> bool:
-        """Whether the members of a group begin with the same sampled tokens. If so, `shared_prefix` is on by default."""
+        """Whether the members of a group begin with the same sampled tokens. `shared_prefix` is then on by default."""
         return False
 
     @property

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from concise_rl.reading.trace import Delimiters, StopReason, read_trace
 from concise_rl.rollout.engine import Asked, Request, Sampling
 from concise_rl.rollout.engines.transformers import TransformersEngine, load_engine
+from concise_rl.rollout.facts import Fact
 from concise_rl.rollout.plans.budget import ThinkingBudget
-from concise_rl.rollout.plans.plan import Parallel, Rollout
+from concise_rl.rollout.plans.plan import Parallel, Plan, Rollout
 from concise_rl.rollout.shortest import ShortestOnly
 from concise_rl.tasks.tiny import load_problems
 from tests.goldens import ReplayEngine
@@ -54,6 +55,25 @@ def test_plain_sampling_hands_on_what_may_be_given_up_and_the_progress() -> None
         Listening({0: ([], [EOS])}, EOS), Asked([Request([0], 9)] * 2, Sampling(), ended.append, give_up)
     )
     assert handed == [give_up] and ended == [2]
+
+
+# What a plan says of itself
+
+
+@pytest.mark.parametrize("plan", [Parallel(), ThinkingBudget(8, 4, ONE)])
+def test_a_plan_whose_rollouts_stand_alone_is_the_same_in_an_evaluation(plan: Plan) -> None:
+    assert plan.evaluated is plan
+    assert not plan.whole_groups and not plan.shared_path and plan.facts == ()
+
+
+def test_a_plan_states_only_how_it_differs_from_plain_sampling() -> None:
+    class InGroups(Parallel):
+        whole_groups = True
+        facts = (Fact("mode"),)
+
+    plan = InGroups()
+    assert plan.whole_groups and plan.facts == (Fact("mode"),)
+    assert not plan.shared_path and plan.evaluated is plan
 
 
 # Thinking on a budget: what comes out
@@ -140,6 +160,19 @@ def test_rollouts_of_a_batch_stay_apart() -> None:
 
 
 # What is asked of the engine
+
+
+def test_nothing_of_a_rollout_in_two_phases_may_be_given_up() -> None:
+    handed = []
+
+    class Listening(ReplayEngine):
+        def generate(self, asked):
+            handed.append(asked.give_up)
+            return super().generate(asked)
+
+    asked = Asked([Request([0], ENOUGH)] * 2, Sampling(), give_up=ShortestOnly(1, lambda row: 0))
+    ThinkingBudget(8, 4, ONE).rollouts(Listening({0: ([10, END], [12, EOS])}, EOS), asked)
+    assert handed == [None, None]
 
 
 def test_only_thinking_stops_at_the_delimiter_and_the_sampling_is_the_same_otherwise() -> None:

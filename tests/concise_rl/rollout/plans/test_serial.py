@@ -15,6 +15,7 @@ from concise_rl.rollout.engine import Asked, Completion, Request, Sampling, stop
 from concise_rl.rollout.engines.transformers import TransformersEngine, load_engine
 from concise_rl.rollout.plans.plan import Parallel, Rollout
 from concise_rl.rollout.plans.serial import AtFractions, SerialExits, Uniform
+from concise_rl.rollout.shortest import ShortestOnly
 from concise_rl.tasks.tiny import load_problems
 from concise_rl.train.trainer import ConciseTrainer
 from reward import Jet, SGrpo
@@ -279,7 +280,25 @@ def test_requests_come_in_whole_groups() -> None:
         SERIES.rollouts(ScriptedEngine({0: [END, EOS]}), Asked([Request([0], CAP)] * 6, Sampling()))
 
 
+def test_groups_stay_together_in_training_and_an_evaluation_samples_plainly() -> None:
+    assert SERIES.whole_groups and SERIES.shared_path
+    assert SERIES.evaluated == Parallel()
+
+
 # What is asked of the engine
+
+
+def test_no_path_and_no_exit_may_be_given_up() -> None:
+    handed = []
+
+    class Listening(ScriptedEngine):
+        def generate(self, asked):
+            handed.append(asked.give_up)
+            return super().generate(asked)
+
+    asked = Asked([Request([0], CAP)] * 4, Sampling(), give_up=ShortestOnly(1, lambda row: 0))
+    SERIES.rollouts(Listening({0: [10, 11, 12, END, EOS]}), asked)
+    assert handed == [None, None]
 
 
 def test_the_engine_is_called_as_often_for_no_requests_as_for_many() -> None:
