@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from concise_rl.methods import Credit, Memory, Parts, RolloutBatch, RunContext, SequenceReward
+from concise_rl.methods import Credit, Memory, RolloutBatch, SequenceReward
 
 
 def efficiency(share_B: Tensor, log_scale: float) -> Tensor:
@@ -76,9 +76,10 @@ class Acoer(SequenceReward):
     format_weight: float = Field(1.0, ge=0)
     """What a rollout earns for having closed its thinking and ended, right or wrong."""
 
-    def parts(self, run: RunContext) -> Parts:
-        """Plain sampling."""
-        return Parts(credit=Credit(scope="run", form=self.format_weight > 0))
+    @property
+    def credit(self) -> Credit:
+        """Depends on the run so far; form is paid."""
+        return Credit(scope="run", form=self.format_weight > 0)
 
     def rewards(self, batch: RolloutBatch) -> Tensor:
         """(B,) correctness, form and thinking; NaN where the verifier could not judge."""

@@ -52,9 +52,14 @@ class Hapo(SequenceReward):
     weight: float = Field(1.0, ge=0, le=1)
     """Weight of the length term. Above 1 a right rollout could earn less than a wrong one."""
 
+    @property
+    def credit(self) -> Credit:
+        """Depends on the run so far; wrong rollouts pay for length."""
+        return Credit(scope="run", wrong=self.weight > 0)
+
     def parts(self, run: RunContext) -> Parts:
-        """The key of each problem."""
-        return Parts(stages=(ProblemKey(),), credit=Credit(scope="run", wrong=True))
+        """Tell problems apart."""
+        return Parts(stages=(ProblemKey(),))
 
     def shortest(self, batch: RolloutBatch) -> Tensor:
         """(B,) float64; tokens of the shortest right rollout to each rollout's problem so far, NaN where none was."""

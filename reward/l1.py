@@ -94,9 +94,14 @@ class L1Exact(ExactTarget, SequenceReward):
     alpha: float = Field(0.0003, ge=0)
     """What a token off the target costs."""
 
+    @property
+    def credit(self) -> Credit:
+        """Wrong rollouts pay for missing the target."""
+        return Credit(wrong=self.alpha > 0)
+
     def parts(self, run: RunContext) -> Parts:
-        """The request in the prompts."""
-        return Parts(prompts=self, credit=Credit(wrong=self.alpha > 0))
+        """Ask for a length in the prompts."""
+        return Parts(prompts=self)
 
     def rewards(self, batch: RolloutBatch) -> Tensor:
         """(B,) correctness less what missing the target costs; NaN where the verifier could not judge."""
@@ -129,9 +134,14 @@ class L1Max(MaxTarget, SequenceReward):
     delta: float = Field(0.5, ge=0, le=1)
     """What a right rollout earns at the bound."""
 
+    @property
+    def credit(self) -> Credit:
+        """Wrong rollouts pay for missing a target where one is exact."""
+        return Credit(wrong=self.alpha > 0 and self.exact_share > 0)
+
     def parts(self, run: RunContext) -> Parts:
-        """The request in the prompts."""
-        return Parts(prompts=self, credit=Credit(wrong=self.exact_share > 0))
+        """Ask for a length in the prompts."""
+        return Parts(prompts=self)
 
     def rewards(self, batch: RolloutBatch) -> Tensor:
         """(B,) correctness by the bound, or by the target; NaN where the verifier could not judge."""
