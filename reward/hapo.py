@@ -80,7 +80,9 @@ class Hapo(SequenceReward):
         """The shortest right rollout of each problem, this step's among them."""
         shortest = dict(batch.memory["shortest"])
         right_B = batch.earned == 1
-        for problem, length in zip(batch.fact("problem")[right_B].tolist(), batch.length[right_B].tolist(), strict=True):
+        for problem, length in zip(
+            batch.fact("problem")[right_B].tolist(), batch.length[right_B].tolist(), strict=True
+        ):
             shortest[problem] = min(length, shortest.get(problem, length))
         return {"shortest": shortest}
 
