@@ -78,22 +78,22 @@ class Acoer(SequenceReward):
 
     @property
     def credit(self) -> Credit:
-        """Depends on the run so far; form is paid."""
+        """Declare that credit depends on the run so far, and that form is paid."""
         return Credit(scope="run", form=self.format_weight > 0)
 
     def rewards(self, batch: RolloutBatch) -> Tensor:
-        """(B,) correctness, form and thinking; NaN where the verifier could not judge."""
+        """Return (B,) correctness, form and thinking; NaN where the verifier could not grade."""
         share_B = batch.think_length.double() / batch.memory["budget"]
         bonus_B = batch.memory["alpha"] * efficiency(share_B, self.log_scale)
         formatted_B = (batch.finished & batch.closed).to(batch.earned)
         return batch.earned * (1 + bonus_B).to(batch.earned) + self.format_weight * formatted_B
 
     def initial(self) -> Memory:
-        """a and B; no means yet."""
+        """Start with a and B, and without means."""
         return {"alpha": self.alpha_init, "budget": float(self.budget_init), "accuracies": [], "thinking": 0.0}
 
     def learn(self, batch: RolloutBatch) -> Memory:
-        """The running means after the step, and a and B where the loop updates them."""
+        """Return the running means after the step, and a and B where the loop updates them."""
         accuracy = batch.earned.double().nanmean().item()
         if math.isnan(accuracy):
             return batch.memory
@@ -103,7 +103,7 @@ class Acoer(SequenceReward):
         return self._updated(memory) if due else memory
 
     def _with_means(self, memory: Memory, accuracy: float, thinking: float) -> Memory:
-        """The memory after a step; of the running accuracy the last `check_window` values are kept."""
+        """Move the means by a step. Of the running accuracy the last `check_window` values are kept."""
         accuracies, decay = memory["accuracies"], 2 / (self.ema_span + 1)
         if accuracies:
             accuracy = decay * accuracy + (1 - decay) * accuracies[-1]
@@ -111,7 +111,7 @@ class Acoer(SequenceReward):
         return {**memory, "accuracies": [*accuracies, accuracy][-self.check_window :], "thinking": thinking}
 
     def _updated(self, memory: Memory) -> Memory:
-        """The memory with a and B as the means ask for."""
+        """Set a and B as the means ask for."""
         fell = memory["accuracies"][0] - memory["accuracies"][-1] > self.acc_drop
         lower, higher = memory["alpha"] * self.alpha_down, memory["alpha"] * self.alpha_up
         alpha = max(self.alpha_min, lower) if fell else min(self.alpha_max, higher)

@@ -54,7 +54,7 @@ class Hapo(SequenceReward):
 
     @property
     def credit(self) -> Credit:
-        """Depends on the run so far; wrong rollouts pay for length."""
+        """Declare that credit depends on the run so far, and that wrong rollouts pay for length."""
         return Credit(scope="run", wrong=self.weight > 0)
 
     def parts(self, run: RunContext) -> Parts:
@@ -62,22 +62,22 @@ class Hapo(SequenceReward):
         return Parts(stages=(ProblemKey(),))
 
     def shortest(self, batch: RolloutBatch) -> Tensor:
-        """(B,) float64; tokens of the shortest right rollout to each rollout's problem so far, NaN where none was."""
+        """Return (B,) float64 h: tokens of the shortest right rollout to each problem so far, NaN where none was."""
         known = batch.memory["shortest"]
         lengths = [known.get(problem, math.nan) for problem in batch.fact("problem").tolist()]
         return torch.tensor(lengths, dtype=torch.float64)
 
     def rewards(self, batch: RolloutBatch) -> Tensor:
-        """(B,) correctness and length; NaN where the verifier could not judge."""
+        """Return (B,) correctness and length; NaN where the verifier could not grade."""
         terms_B = length_terms(batch.earned, batch.length, self.shortest(batch))
         return batch.earned + self.weight * terms_B.to(batch.earned.dtype)
 
     def initial(self) -> Memory:
-        """Nothing of any problem."""
+        """Know nothing of any problem."""
         return {"shortest": {}}
 
     def learn(self, batch: RolloutBatch) -> Memory:
-        """The shortest right rollout of each problem, this step's among them."""
+        """Return the shortest right rollout of each problem, this step's among them."""
         shortest = dict(batch.memory["shortest"])
         right_B = batch.earned == 1
         for problem, length in zip(
@@ -87,7 +87,7 @@ class Hapo(SequenceReward):
         return {"shortest": shortest}
 
     def metrics(self, batch: RolloutBatch) -> dict[str, float]:
-        """Share of rollouts whose problem has a history; of its right ones, the mean length by that history."""
+        """Report the share of rollouts whose problem has a history, and of its right ones the mean of L/h."""
         shortest_B = self.shortest(batch)
         known_B = ~shortest_B.isnan()
         by_history_B = (batch.length / shortest_B)[known_B & (batch.earned == 1)]

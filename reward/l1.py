@@ -12,12 +12,12 @@ from concise_rl.methods import Credit, Fact, Parts, RolloutBatch, RunContext, Se
 
 
 def exact_rewards(correct_B: Tensor, length_B: Tensor, target_B: Tensor, alpha: float) -> Tensor:
-    """(B,) `c - alpha * |n - L|` in the dtype of `correct_B`; NaN where that is."""
+    """Return (B,) `c - alpha * |n - L|` in the dtype of `correct_B`; NaN where that is."""
     return correct_B - (alpha * (target_B.double() - length_B).abs()).to(correct_B.dtype)
 
 
 def max_rewards(correct_B: Tensor, length_B: Tensor, target_B: Tensor, alpha: float, delta: float) -> Tensor:
-    """(B,) `c * clip(alpha * (n - L) + delta, 0, 1)` in the dtype of `correct_B`; NaN where that is."""
+    """Return (B,) `c * clip(alpha * (n - L) + delta, 0, 1)` in the dtype of `correct_B`; NaN where that is."""
     return correct_B * (alpha * (target_B.double() - length_B) + delta).clamp(0, 1).to(correct_B.dtype)
 
 
@@ -39,11 +39,11 @@ class ExactTarget(BaseModel):
         return self
 
     def draw(self, rng: np.random.Generator) -> int:
-        """n, uniform with both ends."""
+        """Draw n uniformly, both ends included."""
         return int(rng.integers(self.low, self.high, endpoint=True))
 
     def write(self, row: Mapping[str, Any], rng: np.random.Generator) -> tuple[dict[str, Any], dict[str, float]]:
-        """The row with the request behind its prompt, and n as the fact `target`."""
+        """Return the row with the request behind its prompt, and n as the fact `target`."""
         target = self.draw(rng)
         return add_to_prompt(row, f" Think for {target} tokens."), {"target": target}
 
@@ -57,14 +57,14 @@ class MaxTarget(ExactTarget):
     """Share of the groups that are asked for n tokens exactly. L1-Max was trained with a half of each."""
 
     def write(self, row: Mapping[str, Any], rng: np.random.Generator) -> tuple[dict[str, Any], dict[str, float]]:
-        """The row with the request, n as the fact `target`, and as the fact `exact` whether it is exact, 1 or 0."""
+        """Return the row with the request, n as the fact `target`, and whether it is exact as the fact `exact`, 1 or 0."""
         target, exact = self.draw(rng), bool(rng.random() < self.exact_share)
         request = f" Think for {target} tokens." if exact else f" Think for maximum {target} tokens."
         return add_to_prompt(row, request), {"target": target, "exact": float(exact)}
 
 
 def heed(batch: RolloutBatch) -> dict[str, float]:
-    """How targets are heeded: the mean of them and of what they are missed by, in tokens; share of rollouts above.
+    """Report how targets are heeded: their mean, what they are missed by in tokens, the share of rollouts above.
 
     `correlation` of target and length is left out where one of them does not vary.
     """
@@ -96,7 +96,7 @@ class L1Exact(ExactTarget, SequenceReward):
 
     @property
     def credit(self) -> Credit:
-        """Wrong rollouts pay for missing the target."""
+        """Declare that wrong rollouts pay for missing the target."""
         return Credit(wrong=self.alpha > 0)
 
     def parts(self, run: RunContext) -> Parts:
@@ -104,11 +104,11 @@ class L1Exact(ExactTarget, SequenceReward):
         return Parts(prompts=self)
 
     def rewards(self, batch: RolloutBatch) -> Tensor:
-        """(B,) correctness less what missing the target costs; NaN where the verifier could not judge."""
+        """Return (B,) correctness less what missing the target costs; NaN where the verifier could not grade."""
         return exact_rewards(batch.earned, batch.length, batch.fact("target"), self.alpha)
 
     def metrics(self, batch: RolloutBatch) -> dict[str, float]:
-        """How targets are heeded, see `heed`."""
+        """Report how targets are heeded."""
         return heed(batch)
 
 
@@ -136,7 +136,7 @@ class L1Max(MaxTarget, SequenceReward):
 
     @property
     def credit(self) -> Credit:
-        """Wrong rollouts pay for missing a target where one is exact."""
+        """Declare that wrong rollouts pay for missing a target where one is exact."""
         return Credit(wrong=self.alpha > 0 and self.exact_share > 0)
 
     def parts(self, run: RunContext) -> Parts:
@@ -144,10 +144,10 @@ class L1Max(MaxTarget, SequenceReward):
         return Parts(prompts=self)
 
     def rewards(self, batch: RolloutBatch) -> Tensor:
-        """(B,) correctness by the bound, or by the target; NaN where the verifier could not judge."""
+        """Return (B,) correctness by the bound, or by the target; NaN where the verifier could not grade."""
         columns = (batch.earned, batch.length, batch.fact("target"), self.alpha)
         return torch.where(batch.fact("exact") == 1, exact_rewards(*columns), max_rewards(*columns, self.delta))
 
     def metrics(self, batch: RolloutBatch) -> dict[str, float]:
-        """How targets are heeded, see `heed`."""
+        """Report how targets are heeded."""
         return heed(batch)

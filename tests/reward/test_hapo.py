@@ -1,4 +1,4 @@
-"""What HAPO promises beyond the properties of every method: rewards by history, and a history that only right ones make."""
+"""What HAPO promises beyond the properties of every method: pay by a history that only right rollouts make."""
 
 import io
 import math
