@@ -57,7 +57,7 @@ class MaxTarget(ExactTarget):
     """Share of the groups that are asked for n tokens exactly. L1-Max was trained with a half of each."""
 
     def write(self, row: Mapping[str, Any], rng: np.random.Generator) -> tuple[dict[str, Any], dict[str, float]]:
-        """Return the row with the request, n as the fact `target`, and whether it is exact as the fact `exact`, 1 or 0."""
+        """Return the row with the request, and the facts `target`, n, and `exact`, 1 where n is no bound."""
         target, exact = self.draw(rng), bool(rng.random() < self.exact_share)
         request = f" Think for {target} tokens." if exact else f" Think for maximum {target} tokens."
         return add_to_prompt(row, request), {"target": target, "exact": float(exact)}
