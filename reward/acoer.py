@@ -27,8 +27,8 @@ class Acoer(SequenceReward):
     Reward of a right rollout: `1 + a * log(1 + 5 * (1 - min(T/B, 1))) / log 6`, T its thinking tokens; of a wrong one:
     0, however long. Each earns `format_weight` more for having closed its thinking and ended. The loop follows running
     means of accuracy and of the thinking of right rollouts. From step `warmup_steps` on, once it has seen
-    `check_window` steps, it updates behind each step's rewards: a falls by `alpha_down` when accuracy has lost more
-    than `acc_drop` within the window, else it rises by `alpha_up`; B becomes `budget_ratio` of the running mean.
+    `check_window` steps, it updates behind each step's rewards. a falls by `alpha_down` when accuracy has lost more
+    than `acc_drop` within the window; else it rises by `alpha_up`. B becomes `budget_ratio` of the mean of thinking.
 
     A group alike in verdict, form and thinking gets 0. A rollout without a verdict gets 0 and moves nothing. A step
     without any right rollout enters the mean of thinking as 0 tokens, as in the published code; one without any verdict

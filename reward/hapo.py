@@ -31,9 +31,9 @@ class Hapo(SequenceReward):
     """HAPO (Huang, Zhang and Cardie): beat the shortest right rollout that the run has seen to the same problem.
 
     The history h of a problem is the length of its shortest right rollout so far. Reward: `c + weight * f` with
-    `f = cos(pi/2 * min(L/h, 2))`, at least -0.7 for a right rollout and at most 0 for a wrong one. So a right rollout
-    gains below h and loses above it. A wrong rollout up to h loses nothing, which leaves room to try short ones.
-    Without a history f is 0. h takes in a visit behind its rewards. A group alike in verdict and length gets 0.
+    `f = cos(pi/2 * min(L/h, 2))`. f is at least -0.7 for a right rollout and at most 0 for a wrong one. So a right
+    rollout gains below h and loses above it. A wrong rollout up to h loses nothing, which leaves room to try short
+    ones. Without a history f is 0. h takes in a visit behind its rewards. A group alike in verdict and length gets 0.
 
     A right rollout always beats a wrong one: it earns at least `1 - 0.7 * weight`. A rollout that is cut by the cap
     counts as wrong and leaves no trace in h. A rollout without a verdict gets 0.
