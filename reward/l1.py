@@ -80,9 +80,9 @@ class L1Exact(ExactTarget, SequenceReward):
     """L1-Exact (Aggarwal and Welleck): think for as many tokens as the prompt says.
 
     Each group is asked to `Think for n tokens.`, n uniform from `low` to `high`, another one whenever a problem comes
-    back. Reward (equation 1): `c - alpha * |n - L|`, L all tokens of the rollout. As published, a wrong rollout pays for
-    missing the target as a right one does. Far off the target a right rollout can earn less than a wrong one on it. A
-    group alike in verdict and length gets 0.
+    back. Reward (equation 1): `c - alpha * |n - L|`, L all tokens of the rollout. As published, a wrong rollout pays
+    for missing the target as a right one does. Far off the target a right rollout can earn less than a wrong one on it.
+    A group alike in verdict and length gets 0.
 
     Published settings: n from 100 to 4000, alpha 0.0003; DeepScaleR-1.5B-Preview and its data, groups of 16. 128
     prompts a step in two minibatches, cap 4096, temperature 0.6, learning rate 1e-6, KL 0.001, 700 steps.
@@ -121,9 +121,9 @@ class L1Max(MaxTarget, SequenceReward):
     A group alike in verdict and length gets 0.
 
     Published settings: from step 700 of L1-Exact on, with half of the groups asked for an exact length. Learning rate
-    4e-6, cap 8129 in the script, about 120 steps, else as L1-Exact. Equation 2 has alpha 0.0003 and delta 0.5. The released
-    code has the same form with other slopes: 0.001 in one version, 0.005 in another. Its sigmoid forms are not here:
-    no setting uses them, and one pays for missing the target.
+    4e-6, cap 8129 in the script, about 120 steps, else as L1-Exact. Equation 2 has alpha 0.0003 and delta 0.5. The
+    released code has the same form with other slopes: 0.001 in one version, 0.005 in another. Its sigmoid forms are not
+    here: no setting uses them, and one pays for missing the target.
     """
 
     paper: ClassVar[str] = "https://hf.co/papers/2503.04697"
