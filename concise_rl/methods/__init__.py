@@ -2,9 +2,14 @@
 
 from concise_rl.methods.advantages import ScaleRewards, group_advantages, has_signal
 from concise_rl.methods.batch import RolloutBatch
-from concise_rl.methods.objective import Objective, PlanContext, SequenceReward
+from concise_rl.methods.loss import Clipped, LossInputs, TokenLoss
+from concise_rl.methods.objective import Objective, SequenceReward
+from concise_rl.methods.parts import Credit, Memory, Parts, PromptWriter, RunContext, add_to_prompt
+from concise_rl.methods.stages import Column, Crop, Label, ProblemKey, Stage, Tools, problem_key
 from concise_rl.named import find_class, with_options
 from concise_rl.reading.trace import Delimiters, StopReason
+from concise_rl.rollout.collect import Judged
+from concise_rl.rollout.facts import Fact
 from concise_rl.rollout.plans import (
     AtFractions,
     Parallel,
@@ -18,22 +23,39 @@ from concise_rl.rollout.plans import (
 
 __all__ = [
     "AtFractions",
+    "Clipped",
+    "Column",
+    "Credit",
+    "Crop",
     "Delimiters",
+    "Fact",
+    "Judged",
+    "Label",
+    "LossInputs",
+    "Memory",
     "Objective",
     "Parallel",
+    "Parts",
     "Placement",
     "Plan",
-    "PlanContext",
+    "ProblemKey",
+    "PromptWriter",
     "Rollout",
     "RolloutBatch",
+    "RunContext",
     "ScaleRewards",
     "SequenceReward",
     "SerialExits",
+    "Stage",
     "StopReason",
     "ThinkingBudget",
+    "TokenLoss",
+    "Tools",
     "Uniform",
+    "add_to_prompt",
     "find_class",
     "group_advantages",
     "has_signal",
+    "problem_key",
     "with_options",
 ]

@@ -1,7 +1,7 @@
 """From rows to judged rollouts, on one rank."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
@@ -26,6 +26,7 @@ class Judged:
         rollouts: what was sampled.
         traces: how it reads.
         verdicts: 1, 0, or None where it could not be judged or was given up.
+        facts: what else is known of each, by name: a number, or a tuple of them.
     """
 
     rows: list[Row]
@@ -33,13 +34,24 @@ class Judged:
     rollouts: list[Rollout]
     traces: list[Trace]
     verdicts: list[float | None]
+    facts: dict[str, list[Any]] = field(default_factory=dict)
 
     def take(self, indices: Sequence[int]) -> "Judged":
         """Some of the rollouts, in the order of `indices`."""
-        return Judged(*([getattr(self, field.name)[i] for i in indices] for field in fields(self)))
+        lists = [[values[i] for i in indices] for values in self._lists()]
+        return Judged(*lists, {name: [values[i] for i in indices] for name, values in self.facts.items()})
 
     def __add__(self, other: "Judged") -> "Judged":
-        return Judged(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
+        facts = {name: self.facts.get(name, []) + other.facts.get(name, []) for name in {**self.facts, **other.facts}}
+        return Judged(*(mine + theirs for mine, theirs in zip(self._lists(), other._lists(), strict=True)), facts)
+
+    def knowing(self, **facts: list[Any]) -> "Judged":
+        """Return the same rollouts with more facts."""
+        assert all(len(values) == len(self.rows) for values in facts.values()), "facts are aligned with rollouts"
+        return replace(self, facts=self.facts | facts)
+
+    def _lists(self) -> list[list[Any]]:
+        return [getattr(self, column.name) for column in fields(self) if column.name != "facts"]
 
 
 @dataclass(frozen=True)

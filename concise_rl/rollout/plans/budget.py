@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from concise_rl.reading.trace import Delimiters, StopReason
 from concise_rl.rollout.engine import Completion, Engine, Progress, Request, Sampling, derive_seed, is_wanted
+from concise_rl.rollout.facts import Fact
 from concise_rl.rollout.plans.plan import Rollout
 from concise_rl.rollout.shortest import ShortestOnly
 
@@ -27,9 +29,18 @@ class ThinkingBudget:
     answer_tokens: int
     delimiters: Delimiters
 
+    facts: ClassVar[tuple[Fact, ...]] = ()
+    whole_groups: ClassVar[bool] = False
+    shared_path: ClassVar[bool] = False
+
     def __post_init__(self) -> None:
         if not self.delimiters.think_end:
             raise ValueError("A thinking budget needs the delimiter that closes the thinking: set think_end.")
+
+    @property
+    def evaluated(self) -> "ThinkingBudget":
+        """See `Plan.evaluated`."""
+        return self
 
     @property
     def max_tokens(self) -> int:

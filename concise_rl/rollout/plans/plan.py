@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from concise_rl.reading.trace import StopReason
 from concise_rl.rollout.engine import Completion, Engine, Progress, Request, Sampling
+from concise_rl.rollout.facts import Fact
 from concise_rl.rollout.shortest import ShortestOnly
 
 
@@ -30,6 +31,26 @@ class Rollout:
 
 class Plan(Protocol):
     """How rollouts come about."""
+
+    @property
+    def facts(self) -> tuple[Fact, ...]:
+        """Facts that it knows of each rollout."""
+        ...
+
+    @property
+    def whole_groups(self) -> bool:
+        """Whether groups have to lie whole on a rank, because the place of a member in its group means something."""
+        ...
+
+    @property
+    def shared_path(self) -> bool:
+        """Whether members of a group leave one path: what they share is then run through the model once."""
+        ...
+
+    @property
+    def evaluated(self) -> "Plan":
+        """What an evaluation during training samples instead: its groups have another size, often 1."""
+        ...
 
     def check_cap(self, max_tokens: int) -> None:
         """
@@ -58,6 +79,15 @@ def as_rollout(completion: Completion) -> Rollout:
 @dataclass(frozen=True)
 class Parallel:
     """Plain sampling: each request by itself, from its first token to its end."""
+
+    facts: ClassVar[tuple[Fact, ...]] = ()
+    whole_groups: ClassVar[bool] = False
+    shared_path: ClassVar[bool] = False
+
+    @property
+    def evaluated(self) -> "Parallel":
+        """See `Plan.evaluated`."""
+        return self
 
     def check_cap(self, max_tokens: int) -> None:
         """See `Plan.check_cap`. Any cap will do."""

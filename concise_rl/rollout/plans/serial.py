@@ -4,13 +4,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
 from concise_rl.reading.trace import Delimiters, StopReason, read_trace
 from concise_rl.rollout.engine import Completion, Engine, Progress, Request, Sampling, derive_seed
-from concise_rl.rollout.plans.plan import Rollout, as_rollout
+from concise_rl.rollout.facts import Fact
+from concise_rl.rollout.plans.plan import Parallel, Plan, Rollout, as_rollout
 from concise_rl.rollout.shortest import ShortestOnly
 
 
@@ -102,6 +103,10 @@ class SerialExits:
     train_prefix: bool = True
     train_exit_text: bool = True
 
+    facts: ClassVar[tuple[Fact, ...]] = ()
+    whole_groups: ClassVar[bool] = True
+    shared_path: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         if not self.delimiters.think_end:
             raise ValueError("An exit needs the delimiter that closes the thinking: set think_end.")
@@ -115,6 +120,11 @@ class SerialExits:
     def num_members(self) -> int:
         """Requests that share a path: its exits and itself."""
         return self.placement.num_exits + 1
+
+    @property
+    def evaluated(self) -> Plan:
+        """See `Plan.evaluated`."""
+        return Parallel()
 
     def check_cap(self, max_tokens: int) -> None:
         """See `Plan.check_cap`."""
