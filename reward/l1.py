@@ -1,6 +1,5 @@
 """L1: the prompt says how long to think, and the reward how well that was heeded."""
 
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -42,7 +41,7 @@ class ExactTarget(BaseModel):
         """Draw n uniformly, both ends included."""
         return int(rng.integers(self.low, self.high, endpoint=True))
 
-    def write(self, row: Mapping[str, Any], rng: np.random.Generator) -> tuple[dict[str, Any], dict[str, float]]:
+    def write(self, row: dict[str, Any], rng: np.random.Generator) -> tuple[dict[str, Any], dict[str, float]]:
         """Return the row with the request behind its prompt, and n as the fact `target`."""
         target = self.draw(rng)
         return add_to_prompt(row, f" Think for {target} tokens."), {"target": target}
@@ -56,7 +55,7 @@ class MaxTarget(ExactTarget):
     exact_share: float = Field(0.0, ge=0, le=1)
     """Share of the groups that are asked for n tokens exactly. L1-Max was trained with a half of each."""
 
-    def write(self, row: Mapping[str, Any], rng: np.random.Generator) -> tuple[dict[str, Any], dict[str, float]]:
+    def write(self, row: dict[str, Any], rng: np.random.Generator) -> tuple[dict[str, Any], dict[str, float]]:
         """Return the row with the request, and the facts `target`, n, and `exact`, 1 where n is no bound."""
         target, exact = self.draw(rng), bool(rng.random() < self.exact_share)
         request = f" Think for {target} tokens." if exact else f" Think for maximum {target} tokens."
