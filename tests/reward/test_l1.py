@@ -1,14 +1,18 @@
 """What L1 promises beyond the properties of every method: what prompts ask for, and what heeding it earns."""
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from transformers import TrainerCallback
 
 from concise_rl.methods import RolloutBatch
 from reward import L1Exact, L1Max, build_objective
 from reward.l1 import ExactTarget, MaxTarget
+from tests.concise_rl.train.test_trainer import trainer_of
 from tests.reward.test_objectives import CAP, batch_of
 
 NAN = float("nan")
@@ -113,3 +117,29 @@ def test_how_targets_are_heeded_is_logged() -> None:
     assert L1Exact().metrics(batch) == pytest.approx({"target": 20.0, "missed_by": 35 / 3, "above": 1 / 3})
     heeded = replace(batch, facts={**batch.facts, "target": torch.tensor([30.0, 40.0, 65.0])})
     assert L1Max().metrics(heeded)["correlation"] == pytest.approx(1.0)
+
+
+class Noting(TrainerCallback):
+    """Notes what was asked in each step of a run."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[list[list[float]], list[str]]] = []
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        credited = self.trainer.credited
+        prompts = [row["prompt"][-1]["content"] for row in credited.judged.rows]
+        self.asked.append((credited.batch.grouped(credited.batch.fact("target")).tolist(), prompts))
+
+
+@pytest.mark.slow
+def test_a_run_asks_a_group_alike_and_other_groups_and_steps_otherwise(tmp_path: Path) -> None:
+    noting = Noting()
+    noting.trainer = trainer_of(tmp_path, L1Exact(low=1, high=10**6), max_completion_length=16)
+    noting.trainer.add_callback(noting)
+    noting.trainer.train()
+    targets = [group for groups, _ in noting.asked for group in groups]
+    assert len(targets) == 4 and all(len(set(group)) == 1 for group in targets)
+    assert len({group[0] for group in targets}) == 4
+    for groups, prompts in noting.asked:
+        behind = [f" Think for {target:.0f} tokens." for group in groups for target in group]
+        assert all(prompt.endswith(text) for prompt, text in zip(prompts, behind, strict=True))
