@@ -2,14 +2,13 @@
 
 import random
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from concise_rl.methods import PlanContext, RolloutBatch
+from concise_rl.methods import RolloutBatch, RunContext
 from concise_rl.reading.trace import StopReason
 from concise_rl.rollout.shortest import ShortestOnly
 from reward import Gfpo, Grpo, build_objective
@@ -29,16 +28,16 @@ def given_up(batch: RolloutBatch, tokens: dict[int, int]) -> RolloutBatch:
     return replace(batch, finished=finished_B, stop_reason=stop_B, **columns)
 
 
-def sampled_under(rule: ShortestOnly, lengths: list[int], rng: random.Random) -> dict[int, int]:
+def sampled_under(give_up: ShortestOnly, lengths: list[int], rng: random.Random) -> dict[int, int]:
     """Sample rollouts of known lengths a few tokens at a time. Returns those given up, with their tokens so far."""
     tokens, going, gone = [0] * len(lengths), set(range(len(lengths))), {}
     while going:
         for row in rng.sample(sorted(going), rng.randint(1, len(going))):
             tokens[row] = min(tokens[row] + rng.randint(1, 20), lengths[row])
             if tokens[row] == lengths[row]:
-                rule.end(row, lengths[row])
+                give_up.end(row, lengths[row])
                 going.remove(row)
-        for row in [row for row in going if tokens[row] >= rule.cap(row) and rng.random() < 0.8]:
+        for row in [row for row in going if tokens[row] >= give_up.cap(row) and rng.random() < 0.8]:
             gone[row] = tokens[row]
             going.remove(row)
     return gone
@@ -133,10 +132,9 @@ def test_one_rollout_alone_cannot_be_kept() -> None:
 
 
 def test_a_group_holds_as_many_as_are_kept() -> None:
-    encode: Any = None
-    Gfpo(keep=4).plan(PlanContext(encode, 4, encode))
+    Gfpo(keep=4).parts(RunContext.sketch(4))
     with pytest.raises(ValueError, match="gfpo keeps 5 rollouts of groups of 4: set keep to 4 or less"):
-        Gfpo(keep=5).plan(PlanContext(encode, 4, encode))
+        Gfpo(keep=5).parts(RunContext.sketch(4))
 
 
 def test_an_ineligible_member_is_not_among_the_smallest_whatever_its_key() -> None:
