@@ -3,6 +3,7 @@
 from typing import Any
 
 from concise_rl.methods import Objective, SequenceReward, find_class, with_options
+from reward.adaptthink import AdaptThink
 from reward.conciser import Conciser
 from reward.ddca import Ddca
 from reward.decs import Decs
@@ -14,10 +15,13 @@ from reward.grpo_lambda import GrpoLambda
 from reward.jet import Jet
 from reward.lc_r1 import LcR1
 from reward.length_penalty import LengthPenalty
+from reward.mrt import Mrt
 from reward.s_grpo import SGrpo
 from reward.thinkprune import ThinkPrune
+from reward.vsrm import Vsrm
 
 OBJECTIVES: dict[str, type[Objective]] = {
+    "adaptthink": AdaptThink,
     "conciser": Conciser,
     "ddca": Ddca,
     "decs": Decs,
@@ -29,12 +33,15 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "jet": Jet,
     "lc_r1": LcR1,
     "length_penalty": LengthPenalty,
+    "mrt": Mrt,
     "s_grpo": SGrpo,
     "thinkprune": ThinkPrune,
+    "vsrm": Vsrm,
 }
 
 __all__ = [
     "OBJECTIVES",
+    "AdaptThink",
     "Conciser",
     "Ddca",
     "Decs",
@@ -46,8 +53,10 @@ __all__ = [
     "Jet",
     "LcR1",
     "LengthPenalty",
+    "Mrt",
     "SGrpo",
     "ThinkPrune",
+    "Vsrm",
 ]
 
 
