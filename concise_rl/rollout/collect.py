@@ -9,7 +9,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from concise_rl.reading.trace import Delimiters, StopReason, Trace, read_trace
-from concise_rl.rollout.engine import Engine, Request, Sampling
+from concise_rl.rollout.engine import Asked, Engine, Request, Sampling
 from concise_rl.rollout.plans.plan import Plan, Rollout
 from concise_rl.rollout.shortest import ShortestOnly
 from concise_rl.verify.grade import earned, grade
@@ -91,11 +91,11 @@ class Collector:
         prompt_ids: Sequence[list[int]],
         max_tokens: int,
         seeds: Sequence[int],
-        rule: ShortestOnly | None = None,
+        give_up: ShortestOnly | None = None,
     ) -> list[Rollout]:
-        """One rollout for each prompt."""
+        """Sample one rollout for each prompt."""
         requests = [Request(ids, max_tokens, seed) for ids, seed in zip(prompt_ids, seeds, strict=True)]
-        return self.plan.rollouts(self.engine, requests, self.sampling, rule=rule)
+        return self.plan.rollouts(self.engine, Asked(requests, self.sampling, give_up=give_up))
 
     def judge(self, rows: Sequence[Row], prompt_ids: Sequence[list[int]], rollouts: Sequence[Rollout]) -> Judged:
         """Read and grade rollouts, and with them their probes. What was given up is not graded."""

@@ -1,17 +1,15 @@
 """Forced beginnings: one part of a group begins with one text, the rest with another."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from concise_rl.rollout.engine import Completion, Engine, Progress, Request, Sampling
+from concise_rl.rollout.engine import Asked, Completion, Engine, Request
 from concise_rl.rollout.facts import Fact
 from concise_rl.rollout.plans.plan import Parallel, Plan, Rollout
-from concise_rl.rollout.shortest import ShortestOnly
 
 
 @dataclass(frozen=True)
-class ForcedFirst:
+class ForcedFirst(Plan):
     """Rollouts that begin with a given text: the first members of each group with one, the others with another.
 
     AdaptThink (https://hf.co/papers/2505.13417) makes half of a group skip its thinking so, and the other half think.
@@ -33,7 +31,6 @@ class ForcedFirst:
 
     facts: ClassVar[tuple[Fact, ...]] = (Fact("forced_first"),)
     whole_groups: ClassVar[bool] = True
-    shared_path: ClassVar[bool] = False
     evaluated: ClassVar[Plan] = Parallel()
 
     def __post_init__(self) -> None:
@@ -57,24 +54,18 @@ class ForcedFirst:
                 f"{min(max_tokens, self.max_tokens or max_tokens)}: raise the cap."
             )
 
-    def rollouts(
-        self,
-        engine: Engine,
-        requests: Sequence[Request],
-        sampling: Sampling,
-        progress: Progress | None = None,
-        rule: ShortestOnly | None = None,
-    ) -> list[Rollout]:
-        """See `Plan.rollouts`. Requests come in whole groups. Nothing is given up: a rule would count sampled tokens.
+    def rollouts(self, engine: Engine, asked: Asked) -> list[Rollout]:
+        """See `Plan.rollouts`. Requests come in whole groups. Nothing is given up: forced tokens would not count.
 
         Raises:
             ValueError: when a request's cap leaves nothing to sample.
         """
+        requests = asked.requests
         assert len(requests) % self.num_generations == 0, f"{len(requests)} requests are not whole groups"
         self.check_cap(min((request.max_tokens for request in requests), default=2**31))
         skips = [i % self.num_generations < self.num_forced for i in range(len(requests))]
-        asked = [self._request(*pair) for pair in zip(requests, skips, strict=True)]
-        completions = engine.generate(asked, sampling, progress)
+        begun = [self._request(*pair) for pair in zip(requests, skips, strict=True)]
+        completions = engine.generate(replace(asked, requests=begun, give_up=None))
         return [self._rollout(*pair) for pair in zip(completions, skips, strict=True)]
 
     def _beginning(self, is_forced: bool) -> tuple[int, ...]:

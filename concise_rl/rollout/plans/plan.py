@@ -1,13 +1,12 @@
 """Rollout plans: how the rollouts of a batch come about, from requests to an engine."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 from concise_rl.reading.trace import StopReason
-from concise_rl.rollout.engine import Completion, Engine, Progress, Request, Sampling
+from concise_rl.rollout.engine import Asked, Completion, Engine
 from concise_rl.rollout.facts import Fact
-from concise_rl.rollout.shortest import ShortestOnly
 
 
 @dataclass(frozen=True)
@@ -47,27 +46,27 @@ class Rollout:
 
 
 class Plan(Protocol):
-    """How rollouts come about."""
+    """How rollouts come about. A plan that derives from this class states only how it differs from plain sampling."""
 
     @property
     def facts(self) -> tuple[Fact, ...]:
-        """Facts that it knows of each rollout."""
-        ...
+        """Facts that its rollouts have."""
+        return ()
 
     @property
     def whole_groups(self) -> bool:
-        """Whether groups have to lie whole on a rank, because the place of a member in its group means something."""
-        ...
+        """Whether it makes the rollouts of a group together. If so, each rank has whole groups, in order."""
+        return False
 
     @property
     def shared_path(self) -> bool:
-        """Whether members of a group leave one path: what they share is then run through the model once."""
-        ...
+        """Whether the members of a group begin with the same sampled tokens. `shared_prefix` is then on by default."""
+        return False
 
     @property
     def evaluated(self) -> "Plan":
-        """What an evaluation during training samples instead: its groups have another size, often 1."""
-        ...
+        """The plan that an evaluation during training samples with. Its groups have another size, often 1."""
+        return self
 
     def check_cap(self, max_tokens: int) -> None:
         """
@@ -76,15 +75,11 @@ class Plan(Protocol):
         """
         ...
 
-    def rollouts(
-        self,
-        engine: Engine,
-        requests: Sequence[Request],
-        sampling: Sampling,
-        progress: Progress | None = None,
-        rule: ShortestOnly | None = None,
-    ) -> list[Rollout]:
-        """One rollout for each request, in order. `Request.max_tokens` caps all its tokens, forced ones included."""
+    def rollouts(self, engine: Engine, asked: Asked) -> list[Rollout]:
+        """Return one rollout for each request, in order.
+
+        `Request.max_tokens` caps all tokens of a rollout, forced ones included.
+        """
         ...
 
 
@@ -94,28 +89,12 @@ def as_rollout(completion: Completion) -> Rollout:
 
 
 @dataclass(frozen=True)
-class Parallel:
+class Parallel(Plan):
     """Plain sampling: each request by itself, from its first token to its end."""
-
-    facts: ClassVar[tuple[Fact, ...]] = ()
-    whole_groups: ClassVar[bool] = False
-    shared_path: ClassVar[bool] = False
-
-    @property
-    def evaluated(self) -> "Parallel":
-        """See `Plan.evaluated`."""
-        return self
 
     def check_cap(self, max_tokens: int) -> None:
         """See `Plan.check_cap`. Any cap will do."""
 
-    def rollouts(
-        self,
-        engine: Engine,
-        requests: Sequence[Request],
-        sampling: Sampling,
-        progress: Progress | None = None,
-        rule: ShortestOnly | None = None,
-    ) -> list[Rollout]:
+    def rollouts(self, engine: Engine, asked: Asked) -> list[Rollout]:
         """See `Plan.rollouts`."""
-        return [as_rollout(completion) for completion in engine.generate(requests, sampling, progress, rule)]
+        return [as_rollout(completion) for completion in engine.generate(asked)]

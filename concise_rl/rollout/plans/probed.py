@@ -10,10 +10,9 @@ from typing import ClassVar
 import torch
 
 from concise_rl.reading.trace import Delimiters, StopReason, read_trace
-from concise_rl.rollout.engine import Completion, Engine, Progress, Request, Sampling, derive_seed
+from concise_rl.rollout.engine import Asked, Completion, Engine, Request, derive_seed
 from concise_rl.rollout.facts import Fact
 from concise_rl.rollout.plans.plan import Parallel, Plan, Probe, Rollout, as_rollout
-from concise_rl.rollout.shortest import ShortestOnly
 
 Cut = Callable[[Sequence[int]], list[int]]
 """From the tokens of a thinking to the places where it is cut: how many of its tokens stand before each, ascending."""
@@ -72,7 +71,7 @@ def spread(places: Sequence[int], most: int) -> list[int]:
 
 
 @dataclass(frozen=True)
-class Probed:
+class Probed(Plan):
     """Plain rollouts, and behind several places of their thinking answers that were forced there.
 
     Each place, and the end of the thinking, is closed by the exit text, and so many answers are sampled behind it.
@@ -102,8 +101,6 @@ class Probed:
     most: int = 8
     from_start: bool = False
 
-    whole_groups: ClassVar[bool] = False
-    shared_path: ClassVar[bool] = False
     evaluated: ClassVar[Plan] = Parallel()
 
     def __post_init__(self) -> None:
@@ -139,28 +136,24 @@ class Probed:
                 "answer_max_tokens."
             )
 
-    def rollouts(
-        self,
-        engine: Engine,
-        requests: Sequence[Request],
-        sampling: Sampling,
-        progress: Progress | None = None,
-        rule: ShortestOnly | None = None,
-    ) -> list[Rollout]:
+    def rollouts(self, engine: Engine, asked: Asked) -> list[Rollout]:
         """See `Plan.rollouts`. Nothing is given up.
 
         Raises:
             ValueError: when a request's cap leaves no token for the thinking.
         """
+        requests = asked.requests
         self.check_cap(min((request.max_tokens for request in requests), default=self.tail + 1))
-        paths = engine.generate([self._path_request(request) for request in requests], sampling, progress)
+        asked = replace(asked, give_up=None)
+        paths = engine.generate(replace(asked, requests=[self._path_request(request) for request in requests]))
         places = [self.places(path) for path in paths]
-        asked = [
+        probes = [
             self._probe_request(request, path, at, number)
             for request, path, its_places in zip(requests, paths, places, strict=True)
             for number, at in enumerate(its_places * self.samples)
         ]
-        answers = iter(engine.generate(asked, replace(sampling, logprobs=False), progress))
+        sampling = replace(asked.sampling, logprobs=False)
+        answers = iter(engine.generate(replace(asked, requests=probes, sampling=sampling)))
         return [
             self._rollout(path, its_places, [next(answers) for _ in its_places * self.samples])
             for path, its_places in zip(paths, places, strict=True)

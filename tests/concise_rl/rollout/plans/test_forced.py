@@ -3,7 +3,7 @@
 import pytest
 
 from concise_rl.reading.trace import StopReason
-from concise_rl.rollout.engine import Completion, Request, Sampling
+from concise_rl.rollout.engine import Asked, Completion, Request, Sampling
 from concise_rl.rollout.plans.forced import ForcedFirst
 from concise_rl.rollout.plans.plan import Parallel, Rollout
 
@@ -17,17 +17,17 @@ class Recorder:
     def __init__(self) -> None:
         self.asked: list[Request] = []
 
-    def generate(self, requests, sampling, progress=None, rule=None) -> list[Completion]:
+    def generate(self, asked: Asked) -> list[Completion]:
         """See `Engine.generate`."""
-        self.asked = list(requests)
-        logprobs = [-0.5, -0.25] if sampling.logprobs else None
-        return [Completion([request.max_tokens, 1], StopReason.EOS, logprobs) for request in requests]
+        self.asked = list(asked.requests)
+        logprobs = [-0.5, -0.25] if asked.sampling.logprobs else None
+        return [Completion([request.max_tokens, 1], StopReason.EOS, logprobs) for request in asked.requests]
 
 
 def rollouts_of(plan: ForcedFirst, count: int, cap: int = 50, logprobs: bool = False) -> tuple[list[Rollout], Recorder]:
     engine = Recorder()
     requests = [Request([3, 3], cap, seed) for seed in range(count)]
-    return plan.rollouts(engine, requests, Sampling(logprobs=logprobs)), engine
+    return plan.rollouts(engine, Asked(requests, Sampling(logprobs=logprobs))), engine
 
 
 def test_a_share_of_each_group_begins_with_one_text_and_the_rest_with_the_other() -> None:

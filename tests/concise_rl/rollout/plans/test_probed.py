@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from concise_rl.reading.trace import Delimiters, StopReason
 from concise_rl.rollout.collect import Collector
-from concise_rl.rollout.engine import Completion, Request, Sampling, stop_reason
+from concise_rl.rollout.engine import Asked, Completion, Request, Sampling, stop_reason
 from concise_rl.rollout.engines.transformers import load_engine
 from concise_rl.rollout.plans.plan import Probe, Rollout
 from concise_rl.rollout.plans.probed import BeforeWords, Probed, spread
@@ -36,10 +36,10 @@ class ScriptedEngine:
         self.paths = dict(enumerate(paths))
         self.calls: list[list[Request]] = []
 
-    def generate(self, requests, sampling, progress=None, rule=None) -> list[Completion]:
+    def generate(self, asked: Asked) -> list[Completion]:
         """See `Engine.generate`. The log-probability of a token is minus its id."""
-        self.calls.append(list(requests))
-        return [self._complete(request, sampling) for request in requests]
+        self.calls.append(list(asked.requests))
+        return [self._complete(request, asked.sampling) for request in asked.requests]
 
     def _complete(self, request: Request, sampling: Sampling) -> Completion:
         first, *rest = request.prompt_ids
@@ -49,7 +49,7 @@ class ScriptedEngine:
 
 
 def rollout_of(path: list[int], plan: Probed = PLAN, cap: int = 50, logprobs: bool = False) -> Rollout:
-    [rollout] = plan.rollouts(ScriptedEngine(path), [Request([0], cap, 0)], Sampling(logprobs=logprobs))
+    [rollout] = plan.rollouts(ScriptedEngine(path), Asked([Request([0], cap, 0)], Sampling(logprobs=logprobs)))
     return rollout
 
 
@@ -143,7 +143,7 @@ def test_without_thinking_there_is_one_place() -> None:
 
 def test_a_path_leaves_room_for_a_probe_at_its_end() -> None:
     engine = ScriptedEngine(PATH)
-    PLAN.rollouts(engine, [Request([0], 50, 0)], Sampling())
+    PLAN.rollouts(engine, Asked([Request([0], 50, 0)], Sampling()))
     assert [(request.max_tokens, request.reserve) for request in engine.calls[0]] == [(45, 5)]
     assert {request.max_tokens for request in engine.calls[1]} == {3}
 
@@ -151,14 +151,14 @@ def test_a_path_leaves_room_for_a_probe_at_its_end() -> None:
 def test_every_answer_has_a_seed_of_its_own() -> None:
     engine = ScriptedEngine(PATH, PATH)
     plan = Probed(ONE, (EXIT, END), 3, every_second, samples=2)
-    plan.rollouts(engine, [Request([0], 50, 0), Request([1], 50, 1)], Sampling())
+    plan.rollouts(engine, Asked([Request([0], 50, 0), Request([1], 50, 1)], Sampling()))
     seeds = [request.seed for call in engine.calls for request in call]
     assert len(set(seeds)) == len(seeds) == 2 + 2 * 2 * 2
 
 
 def test_the_engine_is_called_twice_whatever_is_asked() -> None:
     engine = ScriptedEngine()
-    assert PLAN.rollouts(engine, [], Sampling()) == [] and engine.calls == [[], []]
+    assert PLAN.rollouts(engine, Asked([], Sampling())) == [] and engine.calls == [[], []]
 
 
 def test_a_cap_without_room_for_thinking_is_refused() -> None:
