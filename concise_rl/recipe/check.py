@@ -37,7 +37,7 @@ from concise_rl.recipe.preflight import (
     local_folder,
     prompts_a_step,
 )
-from concise_rl.recipe.problems import find_too_long, rl_columns, room_for_prompts
+from concise_rl.recipe.problems import find_too_long, read_rows, room_for_prompts
 from concise_rl.rollout.sync.refused import refuse_unsupported
 from concise_rl.shared_prefix.attention import use_tree_attention
 from concise_rl.verify.pool import VerifierPool
@@ -150,7 +150,7 @@ def check_data(recipe: Recipe, tokenizer: PreTrainedTokenizerBase | None, findin
         findings.add("data", f"{data.dataset} (hub id, not looked up)")
         findings.facts += [("verifier", f"{recipe.training.verifier} (not tried)")] if is_rl else []
         return
-    rows = data.load(recipe.training.seed, rl_columns(recipe.training) if is_rl else ())
+    rows = read_rows(recipe) if is_rl else data.load(recipe.training.seed, ())
     findings.add("data", f"{data.dataset}: {len(rows)} rows")
     to_messages(rows.select([0]), data.prompt_template, data.system_prompt)
     with findings.collecting():
