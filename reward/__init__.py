@@ -2,7 +2,10 @@
 
 from typing import Any
 
+from pydantic import BaseModel
+
 from concise_rl.methods import Objective, SequenceReward, find_class, with_options
+from reward.acoer import Acoer
 from reward.adaptthink import AdaptThink
 from reward.conciser import Conciser
 from reward.ddca import Ddca
@@ -12,7 +15,9 @@ from reward.elastic import Elastic
 from reward.gfpo import Gfpo
 from reward.grpo import Grpo
 from reward.grpo_lambda import GrpoLambda
+from reward.hapo import Hapo
 from reward.jet import Jet
+from reward.l1 import ExactTarget, L1Exact, L1Max, MaxTarget
 from reward.lc_r1 import LcR1
 from reward.length_penalty import LengthPenalty
 from reward.mrt import Mrt
@@ -22,6 +27,7 @@ from reward.vsrm import Vsrm
 
 OBJECTIVES: dict[str, type[Objective]] = {
     "adaptthink": AdaptThink,
+    "acoer": Acoer,
     "conciser": Conciser,
     "ddca": Ddca,
     "decs": Decs,
@@ -30,7 +36,10 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "gfpo": Gfpo,
     "grpo": Grpo,
     "grpo_lambda": GrpoLambda,
+    "hapo": Hapo,
     "jet": Jet,
+    "l1_exact": L1Exact,
+    "l1_max": L1Max,
     "lc_r1": LcR1,
     "length_penalty": LengthPenalty,
     "mrt": Mrt,
@@ -39,8 +48,13 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "vsrm": Vsrm,
 }
 
+PROMPTS: dict[str, type[BaseModel]] = {"l1_exact": ExactTarget, "l1_max": MaxTarget}
+"""What writes into prompts, by the names that an evaluation takes."""
+
 __all__ = [
     "OBJECTIVES",
+    "PROMPTS",
+    "Acoer",
     "AdaptThink",
     "Conciser",
     "Ddca",
@@ -50,7 +64,10 @@ __all__ = [
     "Gfpo",
     "Grpo",
     "GrpoLambda",
+    "Hapo",
     "Jet",
+    "L1Exact",
+    "L1Max",
     "LcR1",
     "LengthPenalty",
     "Mrt",
