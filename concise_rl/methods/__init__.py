@@ -2,6 +2,7 @@
 
 from concise_rl.methods.advantages import ScaleRewards, group_advantages, has_signal
 from concise_rl.methods.batch import RolloutBatch
+from concise_rl.methods.loss import Clipped, LossInputs, TokenLoss
 from concise_rl.methods.objective import Objective, PlanContext, SequenceReward
 from concise_rl.named import find_class, with_options
 from concise_rl.reading.trace import Delimiters, StopReason
@@ -18,7 +19,9 @@ from concise_rl.rollout.plans import (
 
 __all__ = [
     "AtFractions",
+    "Clipped",
     "Delimiters",
+    "LossInputs",
     "Objective",
     "Parallel",
     "Placement",
@@ -31,6 +34,7 @@ __all__ = [
     "SerialExits",
     "StopReason",
     "ThinkingBudget",
+    "TokenLoss",
     "Uniform",
     "find_class",
     "group_advantages",

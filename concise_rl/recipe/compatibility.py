@@ -10,10 +10,10 @@ from datasets import IterableDataset
 from concise_rl.curriculum.curricula import Curriculum
 from concise_rl.errors import unknown
 from concise_rl.labels.labeller import PassageKind
-from concise_rl.methods import Objective, SequenceReward
+from concise_rl.methods import Objective, SequenceReward, TokenLoss
 from concise_rl.named import mapping
 from concise_rl.recipe.config import ConciseConfig
-from concise_rl.recipe.settings import BESIDE, RL, defaults_of, is_default, refusal
+from concise_rl.recipe.settings import BESIDE, CLIPPED_LOSSES, RL, defaults_of, is_default, refusal
 
 logger = logging.getLogger(__name__)
 
@@ -136,6 +136,32 @@ def _batches_as_sampled(objective: Objective, args: ConciseConfig) -> str | None
     if getattr(args.accelerator_config, "split_batches", False):
         return "accelerator_config: split_batches would tear groups apart. Leave it out."
     return None
+
+
+def unread_setting(loss: TokenLoss | None, args: ConciseConfig) -> str | None:
+    """Find a setting of TRL's losses that a method's own loss would not read.
+
+    Args:
+        loss: the method's own, if it has one.
+        args: the trainer's configuration.
+
+    Returns:
+        What to set instead, as a line; None where nothing is passed over.
+    """
+    if loss is None:
+        return None
+    own = f"{type(loss).__name__} is a loss of its own"
+    if args.loss_type not in CLIPPED_LOSSES:
+        return f"loss_type {args.loss_type} is a formula, and {own}: set one of {', '.join(CLIPPED_LOSSES)}."
+    given = {
+        "delta": args.delta is not None,
+        "importance_sampling_level": args.importance_sampling_level != "token",
+        "off_policy_mask_threshold": args.off_policy_mask_threshold is not None,
+        "entropy_coef": bool(args.entropy_coef),
+        "use_adaptive_entropy": args.use_adaptive_entropy,
+    }
+    unread = next((name for name, is_set in given.items() if is_set), None)
+    return f"{unread}: {own}, which does not read it. Leave {unread} out." if unread else None
 
 
 def corrects_by_sequence(args: ConciseConfig) -> bool:
