@@ -9,11 +9,13 @@ from reward.decs import Decs
 from reward.dot import Dot
 from reward.elastic import Elastic
 from reward.gfpo import Gfpo
+from reward.gppo import Gppo
 from reward.grpo import Grpo
 from reward.grpo_lambda import GrpoLambda
 from reward.jet import Jet
 from reward.lc_r1 import LcR1
 from reward.length_penalty import LengthPenalty
+from reward.on_policy_sft import OnPolicySft
 from reward.s_grpo import SGrpo
 from reward.thinkprune import ThinkPrune
 
@@ -24,11 +26,13 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "dot": Dot,
     "elastic": Elastic,
     "gfpo": Gfpo,
+    "gppo": Gppo,
     "grpo": Grpo,
     "grpo_lambda": GrpoLambda,
     "jet": Jet,
     "lc_r1": LcR1,
     "length_penalty": LengthPenalty,
+    "on_policy_sft": OnPolicySft,
     "s_grpo": SGrpo,
     "thinkprune": ThinkPrune,
 }
@@ -41,11 +45,13 @@ __all__ = [
     "Dot",
     "Elastic",
     "Gfpo",
+    "Gppo",
     "Grpo",
     "GrpoLambda",
     "Jet",
     "LcR1",
     "LengthPenalty",
+    "OnPolicySft",
     "SGrpo",
     "ThinkPrune",
 ]
