@@ -17,6 +17,7 @@ from reward.lc_r1 import LcR1
 from reward.length_penalty import LengthPenalty
 from reward.on_policy_sft import OnPolicySft
 from reward.s_grpo import SGrpo
+from reward.selections import SELECTIONS, AdaR1, ShortestRight
 from reward.thinkprune import ThinkPrune
 
 OBJECTIVES: dict[str, type[Objective]] = {
@@ -39,6 +40,8 @@ OBJECTIVES: dict[str, type[Objective]] = {
 
 __all__ = [
     "OBJECTIVES",
+    "SELECTIONS",
+    "AdaR1",
     "Conciser",
     "Ddca",
     "Decs",
@@ -53,6 +56,7 @@ __all__ = [
     "LengthPenalty",
     "OnPolicySft",
     "SGrpo",
+    "ShortestRight",
     "ThinkPrune",
 ]
 

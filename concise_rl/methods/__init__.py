@@ -4,6 +4,7 @@ from concise_rl.methods.advantages import ScaleRewards, group_advantages, has_si
 from concise_rl.methods.batch import RolloutBatch
 from concise_rl.methods.loss import Clipped, LossInputs, TokenLoss
 from concise_rl.methods.objective import Objective, PlanContext, SequenceReward
+from concise_rl.methods.selection import Selection, StoredSample, by_prompt, demonstration, is_right, preference
 from concise_rl.named import find_class, with_options
 from concise_rl.reading.trace import Delimiters, StopReason
 from concise_rl.rollout.plans import (
@@ -30,14 +31,20 @@ __all__ = [
     "Rollout",
     "RolloutBatch",
     "ScaleRewards",
+    "Selection",
     "SequenceReward",
     "SerialExits",
     "StopReason",
+    "StoredSample",
     "ThinkingBudget",
     "TokenLoss",
     "Uniform",
+    "by_prompt",
+    "demonstration",
     "find_class",
     "group_advantages",
     "has_signal",
+    "is_right",
+    "preference",
     "with_options",
 ]

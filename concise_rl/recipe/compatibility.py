@@ -2,10 +2,11 @@
 
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from datasets import IterableDataset
+from trl import DPOConfig
 
 from concise_rl.curriculum.curricula import Curriculum
 from concise_rl.errors import unknown
@@ -13,12 +14,26 @@ from concise_rl.labels.labeller import PassageKind
 from concise_rl.methods import Objective, SequenceReward, TokenLoss
 from concise_rl.named import mapping
 from concise_rl.recipe.config import ConciseConfig
-from concise_rl.recipe.settings import BESIDE, CLIPPED_LOSSES, RL, defaults_of, is_default, refusal
+from concise_rl.recipe.settings import (
+    BESIDE,
+    BESIDE_OF_DPO,
+    CLIPPED_LOSSES,
+    RL,
+    Beside,
+    defaults_of,
+    is_default,
+    refusal,
+)
 
 logger = logging.getLogger(__name__)
 
 LOSSES = ("grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo")
 """Those that TRL has. It finds out about another one in the first step."""
+PREFERENCE_LOSSES = (
+    *("sigmoid", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard", "aot", "aot_unpaired"),
+    *("apo_zero", "apo_down", "discopop", "sft", "sigmoid_norm"),
+)
+"""The same of `stage: dpo`."""
 LOSSES_BY_TOKEN = ("dapo", "cispo")
 """Losses that divide by the tokens of the whole batch: what is masked leaves the normaliser, too."""
 LONG = 512
@@ -45,8 +60,13 @@ def _no_refused_setting(objective: Objective, args: ConciseConfig) -> str | None
 
 
 def _nothing_dropped(objective: Objective, args: ConciseConfig) -> str | None:
-    defaults = defaults_of(ConciseConfig)
-    for beside in BESIDE:
+    return dropped_setting(BESIDE, args)
+
+
+def dropped_setting(settings: Sequence[Beside], args: Any) -> str | None:
+    """Find a setting that nothing reads, since the one beside which it is read has another value."""
+    defaults = defaults_of(type(args))
+    for beside in settings:
         for name in beside.names:
             if not beside.reads(args) and not is_default(getattr(args, name), defaults[name]):
                 return f"{name}: nothing reads it but {beside.when}. Set that, or leave {name} out."
@@ -162,6 +182,21 @@ def unread_setting(loss: TokenLoss | None, args: ConciseConfig) -> str | None:
     }
     unread = next((name for name, is_set in given.items() if is_set), None)
     return f"{unread}: {own}, which does not read it. Leave {unread} out." if unread else None
+
+
+def check_preferences(args: DPOConfig) -> None:
+    """Refuse settings of `stage: dpo` that TRL would refuse in the first step, or never read.
+
+    Raises:
+        ValueError: naming the setting and what to set it to.
+    """
+    for loss in args.loss_type:
+        if loss not in PREFERENCE_LOSSES:
+            raise unknown("loss_type", loss, PREFERENCE_LOSSES)
+    if args.loss_weights is not None and len(args.loss_weights) != len(args.loss_type):
+        raise ValueError(f"loss_weights are {len(args.loss_weights)}, for {len(args.loss_type)} of loss_type.")
+    if complaint := dropped_setting(BESIDE_OF_DPO, args):
+        raise ValueError(complaint)
 
 
 def corrects_by_sequence(args: ConciseConfig) -> bool:
