@@ -1,6 +1,6 @@
 """ConciseR: a length reward only for groups that are right throughout."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -31,7 +31,6 @@ class Conciser(SequenceReward):
     """
 
     paper: ClassVar[str] = "https://hf.co/papers/2505.21178"
-    scope: ClassVar[Literal["group"]] = "group"
 
     coef: float = Field(1.0, ge=0)
     """Weight of the length in groups that are right throughout."""

@@ -72,7 +72,6 @@ class Ddca(Objective):
     """
 
     paper: ClassVar[str] = "https://hf.co/papers/2602.02099"
-    scope: ClassVar[Literal["group"]] = "group"
 
     beta: float = Field(0.2, ge=0, le=1)
     """Weight of the length."""

@@ -6,7 +6,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from concise_rl.methods import Objective, RolloutBatch, group_advantages
+from concise_rl.methods import Credit, Label, Objective, Parts, RolloutBatch, RunContext, group_advantages
 
 RedundantReward = Literal["code", "paper"]
 
@@ -69,9 +69,6 @@ class Decs(Objective):
     """
 
     paper: ClassVar[str] = "https://hf.co/papers/2509.25827"
-    scope: ClassVar[Literal["group"]] = "group"
-    token_level: ClassVar[bool] = True
-    labels: ClassVar[Literal["chunk"]] = "chunk"
     needs: ClassVar[str] = "a judge of what thinking states the answer; published with curriculum kappa and delta 3.0"
 
     beta: float = Field(0.1, ge=0, le=1)
@@ -82,6 +79,15 @@ class Decs(Objective):
     """Whether redundant tokens alone earn by length. False, for comparison: all tokens of a right rollout."""
     eps: float = Field(1e-6, gt=0)
     """Added to the standard deviation of a column."""
+
+    @property
+    def credit(self) -> Credit:
+        """By token."""
+        return Credit(by_token=True)
+
+    def parts(self, run: RunContext) -> Parts:
+        """Label redundant tokens, chunk by chunk."""
+        return Parts(stages=(Label("chunk"),))
 
     def token_rewards(self, batch: RolloutBatch, width: int) -> Tensor:
         """(B, width) float64 rewards; NaN where the verifier could not judge."""

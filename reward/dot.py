@@ -3,13 +3,13 @@
 import math
 import statistics
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from concise_rl.methods import RolloutBatch, SequenceReward
+from concise_rl.methods import Parts, RolloutBatch, RunContext, SequenceReward
 
 
 def cut_length(lengths: Sequence[int], std_multiplier: float) -> int:
@@ -61,9 +61,6 @@ class Dot(SequenceReward):
     """
 
     paper: ClassVar[str] = "https://hf.co/papers/2601.03969"
-    scope: ClassVar[Literal["group"]] = "group"
-    drops: ClassVar[bool] = True
-    rejudges: ClassVar[bool] = True
     needs: ClassVar[str] = "num_generations of at least 11 for 3 deviations, and loss_type dapo"
 
     std_multiplier: float = Field(3.0, ge=0)
@@ -73,18 +70,22 @@ class Dot(SequenceReward):
     success_threshold: float = Field(1.0, gt=0, le=1)
     """Least share of a group that is right for its outliers to be cut. Below 1 wrong members count and are cut too."""
 
+    def parts(self, run: RunContext) -> Parts:
+        """Judge again what the cut leaves."""
+        return Parts(rejudge=True)
+
     def kept_length(self, batch: RolloutBatch) -> Tensor:
-        """(B,) lengths after the cut. Takes the verdicts on the whole rollouts."""
+        """(B,) lengths after the cut, by the verdicts on the whole rollouts."""
         groups = zip(batch.grouped(batch.earned).tolist(), batch.grouped(batch.length).tolist(), strict=True)
         kept = [kept_tokens(*group, self.std_multiplier, self.min_margin, self.success_threshold) for group in groups]
         return torch.tensor(kept, dtype=batch.length.dtype, device=batch.length.device).flatten()
 
     def rewards(self, batch: RolloutBatch) -> Tensor:
-        """(B,) 1 where what was kept is right. Takes the verdicts on the kept tokens."""
-        return batch.earned
+        """(B,) 1 where what was kept is right, and the rollout had ended by itself."""
+        return torch.where(batch.finished, batch.kept_correct, torch.zeros_like(batch.correct))
 
     def metrics(self, batch: RolloutBatch) -> dict[str, float]:
-        """Share of the tokens, and of the rollouts, that is cut. Takes the verdicts on the whole rollouts."""
+        """Share of the tokens, and of the rollouts, that is cut."""
         kept_B = self.kept_length(batch)
         return {
             "cut_tokens": 1 - kept_B.sum().item() / max(batch.length.sum().item(), 1),

@@ -1,11 +1,11 @@
 """Elastic Reasoning: thinking on a budget, closed by force when it is spent."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from pydantic import Field
 from torch import Tensor
 
-from concise_rl.methods import Plan, PlanContext, RolloutBatch, SequenceReward, StopReason, ThinkingBudget
+from concise_rl.methods import Parts, RolloutBatch, RunContext, SequenceReward, StopReason, ThinkingBudget
 
 
 class Elastic(SequenceReward):
@@ -21,7 +21,6 @@ class Elastic(SequenceReward):
     """
 
     paper: ClassVar[str] = "https://hf.co/papers/2505.05315"
-    scope: ClassVar[Literal["group"]] = "group"
     needs: ClassVar[str] = "a max_completion_length that holds both budgets and the closing delimiter"
 
     think_tokens: int = Field(1024, ge=1)
@@ -29,9 +28,9 @@ class Elastic(SequenceReward):
     answer_tokens: int = Field(1024, ge=1)
     """Most tokens after the closing delimiter, EOS included."""
 
-    def plan(self, context: PlanContext) -> Plan:
+    def parts(self, run: RunContext) -> Parts:
         """Thinking and answer, sampled with a cap each."""
-        return ThinkingBudget(self.think_tokens, self.answer_tokens, context.delimiters)
+        return Parts(plan=ThinkingBudget(self.think_tokens, self.answer_tokens, run.delimiters))
 
     def rewards(self, batch: RolloutBatch) -> Tensor:
         """(B,) 1 for a correct and finished rollout, else 0."""

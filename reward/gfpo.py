@@ -6,7 +6,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from concise_rl.methods import Plan, PlanContext, RolloutBatch, SequenceReward, StopReason
+from concise_rl.methods import Parts, RolloutBatch, RunContext, SequenceReward, StopReason
 
 
 def smallest(key_PG: Tensor, eligible_PG: Tensor, count: int) -> Tensor:
@@ -43,8 +43,6 @@ class Gfpo(SequenceReward):
     """
 
     paper: ClassVar[str] = "https://hf.co/papers/2508.09726"
-    scope: ClassVar[Literal["group"]] = "group"
-    drops: ClassVar[bool] = True
     needs: ClassVar[str] = "num_generations above `keep` (published: 16 or 24) and loss_type dapo"
 
     keep: int = Field(8, ge=2)
@@ -53,18 +51,18 @@ class Gfpo(SequenceReward):
     metric: Literal["length", "efficiency"] = "length"
     """What they are chosen by: fewest tokens, or most reward by token."""
 
-    def plan(self, context: PlanContext) -> Plan:
+    def parts(self, run: RunContext) -> Parts:
         """Plain sampling.
 
         Raises:
             ValueError: when a group has fewer rollouts than are to be kept of it.
         """
-        if self.keep > context.num_generations:
+        if self.keep > run.num_generations:
             raise ValueError(
-                f"gfpo keeps {self.keep} rollouts of groups of {context.num_generations}: set keep to "
-                f"{context.num_generations} or less, or num_generations higher."
+                f"gfpo keeps {self.keep} rollouts of groups of {run.num_generations}: set keep to "
+                f"{run.num_generations} or less, or num_generations higher."
             )
-        return super().plan(context)
+        return super().parts(run)
 
     def kept(self, batch: RolloutBatch) -> Tensor:
         """(B,) bool; the rollouts to train on."""

@@ -1,13 +1,13 @@
 """GPPO: tokens that the clipped loss leaves without a gradient keep one of bounded size."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from concise_rl.methods import LossInputs, RolloutBatch, SequenceReward
+from concise_rl.methods import LossInputs, Parts, RolloutBatch, RunContext, SequenceReward
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,6 @@ class Gppo(SequenceReward):
     """
 
     paper: ClassVar[str] = "https://hf.co/papers/2508.07629"
-    scope: ClassVar[Literal["group"]] = "group"
 
     ratio_cap: float = Field(10.0, gt=1)
     """Ratio above which a token of negative advantage has no gradient. The released script has 10."""
@@ -66,10 +65,9 @@ class Gppo(SequenceReward):
     high_scale: float = Field(1.0, ge=0)
     """Factor on the gradient of tokens above the range. The paper uses 1; 0 is GRPO's."""
 
-    @property
-    def loss(self) -> GradientPreserving:
-        """The loss of each token."""
-        return GradientPreserving(self.ratio_cap, self.low_scale, self.high_scale)
+    def parts(self, run: RunContext) -> Parts:
+        """Return plain sampling with the loss of its own."""
+        return Parts(loss=GradientPreserving(self.ratio_cap, self.low_scale, self.high_scale))
 
     def rewards(self, batch: RolloutBatch) -> Tensor:
         """(B,) 1 for a right and finished rollout, else 0."""

@@ -1,6 +1,6 @@
 """GRPO on correctness alone: the baseline that every method is compared with."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -15,7 +15,6 @@ class Grpo(SequenceReward):
     """
 
     paper: ClassVar[str] = "https://hf.co/papers/2402.03300"
-    scope: ClassVar[Literal["group"]] = "group"
 
     def rewards(self, batch: RolloutBatch) -> Tensor:
         """(B,) 1 for a correct and finished rollout, else 0."""

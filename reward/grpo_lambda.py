@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from concise_rl.methods import RolloutBatch, SequenceReward
+from concise_rl.methods import Credit, RolloutBatch, SequenceReward
 from reward.length_penalty import penalised_rewards
 
 
@@ -37,7 +37,6 @@ class GrpoLambda(SequenceReward):
     """
 
     paper: ClassVar[str] = "https://hf.co/papers/2505.18086"
-    scope: ClassVar[Literal["batch"]] = "batch"
 
     alpha: float = Field(0.6, ge=0, le=1)
     """Weight of the length penalty inside the gate."""
@@ -54,6 +53,11 @@ class GrpoLambda(SequenceReward):
         if self.gate == "threshold":
             return threshold_gate(pass_rate_P, self.threshold)
         return top_fraction_gate(pass_rate_P, self.top_fraction)
+
+    @property
+    def credit(self) -> Credit:
+        """The top fraction is one of the batch's groups."""
+        return Credit(scope="batch" if self.gate == "top_fraction" else "group")
 
     def rewards(self, batch: RolloutBatch) -> Tensor:
         """(B,) correctness, penalised by length inside the gate."""

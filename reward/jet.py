@@ -6,7 +6,16 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from concise_rl.methods import AtFractions, Plan, PlanContext, RolloutBatch, SequenceReward, SerialExits, StopReason
+from concise_rl.methods import (
+    AtFractions,
+    Credit,
+    Parts,
+    RolloutBatch,
+    RunContext,
+    SequenceReward,
+    SerialExits,
+    StopReason,
+)
 
 
 def jet_rewards(
@@ -54,9 +63,6 @@ class Jet(SequenceReward):
     """
 
     paper: ClassVar[str] = "https://hf.co/papers/2509.23392"
-    scope: ClassVar[Literal["batch"]] = "batch"
-    ordered: ClassVar[bool] = True
-    pays_form: ClassVar[bool] = True
     needs: ClassVar[str] = "whole groups on each rank; num_generations a multiple of 1 + the number of fractions"
 
     fractions: tuple[float, ...] = Field((0.1, 0.3, 0.5, 0.7, 0.9), min_length=1)
@@ -88,7 +94,12 @@ class Jet(SequenceReward):
             raise ValueError("fractions lie between 0 and 1, in ascending order")
         return fractions
 
-    def plan(self, context: PlanContext) -> Plan:
+    @property
+    def credit(self) -> Credit:
+        """Form is paid; lengths are compared over what `lengths_over` says."""
+        return Credit(scope=self.lengths_over, form=True)
+
+    def parts(self, run: RunContext) -> Parts:
         """Paths and their exits.
 
         Raises:
@@ -96,18 +107,18 @@ class Jet(SequenceReward):
         """
         placement = AtFractions(self.fractions)
         plan = SerialExits(
-            context.delimiters,
-            context.encode(self.exit_text),
+            run.delimiters,
+            run.encode(self.exit_text),
             self.answer_max_tokens,
             placement,
             train_exit_text=self.train_exit_text,
         )
-        if context.num_generations % plan.num_members:
+        if run.num_generations % plan.num_members:
             raise ValueError(
                 f"A path and its {placement.num_exits} exits are {plan.num_members} rollouts: num_generations must be "
-                f"a multiple of that, not {context.num_generations}."
+                f"a multiple of that, not {run.num_generations}."
             )
-        return plan
+        return Parts(plan=plan)
 
     def rewards(self, batch: RolloutBatch) -> Tensor:
         """(B,) correctness, form and length; NaN where the verifier could not judge."""

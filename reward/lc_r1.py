@@ -1,12 +1,12 @@
 """LC-R1: train on right rollouts without what they thought after the answer, and pay for closing the thinking there."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from concise_rl.methods import Objective, RolloutBatch, group_advantages
+from concise_rl.methods import Credit, Crop, Label, Objective, Parts, RolloutBatch, RunContext, group_advantages
 
 SMALL = 1e-4
 """Added to both denominators, as in the published code."""
@@ -75,12 +75,6 @@ class LcR1(Objective):
     """
 
     paper: ClassVar[str] = "https://hf.co/papers/2506.14755"
-    scope: ClassVar[Literal["group"]] = "group"
-    pays_wrong: ClassVar[bool] = True
-    pays_form: ClassVar[bool] = True
-    token_level: ClassVar[bool] = True
-    labels: ClassVar[Literal["sentence"]] = "sentence"
-    crops: ClassVar[bool] = True
     needs: ClassVar[str] = "a judge of what thinking states the answer"
 
     len_coef: float = Field(1.0, ge=0)
@@ -91,6 +85,15 @@ class LcR1(Objective):
     """What a rollout earns for having closed its thinking and ended, right or wrong."""
     pay_wrong: bool = False
     """Whether the length term is paid to wrong rollouts, too, as in the published code."""
+
+    @property
+    def credit(self) -> Credit:
+        """Form is paid, and with `pay_wrong` the length of wrong rollouts, too."""
+        return Credit(wrong=self.pay_wrong, form=True, by_token=True)
+
+    def parts(self, run: RunContext) -> Parts:
+        """Train without the sentences behind the first that states the answer."""
+        return Parts(stages=(Label("sentence"), Crop()))
 
     def rewards(self, batch: RolloutBatch) -> Tensor:
         """(B,) correctness, form and length; NaN where the verifier could not judge."""

@@ -1,6 +1,6 @@
 """The sigmoid length penalty on correct rollouts, relative to the group's own correct lengths."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -44,7 +44,6 @@ class LengthPenalty(SequenceReward):
     """
 
     paper: ClassVar[str] = "https://hf.co/papers/2502.04463"
-    scope: ClassVar[Literal["group"]] = "group"
 
     alpha: float = Field(0.1, ge=0, le=1)
     """Weight of the penalty. The paper sweeps 0.05 to 0.4; its released script has 0.1."""

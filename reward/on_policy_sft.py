@@ -1,11 +1,11 @@
 """On-Policy SFT: cross-entropy on the model's own right rollouts under a hard cap, and nothing else."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from torch import Tensor
 
-from concise_rl.methods import LossInputs, Objective, RolloutBatch
+from concise_rl.methods import Credit, LossInputs, Objective, Parts, RolloutBatch, RunContext
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,16 @@ class OnPolicySft(Objective):
     """
 
     paper: ClassVar[str] = "https://hf.co/papers/2602.13407"
-    scope: ClassVar[Literal["rollout"]] = "rollout"
-    drops: ClassVar[bool] = True
     needs: ClassVar[str] = "a max_completion_length that the model often exceeds (published: 3,500), and loss_type dapo"
+
+    @property
+    def credit(self) -> Credit:
+        """Each rollout stands for itself."""
+        return Credit(scope="rollout")
+
+    def parts(self, run: RunContext) -> Parts:
+        """Return plain sampling with cross-entropy as the loss."""
+        return Parts(loss=CrossEntropy())
 
     def advantages(self, batch: RolloutBatch) -> Tensor:
         """(B,) 1 for a right and finished rollout, else 0."""

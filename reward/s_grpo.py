@@ -1,6 +1,6 @@
 """S-GRPO: one path cut at several exits; the first exits that are right earn most."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -8,9 +8,9 @@ from torch import Tensor
 
 from concise_rl.methods import (
     Objective,
-    Plan,
-    PlanContext,
+    Parts,
     RolloutBatch,
+    RunContext,
     SerialExits,
     StopReason,
     Uniform,
@@ -62,8 +62,6 @@ class SGrpo(Objective):
     """
 
     paper: ClassVar[str] = "https://hf.co/papers/2505.07686"
-    scope: ClassVar[Literal["group"]] = "group"
-    ordered: ClassVar[bool] = True
     needs: ClassVar[str] = "whole groups on each rank, and an exit_text that the model can go on from"
 
     decay: float = Field(2.0, ge=1)
@@ -81,16 +79,17 @@ class SGrpo(Objective):
     train_exit_text: bool = True
     """Whether the forced exit text is trained on."""
 
-    def plan(self, context: PlanContext) -> Plan:
+    def parts(self, run: RunContext) -> Parts:
         """A path and its exits."""
-        return SerialExits(
-            context.delimiters,
-            context.encode(self.exit_text),
+        plan = SerialExits(
+            run.delimiters,
+            run.encode(self.exit_text),
             self.answer_max_tokens,
-            Uniform(context.num_generations - 1, self.earliest_exit),
+            Uniform(run.num_generations - 1, self.earliest_exit),
             self.train_prefix,
             self.train_exit_text,
         )
+        return Parts(plan=plan)
 
     def rewards(self, batch: RolloutBatch) -> Tensor:
         """(B,) decaying rewards; NaN where the verifier could not judge."""

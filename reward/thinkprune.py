@@ -1,12 +1,12 @@
 """ThinkPrune: a cap on tokens that is lowered in stages."""
 
 from itertools import pairwise
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from concise_rl.methods import RolloutBatch, SequenceReward
+from concise_rl.methods import Credit, RolloutBatch, SequenceReward
 
 
 class ThinkPrune(SequenceReward):
@@ -23,8 +23,6 @@ class ThinkPrune(SequenceReward):
     """
 
     paper: ClassVar[str] = "https://hf.co/papers/2504.01296"
-    scope: ClassVar[Literal["group"]] = "group"
-    pays_unfinished: ClassVar[bool] = True
 
     limits: tuple[int, ...] = Field((4000, 3000, 2000), min_length=1)
     """Cap on completion tokens in each stage, falling. The recipe's max_completion_length holds where it is lower."""
@@ -37,6 +35,11 @@ class ThinkPrune(SequenceReward):
         if any(later >= earlier for earlier, later in pairwise(limits)) or min(limits, default=1) < 1:
             raise ValueError("each limit must be below the one before it, and at least 1")
         return limits
+
+    @property
+    def credit(self) -> Credit:
+        """A right answer counts wherever the cap falls."""
+        return Credit(unfinished=True)
 
     def cap(self, step: int, max_length: int) -> int:
         """The limit of the stage that `step` lies in."""

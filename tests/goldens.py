@@ -27,8 +27,7 @@ from concise_rl.labels.labeller import Labels
 from concise_rl.methods import PlanContext, RolloutBatch, group_advantages
 from concise_rl.reading.passages import ChunkTokens, chunk_spans
 from concise_rl.reading.trace import Delimiters, StopReason
-from concise_rl.rollout.engine import Completion, Progress, Request, Sampling, stop_reason
-from concise_rl.rollout.shortest import ShortestOnly
+from concise_rl.rollout.engine import Asked, Completion, Request, Sampling, stop_reason
 from reward.conciser import Conciser
 from reward.ddca import Ddca
 from reward.decs import Decs
@@ -234,18 +233,12 @@ class ReplayEngine:
         self.scripts, self.eos = scripts, eos
         self.calls: list[tuple[list[Request], Sampling]] = []
 
-    def generate(
-        self,
-        requests: Sequence[Request],
-        sampling: Sampling,
-        progress: Progress | None = None,
-        rule: ShortestOnly | None = None,
-    ) -> list[Completion]:
+    def generate(self, asked: Asked) -> list[Completion]:
         """See `Engine.generate`. The log-probability of a token is minus its id."""
-        self.calls.append((list(requests), sampling))
-        if progress:
-            progress(len(requests))
-        return [self._complete(request, sampling) for request in requests]
+        self.calls.append((list(asked.requests), asked.sampling))
+        if asked.progress:
+            asked.progress(len(asked.requests))
+        return [self._complete(request, asked.sampling) for request in asked.requests]
 
     def _complete(self, request: Request, sampling: Sampling) -> Completion:
         thinking, answer = self.scripts[request.prompt_ids[0]]
@@ -263,7 +256,7 @@ def elastic_rollout(inputs: Fields, params: Fields) -> Fields:
     method = Elastic(think_tokens=params["think_budget"], answer_tokens=params["answer_budget"])
     engine = ReplayEngine({0: (inputs["think_stream"], inputs["answer_stream"])}, params["eos_id"])
     request = Request([0], params["think_budget"] + 1 + params["answer_budget"])
-    rollout = method.plan(PlanContext(delimiters, 1, lambda text: ())).rollouts(engine, [request], Sampling())[0]
+    rollout = method.plan(PlanContext(delimiters, 1, lambda text: ())).rollouts(engine, Asked([request], Sampling()))[0]
     answering = engine.calls[-1][0][0]
     return {
         "response": rollout.ids,

@@ -76,7 +76,7 @@ def print_methods(name: str | None = None) -> None:
         return
     cls = objective_class(name)
     paragraphs = [" ".join(p.split()) for p in (inspect.getdoc(cls) or "").split("\n\n")]
-    facts = [f"Paper: {cls.paper}", f"Credit depends on: the {cls.scope}", f"Needs: {cls.needs}"]
+    facts = [f"Paper: {cls.paper}", f"Credit depends on: the {cls().credit.scope}", f"Needs: {cls.needs}"]
     console.print("\n\n".join([*paragraphs, "\n".join(facts)]), markup=False, highlight=False)
     if cls.model_fields:
         console.print(options_table(cls))
@@ -96,7 +96,7 @@ def describe_methods(name: str | None = None) -> list[dict[str, Any]]:
             "name": name,
             "summary": summary(cls),
             "paper": cls.paper,
-            "scope": cls.scope,
+            "scope": cls().credit.scope,
             "needs": cls.needs,
             "options": cls.model_json_schema()["properties"],
         }

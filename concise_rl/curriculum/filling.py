@@ -185,36 +185,44 @@ class Filling:
     """
 
     def __init__(
-        self, curriculum: Curriculum, dataset: Dataset, num_generations: int, accelerator: Accelerator, seed: int
+        self,
+        curriculum: Curriculum,
+        dataset: Dataset,
+        num_generations: int,
+        accelerator: Accelerator,
+        seed: int,
+        callbacks: Callable[[], Iterable[TrainerCallback]],
     ) -> None:
+        """
+        Args:
+            curriculum: says which groups can be used.
+            dataset: what fresh groups are drawn from.
+            num_generations: G.
+            accelerator: of the run.
+            seed: of the run.
+            callbacks: the trainer's, as they are at the time: a resumed run puts others in their place. Among them are
+                those of `fresh_callbacks`, which learn how it went.
+        """
         self.curriculum, self.dataset, self.num_generations = curriculum, dataset, num_generations
-        self.accelerator, self.seed = accelerator, seed
+        self.accelerator, self.seed, self._callbacks = accelerator, seed, callbacks
 
-    def callbacks(self) -> list[TrainerCallback]:
-        """For the trainer, whose checkpoints then hold what is learnt here."""
+    def fresh_callbacks(self) -> list[TrainerCallback]:
+        """Make what a trainer takes among its callbacks, so that its checkpoints hold what is learnt here."""
         return [OversampleFactor(), CurriculumMemory(self.curriculum.initial())]
 
-    def collect(
-        self,
-        rows: Sequence[Row],
-        sample: Sample,
-        kinds: Kinds,
-        callbacks: Iterable[TrainerCallback],
-        step: Sequence[int],
-    ) -> Filled:
+    def collect(self, rows: Sequence[Row], sample: Sample, kinds: Kinds, step: Sequence[int]) -> Filled:
         """As many groups as `rows` holds: those that the curriculum can use, then fillers. All ranks call it at once.
 
         Args:
             rows: whole groups, as many on each rank.
             sample, kinds: what groups are made with, and told apart by.
-            callbacks: the trainer's. The factor among them learns how it went.
             step: what tells this batch from the others of the run. It begins with the optimizer steps done so far.
 
         Raises:
             ValueError: when no rank has a group to train on after all rounds.
         """
-        callbacks, wanted = list(callbacks), len(rows) // self.num_generations
-        factor, values = find_callback(callbacks, OversampleFactor), self._values(callbacks)
+        wanted, values = len(rows) // self.num_generations, self._values()
+        factor = find_callback(self._callbacks(), OversampleFactor)
         rank, judged, of_judged, counts = self.accelerator.process_index, Judged([], [], [], [], []), [], []
         asked = [*rows, *self._draw(math.ceil(wanted * (factor.factor - 1)), (*step, 0))]
         for turn in range(self.curriculum.rounds):
@@ -237,22 +245,19 @@ class Filling:
             decision.metrics() | self._of_sampled(judged) | {"curriculum/factor": factor.factor},
         )
 
-    def observe(
-        self, ratios: Sequence[float], easy_share: float, callbacks: Iterable[TrainerCallback]
-    ) -> dict[str, float]:
+    def observe(self, ratios: Sequence[float], easy_share: float) -> dict[str, float]:
         """Let the curriculum learn from a batch. Once for each, with the same on every rank; see `Curriculum.observe`.
 
         Returns:
             What it knows now, to log.
         """
-        callbacks = list(callbacks)
-        values = self.curriculum.observe(self._values(callbacks), ratios, easy_share)
-        find_callback(callbacks, CurriculumMemory).values = values
+        values = self.curriculum.observe(self._values(), ratios, easy_share)
+        find_callback(self._callbacks(), CurriculumMemory).values = values
         return {f"curriculum/{name}": value for name, value in values.items()}
 
-    def _values(self, callbacks: Iterable[TrainerCallback]) -> dict[str, float]:
+    def _values(self) -> dict[str, float]:
         """What the curriculum knows. A run resumed under another one begins with what that knows at first."""
-        remembered = find_callback(callbacks, CurriculumMemory).values
+        remembered = find_callback(self._callbacks(), CurriculumMemory).values
         return {name: remembered.get(name, value) for name, value in self.curriculum.initial().items()}
 
     def _draw(self, num_groups: int, parts: Sequence[int]) -> list[Row]:

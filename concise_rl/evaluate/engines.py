@@ -1,6 +1,6 @@
 """The engines that an evaluation samples with, and their end: one model's memory is free before the next is loaded."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -11,9 +11,8 @@ from concise_rl.evaluate.spec import Measurement
 from concise_rl.models.context import context_length
 from concise_rl.models.eos import load_tokenizer
 from concise_rl.models.resolve import resolve_model
-from concise_rl.rollout.engine import Completion, Heard, Progress, Request, Sampling, StreamingEngine
+from concise_rl.rollout.engine import Asked, Completion, Heard, Request, Sampling, StreamingEngine
 from concise_rl.rollout.engines.transformers import TransformersEngine, load_engine
-from concise_rl.rollout.shortest import ShortestOnly
 
 START_LIMIT_S = 30.0
 """How long a server that does not answer is waited for: a person looks on, and has started it before."""
@@ -117,15 +116,9 @@ class ServedModel:
                 f"{model}`. If they are the same, add `--served-model-name {model}` there."
             )
 
-    def generate(
-        self,
-        requests: Sequence[Request],
-        sampling: Sampling,
-        progress: Progress | None = None,
-        rule: ShortestOnly | None = None,
-    ) -> list[Completion]:
+    def generate(self, asked: Asked) -> list[Completion]:
         """See `Engine.generate`."""
-        return self.server.generate(requests, sampling, progress, rule)
+        return self.server.generate(asked)
 
     def stream(self, request: Request, sampling: Sampling, heard: Heard) -> Completion:
         """See `StreamingEngine.stream`."""

@@ -23,7 +23,7 @@ from concise_rl.evaluate.training import record_trainings
 from concise_rl.labels.judges import Judge, Passage, build_judge, judge_options
 from concise_rl.reading.passages import count_cues
 from concise_rl.reading.trace import Delimiters, StopReason, Trace, hash_prompt, read_trace
-from concise_rl.rollout.engine import Request, Sampling, derive_seed
+from concise_rl.rollout.engine import Asked, Request, Sampling, derive_seed
 from concise_rl.rollout.plans.budget import ThinkingBudget
 from concise_rl.rollout.plans.plan import Parallel, Plan, Rollout
 from concise_rl.rollout.shortest import ShortestOnly
@@ -244,9 +244,8 @@ def complete_samples(
                 continue
             drawn = places_to_draw(batch, missing, measurement)
             began = time.perf_counter()
-            rollouts = plan.rollouts(
-                engine, requests_of(drawn, measurement), sampling, bar.update, rule_of(drawn, measurement)
-            )
+            requests, give_up = requests_of(drawn, measurement), give_up_of(drawn, measurement)
+            rollouts = plan.rollouts(engine, Asked(requests, sampling, bar.update, give_up))
             tokens_per_s = sum(rollout.sampled for rollout in rollouts) / (time.perf_counter() - began)
             new = [(*place, rollout) for place, rollout in zip(drawn, rollouts, strict=True) if place in missing]
             samples = make_samples(new, engine.tokenizer, delimiters, verifier, reader)
@@ -287,8 +286,8 @@ def requests_of(places: Sequence[Place], measurement: Measurement) -> list[Reque
     ]
 
 
-def rule_of(places: Sequence[Place], measurement: Measurement) -> ShortestOnly | None:
-    """What the engine may give up: samples that end too late to have a say in their problem's answer."""
+def give_up_of(places: Sequence[Place], measurement: Measurement) -> ShortestOnly | None:
+    """Say what the engine may give up: samples that end too late to have a say in their problem's answer."""
     if measurement.keep_shortest is None:
         return None
     return ShortestOnly(measurement.keep_shortest, lambda request: places[request][0].index)

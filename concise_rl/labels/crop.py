@@ -1,9 +1,7 @@
 """Take redundant tokens out of rollouts before they are trained on."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
-from concise_rl.labels.labeller import Labels
 from concise_rl.reading.trace import Delimiters, Span, read_trace
 from concise_rl.rollout.collect import Judged
 from concise_rl.rollout.plans.plan import Rollout
@@ -24,7 +22,8 @@ def without(rollout: Rollout, span: Span) -> Rollout:
     )
 
 
-def crop(judged: Judged, labels: Sequence[Labels], delimiters: Delimiters) -> Judged:
-    """Take the redundant tokens out of the rollouts. The answers stay, and with them the verdicts."""
-    rollouts = [without(rollout, one.redundant) for rollout, one in zip(judged.rollouts, labels, strict=True)]
+def crop(judged: Judged, delimiters: Delimiters) -> Judged:
+    """Take the redundant tokens out of labelled rollouts. The answers stay, and with them the verdicts."""
+    spans = judged.facts["redundant"]
+    rollouts = [without(rollout, span) for rollout, span in zip(judged.rollouts, spans, strict=True)]
     return replace(judged, rollouts=rollouts, traces=[read_trace(rollout.ids, delimiters) for rollout in rollouts])

@@ -3,15 +3,23 @@
 from concise_rl.methods.advantages import ScaleRewards, group_advantages, has_signal
 from concise_rl.methods.batch import RolloutBatch
 from concise_rl.methods.loss import Clipped, LossInputs, TokenLoss
-from concise_rl.methods.objective import Objective, PlanContext, SequenceReward
+from concise_rl.methods.objective import Objective, SequenceReward
+from concise_rl.methods.parts import Credit, Memory, Parts, PromptWriter, RunContext, add_to_prompt
 from concise_rl.methods.selection import Selection, StoredSample, by_prompt, demonstration, is_right, preference
+from concise_rl.methods.stages import Column, Crop, Label, ProblemKey, Stage, Tools, problem_key
 from concise_rl.named import find_class, with_options
 from concise_rl.reading.trace import Delimiters, StopReason
+from concise_rl.rollout.collect import Judged
+from concise_rl.rollout.facts import Fact
 from concise_rl.rollout.plans import (
     AtFractions,
+    BeforeWords,
+    ForcedFirst,
     Parallel,
     Placement,
     Plan,
+    Probe,
+    Probed,
     Rollout,
     SerialExits,
     ThinkingBudget,
@@ -20,25 +28,42 @@ from concise_rl.rollout.plans import (
 
 __all__ = [
     "AtFractions",
+    "BeforeWords",
     "Clipped",
+    "Column",
+    "Credit",
+    "Crop",
     "Delimiters",
+    "Fact",
+    "ForcedFirst",
+    "Judged",
+    "Label",
     "LossInputs",
+    "Memory",
     "Objective",
     "Parallel",
+    "Parts",
     "Placement",
     "Plan",
-    "PlanContext",
+    "Probe",
+    "Probed",
+    "ProblemKey",
+    "PromptWriter",
     "Rollout",
     "RolloutBatch",
+    "RunContext",
     "ScaleRewards",
     "Selection",
     "SequenceReward",
     "SerialExits",
+    "Stage",
     "StopReason",
     "StoredSample",
     "ThinkingBudget",
     "TokenLoss",
+    "Tools",
     "Uniform",
+    "add_to_prompt",
     "by_prompt",
     "demonstration",
     "find_class",
@@ -46,5 +71,6 @@ __all__ = [
     "has_signal",
     "is_right",
     "preference",
+    "problem_key",
     "with_options",
 ]

@@ -1,7 +1,4 @@
-"""The loss of each token, for a method that brings its own.
-
-Axis letters in tensor names: B completions of a micro-batch, T completion tokens.
-"""
+"""The loss of a method, where it is none of TRL's."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,15 +11,16 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class LossInputs:
-    """What the loss of a token may depend on.
+    """What a loss by token may read of a micro-batch.
 
     Attributes:
-        log_probs_BT: under the policy that is trained, with a gradient.
-        old_log_probs_BT: under the policy at the start of the step, without one.
+        log_probs_BT: (B, T) of the completion tokens under the policy that is trained, with a gradient.
+        old_log_probs_BT: (B, T) under the policy at the start of the step, without one.
         advantages_BT: (B, 1) where each rollout has one advantage, (B, T) where each token has its own.
-        mask_BT: 1 for tokens that stay in the loss, 0 for others and padding.
+        mask_BT: (B, T) 1 for tokens that stay in the loss, 0 for others and padding.
         epsilon_low, epsilon_high: how far the ratio of the two may fall below and rise above 1.
-        facts: facts of the rollouts that the loss asks for, (B,) or (B, width), by name.
+        facts: of these rollouts, (B,) or (B, width) by name, those that the loss asks for. An evaluation
+            during training, which samples plainly, has none that the plan knows.
     """
 
     log_probs_BT: Tensor
@@ -35,12 +33,12 @@ class LossInputs:
 
     @cached_property
     def ratio_BT(self) -> Tensor:
-        """How much more probable each token has become since the start of the step."""
+        """(B, T) how much more probable each token has become since the start of the step."""
         return torch.exp(self.log_probs_BT - self.old_log_probs_BT)
 
 
 class TokenLoss(Protocol):
-    """A loss of each token. Masks and means are applied to what it returns."""
+    """A loss of each token. Masks, the KL term and the means of `loss_type` are applied to what it returns."""
 
     @property
     def facts(self) -> tuple[str, ...]:
@@ -48,18 +46,18 @@ class TokenLoss(Protocol):
         ...
 
     def __call__(self, inputs: LossInputs) -> Tensor:
-        """(B, T), finite on padding, too."""
+        """Return (B, T) losses, finite on padding, too."""
         ...
 
 
 @dataclass(frozen=True)
 class Clipped:
-    """GRPO's clipped surrogate (https://hf.co/papers/2402.03300, eq. 3), as TRL has it."""
+    """GRPO's clipped surrogate (https://hf.co/papers/2402.03300, equation 3), as TRL has it."""
 
     facts: tuple[str, ...] = ()
 
     def __call__(self, inputs: LossInputs) -> Tensor:
-        """(B, T) the larger of the loss and the loss at the clipped ratio."""
+        """Return (B, T) the larger of the loss and the loss at the clipped ratio."""
         ratio_BT = inputs.ratio_BT
         clipped_BT = torch.clamp(ratio_BT, 1 - inputs.epsilon_low, 1 + inputs.epsilon_high)
         return -torch.min(ratio_BT * inputs.advantages_BT, clipped_BT * inputs.advantages_BT)

@@ -1,71 +1,55 @@
-"""What a method is: an `Objective` turns a batch of judged rollouts into advantages.
-
-Axis letters in tensor names: P prompts, G members of a group, B = P * G completions, T completion tokens.
-"""
+"""What a method is: options as fields, advantages from a batch, and the parts that it brings along."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from concise_rl.methods.advantages import ScaleRewards, group_advantages
 from concise_rl.methods.batch import RolloutBatch
-from concise_rl.reading.trace import Delimiters
-from concise_rl.rollout.plans.plan import Parallel, Plan
+from concise_rl.methods.parts import Credit, Memory, Parts, RunContext
 
-
-@dataclass(frozen=True)
-class PlanContext:
-    """What a rollout plan may need to know of the run.
-
-    Attributes:
-        delimiters: of the model.
-        num_generations: G.
-        encode: text to token ids. Raises ValueError where the tokenizer cannot write it.
-    """
-
-    delimiters: Delimiters
-    num_generations: int
-    encode: Callable[[str], tuple[int, ...]]
+MOVED = {
+    **dict.fromkeys(("scope", "pays_wrong", "pays_unfinished", "pays_form", "token_level"), "the property `credit`"),
+    **dict.fromkeys(("plan", "ordered"), "parts(): Parts(plan=...)"),
+    **dict.fromkeys(("labels", "crops"), "parts(): Parts(stages=(Label(...), Crop()))"),
+    "rejudges": "parts(): Parts(rejudge=True), whose verdicts are batch.kept_correct",
+    "drops": "`kept_length` alone",
+}
+"""What a method of an older version declares on its class, and where that is said now."""
 
 
 class Objective(BaseModel, ABC):
     """A method. Its options are its fields: typed, bounded, documented by the string under each.
 
-    Class attributes say what it is:
+    Class attributes:
         paper: where it is published.
-        scope: what the credit of one rollout may depend on: itself, its group, the batch, or the run so far.
-        pays_wrong: whether its published form gives wrong rollouts credit by their length.
-        pays_unfinished: whether a rollout that is right earns something although it did not end by itself.
-        pays_form: whether a wrong rollout earns something for having ended with an answer.
-        ordered: whether the place of a rollout in its group means something, as in a serial group. Then whole groups
-            lie on a rank, and evaluation during training samples plainly.
-        token_level: whether advantages are (B, T).
-        drops: whether `kept_length` ever takes tokens out of the loss.
-        rejudges: whether the verdict is taken again on what `kept_length` leaves.
-        labels: into what kind of passage the thinking of correct rollouts is divided and judged, so that the batch has
-            `redundant` and `necessary`; None where the method does not ask for them.
-        crops: whether correct rollouts are trained on without their redundant tokens.
         needs: what must be set up for it beyond plain sampling, in words.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
     paper: ClassVar[str]
-    scope: ClassVar[Literal["rollout", "group", "batch", "run"]]
-    pays_wrong: ClassVar[bool] = False
-    pays_unfinished: ClassVar[bool] = False
-    pays_form: ClassVar[bool] = False
-    ordered: ClassVar[bool] = False
-    token_level: ClassVar[bool] = False
-    drops: ClassVar[bool] = False
-    rejudges: ClassVar[bool] = False
-    labels: ClassVar[Literal["chunk", "sentence"] | None] = None
-    crops: ClassVar[bool] = False
     needs: ClassVar[str] = "nothing"
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """
+        Raises:
+            ValueError: for a method written for an older version, which would train as another one.
+        """
+        for name in MOVED.keys() & vars(cls).keys():
+            raise ValueError(f"{cls.__name__}.{name} is not read any more. Say it in {MOVED[name]}.")
+
+    @property
+    def credit(self) -> Credit:
+        """What the credit of a rollout may depend on. It may follow the options."""
+        return Credit()
+
+    def parts(self, run: RunContext) -> Parts:
+        """What it brings along to a run. Plain sampling and TRL's loss unless said otherwise."""
+        return Parts()
 
     @abstractmethod
     def advantages(self, batch: RolloutBatch) -> Tensor:
@@ -74,10 +58,6 @@ class Objective(BaseModel, ABC):
     def metrics(self, batch: RolloutBatch) -> dict[str, float]:
         """What to log beside the usual, by names that need not be unique: `objective/` is put in front of each."""
         return {}
-
-    def plan(self, context: PlanContext) -> Plan:
-        """How its rollouts come about. Plain sampling unless said otherwise."""
-        return Parallel()
 
     def cap(self, step: int, max_length: int) -> int:
         """Cap on completion tokens after `step` optimizer steps, at most `max_length`, which the recipe gives."""
@@ -91,6 +71,14 @@ class Objective(BaseModel, ABC):
     def kept_length(self, batch: RolloutBatch) -> Tensor:
         """(B,) int; how many of a rollout's first tokens stay in the loss and its normaliser. 0 drops the rollout."""
         return batch.length
+
+    def initial(self) -> Memory:
+        """What it knows before the first step. Checkpoints hold it."""
+        return {}
+
+    def learn(self, batch: RolloutBatch) -> Memory:
+        """What it knows after a step; `batch.memory` is what it knew. Called on every rank with the same batch."""
+        return batch.memory
 
 
 class SequenceReward(Objective):

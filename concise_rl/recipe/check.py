@@ -1,6 +1,5 @@
 """Checking a recipe without training: everything that can be known to fail before the first step."""
 
-import functools
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,20 @@ from concise_rl.curriculum.curricula import build_curriculum
 from concise_rl.data.rows import MAX_UNVERIFIABLE, keep_verifiable, to_messages
 from concise_rl.data.sources import GENERATED, SELECTED
 from concise_rl.labels.judges import DEFAULT_JUDGE, judge_options
-from concise_rl.methods import PlanContext
+from concise_rl.methods import RunContext
 from concise_rl.models.eos import eos_ids_of
 from concise_rl.models.policy import hub_settings
 from concise_rl.named import mapping
 from concise_rl.output.lines import console_for, print_json, say
-from concise_rl.reading.trace import Delimiters, encode_words
-from concise_rl.recipe.compatibility import check_compatible, check_preferences, passages_wanted, shares_prefixes
+from concise_rl.reading.trace import Delimiters
+from concise_rl.recipe.compatibility import (
+    check_compatible,
+    check_preferences,
+    label_of,
+    parts_of,
+    shares_prefixes,
+    stages_wanted,
+)
 from concise_rl.recipe.config import ConciseConfig
 from concise_rl.recipe.demonstrations import LOADERS
 from concise_rl.recipe.findings import Findings
@@ -69,7 +75,7 @@ def check_objective(config: ConciseConfig) -> list[tuple[str, str]]:
     if config.curriculum:
         curriculum = build_curriculum(config.curriculum, mapping(config.curriculum_options))
         more.append(("curriculum", f"{config.curriculum} ({_listed(curriculum)})"))
-    if passages_wanted(objective, config, curriculum):
+    if label_of(stages_wanted(parts_of(objective, config), config, curriculum)):
         judge = config.judge or DEFAULT_JUDGE
         judge_options(judge, mapping(config.judge_options))
         more.append(("judge", judge))
@@ -119,7 +125,8 @@ def check_rollouts(recipe: Recipe, folder: Path, tokenizer: PreTrainedTokenizerB
     delimiters = Delimiters.of(tokenizer, eos, config.think_end)
     objective = build_objective(config.objective, config.options, config.scale_rewards)
     assert config.num_generations, "TRL has a default"
-    plan = objective.plan(PlanContext(delimiters, config.num_generations, functools.partial(encode_words, tokenizer)))
+    run = RunContext.of(delimiters, config.num_generations, tokenizer)
+    plan = objective.parts(run).plan
     if config.max_completion_length:
         plan.check_cap(config.max_completion_length)
     if shares_prefixes(objective, config):

@@ -10,8 +10,7 @@ from trl import DPOConfig
 
 from concise_rl.curriculum.curricula import Curriculum
 from concise_rl.errors import unknown
-from concise_rl.labels.labeller import PassageKind
-from concise_rl.methods import Objective, SequenceReward, TokenLoss
+from concise_rl.methods import Label, Objective, Parts, RunContext, SequenceReward, Stage
 from concise_rl.named import mapping
 from concise_rl.recipe.config import ConciseConfig
 from concise_rl.recipe.settings import (
@@ -43,16 +42,32 @@ Rule = Callable[[Objective, ConciseConfig], str | None]
 """What is wrong with settings, as a line that says what to set; None where nothing is."""
 
 
-def shares_prefixes(objective: Objective, args: ConciseConfig) -> bool:
+def parts_of(method: Objective, args: ConciseConfig) -> Parts:
+    """What a method brings along, as far as it can be known before there is a tokenizer.
+
+    Raises:
+        ValueError: as the method does, for a group size that does not go with it, say.
+    """
+    return method.parts(RunContext.sketch(args.num_generations or 8, args.think_end))
+
+
+def shares_prefixes(method: Objective, args: ConciseConfig) -> bool:
     """Whether `shared_prefix` is on, which it is for serial groups unless the recipe says otherwise."""
-    return objective.ordered if args.shared_prefix is None else args.shared_prefix
+    return parts_of(method, args).plan.shared_path if args.shared_prefix is None else args.shared_prefix
 
 
-def passages_wanted(objective: Objective, args: ConciseConfig, curriculum: Curriculum | None) -> PassageKind | None:
-    """Into what the thinking is divided and judged: as the method asks for, or the curriculum, or the recipe, which
-    wants the metrics."""
-    asked = (objective.labels, curriculum.labels if curriculum else None, "chunk" if args.judge else None)
-    return next((passage for passage in asked if passage), None)
+def stages_wanted(parts: Parts, args: ConciseConfig, curriculum: Curriculum | None) -> tuple[Stage, ...]:
+    """What is done to rollouts: the method's stages. A curriculum may ask for labels, or a recipe for their metrics."""
+    asked = (curriculum.labels if curriculum else None, "chunk" if args.judge else None)
+    passage = next((passage for passage in asked if passage), None)
+    if passage is None or any(isinstance(stage, Label) for stage in parts.stages):
+        return parts.stages
+    return (Label(passage), *parts.stages)
+
+
+def label_of(stages: Sequence[Stage]) -> Label | None:
+    """The stage that labels, if any does."""
+    return next((stage for stage in stages if isinstance(stage, Label)), None)
 
 
 def _no_refused_setting(objective: Objective, args: ConciseConfig) -> str | None:
@@ -85,15 +100,33 @@ def _known_loss(objective: Objective, args: ConciseConfig) -> str | None:
 
 def _one_advantage_a_rollout(objective: Objective, args: ConciseConfig) -> str | None:
     gives = f"{type(objective).__name__} gives each token its own advantage"
-    if objective.token_level and args.off_policy_mask_threshold is not None:
+    if objective.credit.by_token and args.off_policy_mask_threshold is not None:
         return f"{gives}: set off_policy_mask_threshold to null."
-    if objective.token_level and args.loss_type == "vespo":
+    if objective.credit.by_token and args.loss_type == "vespo":
         return f"{gives}, which loss_type vespo cannot take: use dapo."
     return None
 
 
+def _own_loss_reads_its_settings(objective: Objective, args: ConciseConfig) -> str | None:
+    loss = parts_of(objective, args).loss
+    if loss is None:
+        return None
+    own = f"{type(loss).__name__} is a loss of its own"
+    if args.loss_type not in CLIPPED_LOSSES:
+        return f"loss_type {args.loss_type} is a formula, and {own}: set one of {', '.join(CLIPPED_LOSSES)}."
+    given = {
+        "delta": args.delta is not None,
+        "importance_sampling_level": args.importance_sampling_level != "token",
+        "off_policy_mask_threshold": args.off_policy_mask_threshold is not None,
+        "entropy_coef": bool(args.entropy_coef),
+        "use_adaptive_entropy": args.use_adaptive_entropy,
+    }
+    unread = next((name for name, is_set in given.items() if is_set), None)
+    return f"{unread}: {own}, which does not read it. Leave {unread} out." if unread else None
+
+
 def _delimiter_for_labels(objective: Objective, args: ConciseConfig) -> str | None:
-    if objective.labels and not args.think_end:
+    if label_of(parts_of(objective, args).stages) and not args.think_end:
         name = type(objective).__name__
         return f"{name} reads what was thought: set think_end to the text that closes this model's thinking."
     return None
@@ -103,7 +136,7 @@ def _loss_forgets_what_is_dropped(objective: Objective, args: ConciseConfig) -> 
     if args.loss_type in LOSSES_BY_TOKEN:
         return None
     went_on = f"loss_type {args.loss_type} would go on counting them: set it to one of {', '.join(LOSSES_BY_TOKEN)}."
-    if objective.drops:
+    if type(objective).kept_length is not Objective.kept_length:
         return f"{type(objective).__name__} takes rollouts out of the loss, and {went_on}"
     if args.curriculum:
         return f"curriculum {args.curriculum} takes groups out of the loss where it finds too few, and {went_on}"
@@ -158,32 +191,6 @@ def _batches_as_sampled(objective: Objective, args: ConciseConfig) -> str | None
     return None
 
 
-def unread_setting(loss: TokenLoss | None, args: ConciseConfig) -> str | None:
-    """Find a setting of TRL's losses that a method's own loss would not read.
-
-    Args:
-        loss: the method's own, if it has one.
-        args: the trainer's configuration.
-
-    Returns:
-        What to set instead, as a line; None where nothing is passed over.
-    """
-    if loss is None:
-        return None
-    own = f"{type(loss).__name__} is a loss of its own"
-    if args.loss_type not in CLIPPED_LOSSES:
-        return f"loss_type {args.loss_type} is a formula, and {own}: set one of {', '.join(CLIPPED_LOSSES)}."
-    given = {
-        "delta": args.delta is not None,
-        "importance_sampling_level": args.importance_sampling_level != "token",
-        "off_policy_mask_threshold": args.off_policy_mask_threshold is not None,
-        "entropy_coef": bool(args.entropy_coef),
-        "use_adaptive_entropy": args.use_adaptive_entropy,
-    }
-    unread = next((name for name, is_set in given.items() if is_set), None)
-    return f"{unread}: {own}, which does not read it. Leave {unread} out." if unread else None
-
-
 def check_preferences(args: DPOConfig) -> None:
     """Refuse settings of `stage: dpo` that TRL would refuse in the first step, or never read.
 
@@ -211,12 +218,12 @@ def _weights_by_token(objective: Objective, args: ConciseConfig) -> str | None:
     instead = "set vllm_importance_sampling_mode to token_truncate"
     if args.loss_type == "vespo":
         return "loss_type vespo needs vllm_importance_sampling_mode token_truncate or token_mask."
-    if objective.ordered:
+    if parts_of(objective, args).plan.shared_path:
         return (
             f"{type(objective).__name__} makes rollouts that share a path, whose tokens would have another weight in "
             f"each: {instead}."
         )
-    if objective.token_level:
+    if objective.credit.by_token:
         return f"{type(objective).__name__} credits tokens, and a weight of a whole sequence blurs that: {instead}."
     return None
 
@@ -227,6 +234,7 @@ RULES: tuple[Rule, ...] = (
     _known_loss,
     _nothing_dropped,
     _one_advantage_a_rollout,
+    _own_loss_reads_its_settings,
     _delimiter_for_labels,
     _loss_forgets_what_is_dropped,
     _scale_reaches_the_objective,

@@ -19,6 +19,7 @@ from concise_rl.models.policy import hub_settings
 from concise_rl.models.resolve import resolve_model
 from concise_rl.named import mapping
 from concise_rl.reading.trace import Delimiters
+from concise_rl.recipe.compatibility import parts_of
 from concise_rl.recipe.findings import Findings
 from concise_rl.recipe.fit.facts import find_facts
 from concise_rl.recipe.parse import Recipe
@@ -315,8 +316,9 @@ def check_groups(recipe: Recipe) -> None:
     config = recipe.training
     objective = build_objective(config.objective, config.options, config.scale_rewards)
     rows, group = config.per_device_train_batch_size * config.steps_per_generation, config.num_generations
-    if (objective.ordered or config.curriculum) and rows % group:
-        whose = config.objective if objective.ordered else f"curriculum {config.curriculum}"
+    ordered = parts_of(objective, config).plan.whole_groups
+    if (ordered or config.curriculum) and rows % group:
+        whose = config.objective if ordered else f"curriculum {config.curriculum}"
         raise ValueError(
             f"{whose} needs whole groups of {group} on each process, which has {rows} rollouts "
             "(per_device_train_batch_size x gradient_accumulation_steps): make that a multiple."

@@ -75,24 +75,29 @@ class Completion:
     logprobs: list[float | None] | None = None
 
 
+@dataclass(frozen=True)
+class Asked:
+    """One call to an engine or a plan: the completions that are wanted, and how.
+
+    Attributes:
+        requests: repeat one (with another seed) for several samples of a prompt.
+        sampling: shared by all requests.
+        progress: told of completions that end.
+        give_up: says which requests can be given up early, by their positions in `requests`. An engine that cannot
+            abort, or only now and then, samples more than needed and is right all the same.
+    """
+
+    requests: Sequence[Request]
+    sampling: Sampling
+    progress: Progress | None = None
+    give_up: ShortestOnly | None = None
+
+
 class Engine(Protocol):
     """Something that completes prompts."""
 
-    def generate(
-        self,
-        requests: Sequence[Request],
-        sampling: Sampling,
-        progress: Progress | None = None,
-        rule: ShortestOnly | None = None,
-    ) -> list[Completion]:
-        """One completion for each request, in order.
-
-        Args:
-            requests: repeat one (with another seed) for several samples of a prompt.
-            sampling: shared by all requests.
-            progress: told of completions that end.
-            rule: says which requests can be given up early. An engine that cannot abort, or only now and then, samples
-                more than needed and is right all the same.
+    def generate(self, asked: Asked) -> list[Completion]:
+        """Return one completion for each request, in order.
 
         Raises:
             ValueError: for requests that this engine cannot take, saying which setting to change.
@@ -105,7 +110,7 @@ class StreamingEngine(Engine, Protocol):
     """One that can be listened to."""
 
     def stream(self, request: Request, sampling: Sampling, heard: Heard) -> Completion:
-        """One completion, told token by token. Its draws are those of `generate([request], sampling)`.
+        """One completion, told token by token. Its draws are those of `generate(Asked([request], sampling))`.
 
         Args:
             request: what to complete.

@@ -8,7 +8,7 @@ class ShortestOnly:
     """Only the `keep` shortest completions of each group are wanted.
 
     Once `keep` members of a group have ended, at most L tokens long, a member that has L tokens and goes on will be
-    longer than all of them. What ended by itself never depends on this: the rule only spares tokens.
+    longer than all of them. What ended by itself never depends on this: giving up only spares tokens.
     """
 
     def __init__(self, keep: int, group_of: Callable[[int], int]) -> None:

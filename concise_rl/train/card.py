@@ -11,6 +11,7 @@ from typing import Any
 
 from accelerate.utils import is_peft_model
 from huggingface_hub import ModelCard, ModelCardData
+from trl import GRPOTrainer
 
 from concise_rl.data.sources import GENERATED
 from concise_rl.files import write_atomically
@@ -18,6 +19,7 @@ from concise_rl.labels.judges import DEFAULT_JUDGE
 from concise_rl.methods import Objective
 from concise_rl.methods.describe import summary
 from concise_rl.named import mapping
+from concise_rl.recipe.config import ConciseConfig
 from concise_rl.tasks.tiny import WEIGHTS
 
 PACKAGES = ("concise_rl", "trl", "transformers", "torch")
@@ -35,6 +37,25 @@ _TRL = """```bibtex
 _CHAT = """messages = [{"role": "user", "content": "What is 4 + 3 - 9?"}]
 inputs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True, return_tensors="pt")"""
 _PLAIN = 'inputs = tokenizer("What is 4 + 3 - 9?", return_tensors="pt")'
+
+
+class WithCard(GRPOTrainer):
+    """The part of the trainer that writes the card of what it saves."""
+
+    args: ConciseConfig
+    dataset_name: str | None = None
+    """What the card calls the data set, as a recipe's `dataset` does."""
+
+    def create_model_card(
+        self, model_name: str | None = None, dataset_name: str | None = None, tags: str | list[str] | None = None
+    ) -> None:
+        if self.is_world_process_zero():
+            write_card(self, self.args.folder, model_name, dataset_name or self.dataset_name, tags)
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        super()._save(output_dir, state_dict)
+        # After PEFT, which writes a card of its own that names the base model by its folder.
+        write_card(self, output_dir or self.args.folder, dataset_name=self.dataset_name)
 
 
 def write_card(
@@ -167,7 +188,7 @@ def _settings(trainer: Any, dataset_name: str | None) -> dict[str, str]:
         "learning rate": f"{args.learning_rate:g}",
         "loss": f"{args.loss_type}, with a KL coefficient of {args.beta:g}",
         "curriculum": _with_options(args.curriculum, mapping(args.curriculum_options)),
-        "judge": f"`{args.judge or DEFAULT_JUDGE}`" if trainer.labeller else "",
+        "judge": f"`{args.judge or DEFAULT_JUDGE}`" if trainer.creditor.tools.labeller else "",
         "seed": str(args.seed),
     }
     return {name: value for name, value in settings.items() if value}

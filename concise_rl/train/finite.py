@@ -25,6 +25,15 @@ class FiniteSteps:
             self._allow_skip(float(norm))
         return norm
 
+    def compute_loss(self: Any, model: nn.Module, inputs: Any, *args: Any, **kwargs: Any) -> Tensor:
+        """Compute the loss. One that is not finite stops the run before it reaches the weights."""
+        loss = super().compute_loss(model, inputs, *args, **kwargs)
+        if not torch.isfinite(loss):
+            raise RuntimeError(
+                f"The loss is {loss.item()} at step {self.state.global_step}; the weights are untouched."
+            )
+        return loss
+
     def _allow_skip(self: Any, norm: float) -> None:
         """
         Raises:

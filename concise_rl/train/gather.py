@@ -1,55 +1,139 @@
-"""Judged rollouts as the columns of a tensor, which ranks can gather, and back as the batch that an objective reads."""
+"""Judged rollouts of each rank as tensors, gathered over all ranks, and as the batch that a method reads."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from concise_rl.labels.labeller import Labels
-from concise_rl.methods import RolloutBatch
+from concise_rl.methods import Fact, Memory, RolloutBatch
 from concise_rl.rollout.collect import Judged
 from concise_rl.rollout.plans.plan import Rollout
 
 NAN = float("nan")
-COLUMNS = 10
+
+OF_EVERY_BATCH = (
+    Fact("correct"),
+    Fact("length", dtype=torch.int64),
+    Fact("think_length", dtype=torch.int64),
+    Fact("closed", dtype=torch.int64),
+    Fact("finished", dtype=torch.int64),
+    Fact("stop_reason", dtype=torch.int64),
+    Fact("filler", dtype=torch.int64),
+)
+"""Facts that every batch has, whatever the method."""
 
 
-def to_columns(judged: Judged, labels: Sequence[Labels] | None, filler: Sequence[bool], device: Any) -> Tensor:
-    """(B, 10) float32: verdict, length, think_length, closed, finished, stop reason, filler, start and end of the
-    redundant tokens, necessary share. The last three are 0 without labels. Counts are exact below 2^24; float64 is not
-    on every device."""
-    of_labels = [(*one.redundant, one.necessary) for one in labels] if labels else [(0, 0, 0)] * len(judged.rows)
-    of_traces = [(t.length, t.think_length, t.answer_ids is not None, t.finished) for t in judged.traces]
-    columns = [
-        (NAN if verdict is None else verdict, *of_trace, rollout.stop_reason, fills)
-        for verdict, of_trace, rollout, fills in zip(judged.verdicts, of_traces, judged.rollouts, filler, strict=True)
-    ]
-    rows = [(*one, *other) for one, other in zip(columns, of_labels, strict=True)]
-    return torch.tensor(rows, dtype=torch.float32, device=device).view(-1, COLUMNS)
+@dataclass(frozen=True)
+class World:
+    """What a rank has to know of the others.
+
+    Attributes:
+        rank: its own place among them.
+        gather: (B_rank, C) of each rank to (B, C) on all, in the order of ranks.
+        device: on which tensors are gathered.
+    """
+
+    rank: int
+    gather: Callable[[Tensor], Tensor]
+    device: Any
+
+    def mine(self, values_B: Any, rows: int) -> Any:
+        """Return this rank's share of something that all ranks have, of which each has so many rows."""
+        return values_B[self.rank * rows : (self.rank + 1) * rows]
+
+    def alone(self) -> "World":
+        """Return the world of a rank that speaks for itself."""
+        return World(0, lambda values: values, self.device)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Where a run stands when it makes a batch.
+
+    Attributes:
+        step: optimizer steps done so far.
+        training: whether the batch is trained on, or evaluates.
+        number: of this batch among those of the same step.
+        group_size: G of this batch.
+        cap: on completion tokens.
+        memory: what the method knows of the run.
+    """
+
+    step: int
+    training: bool
+    number: int
+    group_size: int
+    cap: int
+    memory: Memory
+
+    @property
+    def name(self) -> tuple[int, ...]:
+        """Tell this batch from all others of the run, also from those of a run that it resumes."""
+        return (self.step, int(self.training), self.number)
+
+
+def values_of(judged: Judged, filler: Sequence[bool]) -> dict[str, Sequence[Any]]:
+    """Return the facts of a rank's rollouts by name: those of every batch, and those that its parts have added."""
+    traces, verdicts = judged.traces, judged.verdicts
+    return {
+        **judged.facts,
+        "correct": [NAN if verdict is None else verdict for verdict in verdicts],
+        "length": [trace.length for trace in traces],
+        "think_length": [trace.think_length for trace in traces],
+        "closed": [trace.answer_ids is not None for trace in traces],
+        "finished": [trace.finished for trace in traces],
+        "stop_reason": [rollout.stop_reason for rollout in judged.rollouts],
+        "filler": filler,
+    }
+
+
+def gather_facts(facts: Sequence[Fact], values: Mapping[str, Sequence[Any]], world: World) -> dict[str, Tensor]:
+    """Gather what is declared over all ranks, in one call for each type of number, so that every number stays exact.
+
+    Returns:
+        (B,) or (B, width) on the CPU, where all methods have float64.
+    """
+    gathered: dict[str, Tensor] = {}
+    for dtype in dict.fromkeys(fact.dtype for fact in facts):
+        same = [fact for fact in facts if fact.dtype == dtype]
+        mine_BC = torch.cat([fact.columns(values[fact.name], world.device) for fact in same], dim=1)
+        parts = world.gather(mine_BC).cpu().split([fact.width for fact in same], dim=1)
+        of_type = {fact.name: part if fact.width > 1 else part[:, 0] for fact, part in zip(same, parts, strict=True)}
+        gathered |= {name: part.clone() for name, part in of_type.items()}
+    return gathered
 
 
 def to_batch(
-    columns_BC: Tensor, num_generations: int, max_length: int, step: int, *, labelled: bool
+    judged: Judged, filler: Sequence[bool], facts: Sequence[Fact], now: Moment, world: World
 ) -> tuple[RolloutBatch, Tensor]:
-    """Undo `to_columns`: the batch, on the CPU, where all objectives have float64, and (B,) whether a rollout is a
-    filler."""
-    columns_BC = columns_BC.cpu()
-    correct_B, length_B, think_length_B, closed_B, finished_B, stop_B, filler_B, *_, necessary_B = columns_BC.unbind(1)
+    """Gather the rollouts of all ranks.
+
+    Args:
+        judged, filler: of this rank: rollouts, and which of them merely fill the batch.
+        facts: that the method's parts declare.
+        now: where the run stands.
+        world: the ranks.
+
+    Returns:
+        The batch, and (B,) which rollouts merely fill it.
+    """
+    found = gather_facts((*OF_EVERY_BATCH, *facts), values_of(judged, filler), world)
     batch = RolloutBatch(
-        correct=correct_B.clone(),
-        length=length_B.long(),
-        think_length=think_length_B.long(),
-        closed=closed_B.bool(),
-        finished=finished_B.bool(),
-        stop_reason=stop_B.long(),
-        num_generations=num_generations,
-        max_length=max_length,
-        step=step,
-        redundant=columns_BC[:, 7:9].long() if labelled else None,
-        necessary=necessary_B if labelled else None,
+        correct=found["correct"],
+        length=found["length"],
+        think_length=found["think_length"],
+        closed=found["closed"].bool(),
+        finished=found["finished"].bool(),
+        stop_reason=found["stop_reason"],
+        num_generations=now.group_size,
+        max_length=now.cap,
+        step=now.step,
+        facts={fact.name: found[fact.name] for fact in facts},
+        memory=now.memory,
     )
-    return batch, filler_B.bool()
+    return batch, found["filler"].bool()
 
 
 def fit_width(advantages_BT: Tensor, width: int) -> Tensor:
@@ -59,6 +143,6 @@ def fit_width(advantages_BT: Tensor, width: int) -> Tensor:
 
 
 def loss_mask(rollout: Rollout, kept: int) -> list[int]:
-    """For each token 1 if the loss reads it: those that the plan trains on, among the first `kept`."""
+    """Return for each token 1 if the loss reads it: those that the plan trains on, among the first `kept`."""
     trained = rollout.trained or [True] * len(rollout.ids)
     return [int(i < kept and is_trained) for i, is_trained in enumerate(trained)]

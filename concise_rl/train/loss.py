@@ -3,12 +3,12 @@
 TRL computes the loss of a micro-batch in one function, which has no place for another formula. `TokenLosses` overrides
 it for methods that bring a `TokenLoss`, and does the rest as TRL does: reference policy, entropy mask, importance
 weights, the normalisation of `loss_type`, and what is logged. With `Clipped` its losses and gradients are TRL's, bit
-for bit; a test says so for each `loss_type` whose formula that is.
+for bit; a test says so for each `loss_type` in `CLIPPED_LOSSES`.
 
 Axis letters in tensor names: B completions of a micro-batch, T completion tokens.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,16 +17,11 @@ from torch import Tensor, nn
 from trl import GRPOTrainer
 from trl.trainer.utils import nanmax, nanmin
 
-from concise_rl.methods.loss import LossInputs, TokenLoss
+from concise_rl.methods import LossInputs, Parts
 from concise_rl.recipe.config import ConciseConfig
 
 FACT = "fact/"
 """How the keys of facts begin in a batch of TRL's, whose rows are shuffled and split together."""
-
-
-def facts_for(loss: TokenLoss | None, facts: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Key the facts that a loss reads as a batch of TRL's carries them; none without a loss of the method's own."""
-    return {f"{FACT}{name}": facts[name] for name in loss.facts} if loss else {}
 
 
 @dataclass(frozen=True)
@@ -82,15 +77,15 @@ class TokenLosses(GRPOTrainer):
     """The part of the trainer that computes the loss of a method that brings its own."""
 
     args: ConciseConfig
-    token_loss: TokenLoss | None = None
+    parts: Parts
 
     def _compute_loss(self, model: nn.Module, inputs: dict[str, Any]) -> Tensor:
-        if self.token_loss is None:
+        if self.parts.loss is None:
             return super()._compute_loss(model, inputs)
         scored = self._score(model, inputs)
         given = self._loss_inputs(scored, inputs)
         kl_BT = self._divergence(given, inputs) if self.beta != 0.0 else None
-        loss_BT = self._weighed(self.token_loss(given), scored, inputs)
+        loss_BT = self._weighed(self.parts.loss(given), scored, inputs)
         loss_BT = loss_BT if kl_BT is None else loss_BT + self.beta * kl_BT
         self._log_mean("entropy", scored.entropies_BT, given.mask_BT)
         self._log_clipping(given)
@@ -110,7 +105,7 @@ class TokenLosses(GRPOTrainer):
         return Scored(log_probs_BT, entropies_BT, mask_BT, aux_loss)
 
     def _loss_inputs(self, scored: Scored, inputs: dict[str, Any]) -> LossInputs:
-        assert self.token_loss is not None
+        assert self.parts.loss is not None
         advantages = inputs["advantages"]
         old_BT = inputs.get("old_per_token_logps")  # TRL leaves them out where they would be the same
         return LossInputs(
@@ -120,7 +115,7 @@ class TokenLosses(GRPOTrainer):
             scored.mask_BT,
             self.epsilon_low,
             self.epsilon_high,
-            {name: inputs[f"{FACT}{name}"] for name in self.token_loss.facts},
+            {name: inputs[FACT + name] for name in self.parts.loss.facts if FACT + name in inputs},
         )
 
     def _divergence(self, given: LossInputs, inputs: dict[str, Any]) -> Tensor:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from concise_rl.methods import RolloutBatch, has_signal
-from concise_rl.reading.trace import StopReason
+from concise_rl.methods import Objective, RolloutBatch, SequenceReward, StopReason, has_signal
+from concise_rl.train.credit import Credited
 
 NAN = float("nan")
 LOGGED_REASONS = (
@@ -18,6 +18,27 @@ LOGGED_REASONS = (
     StopReason.FORCED_EXIT,
     StopReason.ABORTED,
 )
+
+
+def batch_metrics(credited: Credited, method: Objective) -> dict[str, float]:
+    """What is logged of a batch: of its rollouts, their labels, and what the method made of them."""
+    real, real_B = credited.real, credited.real_B
+    of_rollouts = rollout_metrics(real, credited.advantages[real_B], credited.kept_B[real_B])
+    return of_rollouts | label_metrics(real) | reflection_metrics(credited.batch) | method_metrics(method, real)
+
+
+def method_metrics(method: Objective, batch: RolloutBatch) -> dict[str, float]:
+    """What the method logs, and its mean reward where it has one."""
+    logged = method.metrics(batch)
+    if isinstance(method, SequenceReward):
+        logged["reward"] = method.rewards(batch).nanmean().item()
+    return {f"objective/{name}": value for name, value in logged.items()}
+
+
+def reflection_metrics(batch: RolloutBatch) -> dict[str, float]:
+    """Mean number of words of doubt in the thinking, where somebody has counted."""
+    counted_B = batch.facts.get("reflections")
+    return {} if counted_B is None else {"reflections/mean": counted_B.double().mean().item()}
 
 
 def rollout_metrics(batch: RolloutBatch, advantages: Tensor, kept_B: Tensor) -> dict[str, float]:
@@ -75,14 +96,12 @@ class Counted:
     Attributes:
         rollouts: how many it has.
         sampled: tokens that the policy sampled for them.
-        reflections: words of doubt in their thinking; None where nobody looked.
         counters: of the verifier and the judge, since the start of the run, by the name of their metric.
         seconds: by part of the step.
     """
 
     rollouts: int
     sampled: int
-    reflections: int | None
     counters: Mapping[str, int]
     seconds: Mapping[str, float]
 
@@ -90,14 +109,12 @@ class Counted:
 def step_metrics(ranks: Sequence[Counted]) -> dict[str, float]:
     """What all ranks counted, as metrics: means over all rollouts, sums of counters, and the slowest rank's seconds."""
     rollouts = sum(one.rollouts for one in ranks)
-    reflections = [one.reflections for one in ranks if one.reflections is not None]
     counters, seconds = Counter[str](), dict[str, float]()
     for one in ranks:
         counters.update(one.counters)
         seconds |= {part: max(spent, seconds.get(part, 0.0)) for part, spent in one.seconds.items()}
     return {
         "rollout/sampled": sum(one.sampled for one in ranks) / rollouts,
-        **({"reflections/mean": sum(reflections) / rollouts} if reflections else {}),
         **{name: float(count) for name, count in counters.items()},
         **{f"time/{part}": spent for part, spent in seconds.items()},
     }

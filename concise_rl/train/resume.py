@@ -9,8 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from datasets import Dataset
 from transformers import TrainerCallback
+from trl import GRPOTrainer
 from trl.trainer.utils import RepeatSampler
+
+from concise_rl.methods import Memory
 
 
 class EpochSampler(RepeatSampler):
@@ -34,6 +38,28 @@ class TellEpoch(TrainerCallback):
     def on_epoch_begin(self, args: Any, state: Any, control: Any, train_dataloader: Any = None, **kwargs: Any) -> None:
         """Called before the epoch's order is drawn, in a resumed run, too."""
         self.trainer.sampler.epoch = state.global_step // steps_in_epoch(len(train_dataloader), args)
+
+
+class Resumable(GRPOTrainer):
+    """The part of the trainer that makes a resumed run the unbroken one."""
+
+    memory: Memory
+    """What the method knows of the run."""
+
+    def _get_train_sampler(self, dataset: Dataset | None = None) -> EpochSampler:
+        theirs: Any = super()._get_train_sampler(dataset)
+        names = ("data_source", "mini_repeat_count", "batch_size", "repeat_count", "shuffle", "seed")
+        self.sampler = EpochSampler(**{name: getattr(theirs, name) for name in names})
+        return self.sampler
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        super()._save_rng_state(output_dir)
+        save_state(self, output_dir)
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        super()._load_rng_state(checkpoint)
+        if checkpoint is not None:
+            load_state(self, checkpoint)
 
 
 def steps_in_epoch(num_batches: int, args: Any) -> int:
@@ -74,6 +100,7 @@ def save_state(trainer: Any, checkpoint: str | Path) -> None:
         "logs": {name: _plain(values) for name, values in trainer._logs.items()} if within else {},
         "metrics": {mode: dict(values) for mode, values in trainer._metrics.items()},
         "tokens": trainer._total_train_tokens,
+        "memory": dict(trainer.memory),
         "world_size": trainer.accelerator.num_processes,
     }
     torch.save(state, state_file(checkpoint, trainer.accelerator.process_index))
@@ -97,6 +124,7 @@ def load_state(trainer: Any, checkpoint: str | Path) -> None:
     state = _read_state(checkpoint, trainer.accelerator)
     trainer._step, trainer._buffered_inputs = state["step"], state["rollouts"]
     trainer._total_train_tokens = state["tokens"]
+    trainer.memory = state.get("memory", trainer.memory)
     for mode, values in state["metrics"].items():
         trainer._metrics[mode].update(values)
     for name, values in state.get("logs", {}).items():

@@ -11,7 +11,7 @@ from concise_rl.recipe.preflight import check_rows
 from concise_rl.recipe.problems import load_problems
 from concise_rl.train.finish import finish_training
 from concise_rl.train.folder import claim_folder
-from concise_rl.verify.pool import VerifierPool
+from concise_rl.train.parts import start_verifier
 
 
 def train_rl(recipe: Recipe) -> None:
@@ -24,13 +24,7 @@ def train_rl(recipe: Recipe) -> None:
     check_objective(config)
     check_dtype(config, adapters=recipe.model.use_peft)
     model = resolve_model(recipe.model_name)
-    with VerifierPool(
-        config.verifier,
-        config.verifier_workers,
-        config.verifier_timeout,
-        config.verifier_memory_mb,
-        config.refuse_copied,
-    ) as pool:
+    with start_verifier(config) as pool:
         problems = load_problems(recipe, pool)
         check_rows(len(problems), recipe)
         claim_folder(recipe)

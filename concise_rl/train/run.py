@@ -9,7 +9,7 @@ from concise_rl.output.lines import console_for, print_next
 from concise_rl.recipe.parse import Recipe
 from concise_rl.recipe.preflight import preflight
 from concise_rl.train.folder import check_folder, is_trained
-from concise_rl.train.stages import TRAIN
+from concise_rl.train.stages import STAGES
 from concise_rl.train.watch.events import listening
 
 # What an evaluation takes from a recipe, and the defaults of `concise-rl eval`.
@@ -29,7 +29,7 @@ def run(recipe: Recipe) -> None:
         return
     with listening() if state.is_main_process else nullcontext():  # also what is said before the training
         preflight(recipe)
-        TRAIN[recipe.stage](recipe)
+        STAGES[recipe.stage](recipe)
     if state.is_main_process and recipe.stage == "rl":
         print_next(console_for(False), next_commands(recipe))
 

@@ -1,4 +1,4 @@
-"""What trains a recipe, by its `stage`. Its configuration and its keys stand in `concise_rl.recipe.stages`."""
+"""The stages of training that a recipe names."""
 
 from collections.abc import Callable
 
@@ -7,4 +7,5 @@ from concise_rl.train.dpo import train_dpo
 from concise_rl.train.rl import train_rl
 from concise_rl.train.sft import train_sft
 
-TRAIN: dict[str, Callable[[Recipe], None]] = {"rl": train_rl, "sft": train_sft, "dpo": train_dpo}
+STAGES: dict[str, Callable[[Recipe], None]] = {"rl": train_rl, "sft": train_sft, "dpo": train_dpo}
+"""How each is trained, by the recipe's `stage`."""

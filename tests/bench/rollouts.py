@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import torch
 
-from concise_rl.rollout.engine import Request, Sampling, derive_seed
+from concise_rl.rollout.engine import Asked, Request, Sampling, derive_seed
 from concise_rl.rollout.engines.transformers import TransformersEngine, load_engine
 from concise_rl.tasks.tiny import load_problems
 
@@ -41,7 +41,7 @@ def segments(engine: TransformersEngine, rows: int, seed: int, segment: int, cap
     """This project's engine. Returns the tokens sampled."""
     ours = TransformersEngine(engine.model, engine.tokenizer, engine.eos_token_ids, rows, segment)
     requests = [Request(prompt, cap, derive_seed(seed, row)) for row, prompt in enumerate(prompts_of(engine, rows))]
-    return sum(len(c.ids) for c in ours.generate(requests, Sampling()))
+    return sum(len(c.ids) for c in ours.generate(Asked(requests, Sampling())))
 
 
 WAYS: dict[str, Callable[[TransformersEngine, int], int]] = {

@@ -27,7 +27,7 @@ from trl import GRPOConfig, GRPOTrainer
 from concise_rl import ConciseConfig, ConciseTrainer, load_rows, to_messages
 from concise_rl.files import MARKER
 from concise_rl.models.resolve import resolve_model
-from concise_rl.rollout.engine import Completion, Request, Sampling, derive_seed
+from concise_rl.rollout.engine import Asked, Completion, Request, Sampling, derive_seed
 from concise_rl.rollout.engines.transformers import TransformersEngine, load_engine
 from concise_rl.rollout.engines.vllm import VllmEngine, load_vllm_engine
 from concise_rl.rollout.shortest import ShortestOnly
@@ -121,8 +121,8 @@ def rollout_sides(
     requests = [Request(prompt, CAP, derive_seed(seed, i)) for i, prompt in enumerate(prompts)]
     return {
         "generate, one call (TRL's default)": lambda: whole(plain, prompts, seed),
-        "this project, transformers": lambda: sizes(plain.generate(requests, Sampling())),
-        "this project, vLLM colocated": lambda: sizes(vllm.generate(requests, Sampling(logprobs=True))),
+        "this project, transformers": lambda: sizes(plain.generate(Asked(requests, Sampling()))),
+        "this project, vLLM colocated": lambda: sizes(vllm.generate(Asked(requests, Sampling(logprobs=True)))),
     }
 
 
@@ -137,9 +137,9 @@ def aborts(repeats: int) -> None:
     for repeat in range(-1, repeats):
         requests = [Request(prompt, CAP, derive_seed(repeat + 1, i)) for i, prompt in enumerate(prompts)]
         for name in seconds:
-            rule = ShortestOnly(keep, lambda row: row // group) if name == "given up early" else None
+            give_up = ShortestOnly(keep, lambda row: row // group) if name == "given up early" else None
             began = time.perf_counter()
-            found = sizes(vllm.generate(requests, Sampling(logprobs=True), rule=rule))
+            found = sizes(vllm.generate(Asked(requests, Sampling(logprobs=True), give_up=give_up)))
             if repeat >= 0:
                 seconds[name].append(time.perf_counter() - began)
                 tokens[name].append(sum(found))
@@ -267,7 +267,7 @@ def fixed_completions() -> list[list[int]]:
     """Completions of the reasoner, to be fed to both sides; which problem they belong to costs neither any time."""
     engine = load_engine("tiny:base", batch_size=ROWS)
     requests = [Request(prompt, CAP, i) for i, prompt in enumerate(prompts_of(engine.tokenizer, as_drawn()))]
-    return [completion.ids for completion in engine.generate(requests, Sampling())]
+    return [completion.ids for completion in engine.generate(Asked(requests, Sampling()))]
 
 
 class Replay:
@@ -276,9 +276,9 @@ class Replay:
     def __init__(self, ids: list[list[int]]) -> None:
         self.completions = [Completion(row, 0) for row in ids]
 
-    def generate(self, requests: Sequence[Request], *_: Any, **__: Any) -> list[Completion]:
+    def generate(self, asked: Asked) -> list[Completion]:
         """See `Engine.generate`."""
-        return self.completions[: len(requests)]
+        return self.completions[: len(asked.requests)]
 
 
 def of_trl(fixed: list[list[int]]) -> GRPOTrainer:

@@ -29,16 +29,16 @@ def given_up(batch: RolloutBatch, tokens: dict[int, int]) -> RolloutBatch:
     return replace(batch, finished=finished_B, stop_reason=stop_B, **columns)
 
 
-def sampled_under(rule: ShortestOnly, lengths: list[int], rng: random.Random) -> dict[int, int]:
+def sampled_under(give_up: ShortestOnly, lengths: list[int], rng: random.Random) -> dict[int, int]:
     """Sample rollouts of known lengths a few tokens at a time. Returns those given up, with their tokens so far."""
     tokens, going, gone = [0] * len(lengths), set(range(len(lengths))), {}
     while going:
         for row in rng.sample(sorted(going), rng.randint(1, len(going))):
             tokens[row] = min(tokens[row] + rng.randint(1, 20), lengths[row])
             if tokens[row] == lengths[row]:
-                rule.end(row, lengths[row])
+                give_up.end(row, lengths[row])
                 going.remove(row)
-        for row in [row for row in going if tokens[row] >= rule.cap(row) and rng.random() < 0.8]:
+        for row in [row for row in going if tokens[row] >= give_up.cap(row) and rng.random() < 0.8]:
             gone[row] = tokens[row]
             going.remove(row)
     return gone

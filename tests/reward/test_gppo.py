@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from concise_rl.methods import Clipped, LossInputs, TokenLoss
+from concise_rl.methods import Clipped, LossInputs, RunContext, TokenLoss
 from reward import Gppo, Grpo, build_objective
 from reward.gppo import GradientPreserving
 from tests.reward.test_objectives import batch_of
@@ -110,4 +110,5 @@ def test_the_advantages_are_those_of_grpo() -> None:
 
 
 def test_the_loss_takes_its_options_from_the_method() -> None:
-    assert build_objective("gppo", {"ratio_cap": 3, "low_scale": 0.5}).loss == GradientPreserving(3, 0.5, 1)
+    method = build_objective("gppo", {"ratio_cap": 3, "low_scale": 0.5})
+    assert method.parts(RunContext.sketch()).loss == GradientPreserving(3, 0.5, 1)

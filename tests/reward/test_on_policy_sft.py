@@ -3,7 +3,7 @@
 import torch
 from torch.nn import functional
 
-from concise_rl.methods import Clipped, LossInputs
+from concise_rl.methods import Clipped, LossInputs, RunContext
 from reward import OnPolicySft
 from reward.on_policy_sft import CrossEntropy
 from tests.reward.test_objectives import CAP, batch_of
@@ -16,6 +16,10 @@ def test_right_and_finished_rollouts_have_advantage_one_and_others_leave_the_los
     assert OnPolicySft().advantages(batch).tolist() == [1, 0, 0, 0]
     assert OnPolicySft().kept_length(batch).tolist() == [5, 0, 0, 0]
     assert OnPolicySft().metrics(batch) == {"trained": 0.25}
+
+
+def test_the_loss_is_its_own_and_each_rollout_stands_for_itself() -> None:
+    assert OnPolicySft().parts(RunContext.sketch()).loss == CrossEntropy() and OnPolicySft().credit.scope == "rollout"
 
 
 def test_a_group_that_is_right_throughout_is_trained_on() -> None:

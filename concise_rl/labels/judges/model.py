@@ -13,7 +13,7 @@ from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 from concise_rl.labels.judges import JudgeOptions, Passage, problem_of
 from concise_rl.models.eos import eos_ids_of
 from concise_rl.models.resolve import resolve_model
-from concise_rl.rollout.engine import Engine, Request, Sampling
+from concise_rl.rollout.engine import Asked, Engine, Request, Sampling
 from concise_rl.rollout.engines.server import VllmServer
 from concise_rl.rollout.engines.transformers import load_engine
 from concise_rl.verify.pool import VerifierPool
@@ -85,11 +85,11 @@ class ModelJudge:
     def states(self, passages: Sequence[Passage]) -> list[bool | None]:
         """See `Judge.states`. The same question is asked once."""
         questions = [tuple(self._question(passage)) for passage in passages]
-        asked = list(dict.fromkeys(ids for ids in questions if len(ids) <= self.max_input_tokens))
+        distinct = list(dict.fromkeys(ids for ids in questions if len(ids) <= self.max_input_tokens))
         # A seed, for greedy as it is: without one the engine would draw it from the trainer's generator.
-        requests = [Request(ids, self.options.max_new_tokens, seed=0) for ids in asked]
-        replies = self.engine.generate(requests, Sampling(temperature=0.0)) if requests else []
-        said = {ids: self._read(reply.ids) for ids, reply in zip(asked, replies, strict=True)}
+        requests = [Request(ids, self.options.max_new_tokens, seed=0) for ids in distinct]
+        replies = self.engine.generate(Asked(requests, Sampling(temperature=0.0))) if requests else []
+        said = {ids: self._read(reply.ids) for ids, reply in zip(distinct, replies, strict=True)}
         states = [said.get(ids, False) for ids in questions]
         self.counters["too_long"] += sum(ids not in said for ids in questions)
         self.counters["unclear"] += states.count(None)

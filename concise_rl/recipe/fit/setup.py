@@ -8,23 +8,20 @@ from typing import Any
 from peft import get_peft_model
 from trl import get_peft_config
 
-from concise_rl.methods import Objective, PlanContext
+from concise_rl.methods import Objective
 from concise_rl.named import mapping
-from concise_rl.reading.trace import Delimiters
-from concise_rl.recipe.compatibility import shares_prefixes
+from concise_rl.recipe.compatibility import parts_of, shares_prefixes
 from concise_rl.recipe.fit.facts import Facts, Shape, on_meta, shape_of
 from concise_rl.recipe.fit.hardware import Gpus, Launch
 from concise_rl.recipe.fit.memory import Cache, Trainer, Training, cache_of, largest_share
 from concise_rl.recipe.parse import Recipe
 from concise_rl.recipe.precision import Strategy
-from concise_rl.rollout.plans.plan import Plan
 from concise_rl.rollout.plans.serial import SerialExits
 from reward import build_objective
 
 WEIGHT_BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
 USUAL_PROMPT = 1024
 """Tokens taken for a prompt where the recipe does not say."""
-CHARACTERS_A_TOKEN = 3
 
 
 @dataclass(frozen=True)
@@ -108,11 +105,11 @@ class Setup:
         rows = self.config.per_device_train_batch_size
         if self.recipe.stage != "rl":
             return rows * self.sequence * (2 if self.recipe.stage == "dpo" else 1)  # of a pair
-        objective, cap = objective_of(self.recipe), self.config.max_completion_length
-        if not shares_prefixes(objective, self.config):
+        method, cap = objective_of(self.recipe), self.config.max_completion_length
+        if not shares_prefixes(method, self.config):
             return rows * self.sequence
         members, prompt = self.config.num_generations, self.sequence - cap
-        plan = sketch_of_plan(objective, members)
+        plan = parts_of(method, self.config).plan
         group = prompt + members * cap
         if isinstance(plan, SerialExits):
             paths = members // plan.num_members
@@ -163,16 +160,6 @@ def objective_of(recipe: Recipe) -> Objective:
     """
     config = recipe.training
     return build_objective(config.objective, config.options, config.scale_rewards)
-
-
-def sketch_of_plan(objective: Objective, members: int) -> Plan:
-    """A method's plan, for its sizes, without a tokenizer: one token for three characters, the delimiter one."""
-    delimiter = -1
-
-    def encode(text: str) -> tuple[int, ...]:
-        return (*range(len(text) // CHARACTERS_A_TOKEN), delimiter, 0)
-
-    return objective.plan(PlanContext(Delimiters((delimiter,), frozenset()), members, encode))
 
 
 def adapter_parameters(recipe: Recipe, facts: Facts) -> int:

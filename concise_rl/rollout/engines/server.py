@@ -18,9 +18,8 @@ from transformers import PretrainedConfig
 
 from concise_rl.errors import EngineError
 from concise_rl.reading.trace import StopReason
-from concise_rl.rollout.engine import Completion, Heard, Progress, Request, Sampling, stop_reason
+from concise_rl.rollout.engine import Asked, Completion, Heard, Request, Sampling, stop_reason
 from concise_rl.rollout.engines.http import Http
-from concise_rl.rollout.shortest import ShortestOnly
 from concise_rl.rollout.sync.weights import check_complete
 
 logger = logging.getLogger(__name__)
@@ -66,21 +65,15 @@ class VllmServer:
         """Let go of the connection; the server stays."""
         self._http.client.close()
 
-    def generate(
-        self,
-        requests: Sequence[Request],
-        sampling: Sampling,
-        progress: Progress | None = None,
-        rule: ShortestOnly | None = None,
-    ) -> list[Completion]:
-        """See `Engine.generate`. A request's draws depend on its own seed alone. `rule` is not used: a server cannot be
-        told to abort at an exact token, and what is sampled without the rule is right all the same.
+    def generate(self, asked: Asked) -> list[Completion]:
+        """See `Engine.generate`. A request's draws depend on its own seed alone. `give_up` is not used: a server cannot
+        be told to abort at an exact token, and what is sampled without it is right all the same.
 
         Raises:
             ValueError: when a prompt and its completion might not fit in `max_model_len`; nothing is sent then.
         """
-        self._check_lengths([request.most_tokens for request in requests])
-        return _to_the_end(self._generate(requests, sampling, progress)) if requests else []
+        self._check_lengths([request.most_tokens for request in asked.requests])
+        return _to_the_end(self._generate(asked)) if asked.requests else []
 
     def stream(self, request: Request, sampling: Sampling, heard: Heard) -> Completion:
         """See `StreamingEngine.stream`.
@@ -100,18 +93,17 @@ class VllmServer:
                     heard(new)
         return self._completion({"choices": [{**last, "token_ids": ids}]}, request, sampling)
 
-    async def _generate(
-        self, requests: Sequence[Request], sampling: Sampling, progress: Progress | None
-    ) -> list[Completion]:
-        """All requests at once. When one fails, or none ends for too long, the others are cancelled."""
+    async def _generate(self, asked: Asked) -> list[Completion]:
+        """Send all requests at once. When one fails, or none ends for too long, the others are cancelled."""
         gate = asyncio.Semaphore(_most_connections())
         async with self._http.async_client() as client:
-            tasks = [asyncio.create_task(self._complete(client, gate, request, sampling)) for request in requests]
+            answers = [self._complete(client, gate, request, asked.sampling) for request in asked.requests]
+            tasks = [asyncio.create_task(answer) for answer in answers]
             try:
                 for ended in asyncio.as_completed(tasks):
                     await asyncio.wait_for(ended, self.rollout_timeout)
-                    if progress:
-                        progress(1)
+                    if asked.progress:
+                        asked.progress(1)
             except TimeoutError:
                 raise self._http.hangs("has not ended a completion") from None
             finally:

@@ -23,10 +23,9 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from concise_rl.models.eos import complete, eos_ids
 from concise_rl.models.resolve import resolve_model
 from concise_rl.reading.trace import StopReason
-from concise_rl.rollout.engine import Completion, Heard, Progress, Request, Sampling, stop_reason
+from concise_rl.rollout.engine import Asked, Completion, Heard, Progress, Request, Sampling, stop_reason
 from concise_rl.rollout.engines.noise import OwnNoise, processors
 from concise_rl.rollout.engines.sampler import check_context, sampler
-from concise_rl.rollout.shortest import ShortestOnly
 from concise_rl.shared_prefix.attention import OVER_TREE
 from concise_rl.shared_prefix.tree import prefill
 
@@ -53,25 +52,19 @@ class TransformersEngine:
         self.model, self.tokenizer, self.eos_token_ids = model, tokenizer, eos_token_ids
         self.batch_size, self.segment = batch_size, segment
 
-    def generate(
-        self,
-        requests: Sequence[Request],
-        sampling: Sampling,
-        progress: Progress | None = None,
-        rule: ShortestOnly | None = None,
-    ) -> list[Completion]:
+    def generate(self, asked: Asked) -> list[Completion]:
         """See `Engine.generate`. A request's draws depend on its own seed alone, up to rounding: its logits differ in
-        their last bits with the rows beside it. What a rule gives up leaves at the end of a segment.
+        their last bits with the rows beside it. What can be given up leaves at the end of a segment.
 
         Raises:
             ValueError: when a prompt and its completion might not fit in the model's context.
         """
-        check_context(requests, self.model.config)
+        check_context(asked.requests, self.model.config)
         completions: list[Completion] = []
         with sampler(self.model):
-            for start in range(0, len(requests), self.batch_size):
-                batch = _Batch(range(start, min(start + self.batch_size, len(requests))), requests, sampling, rule)
-                completions += self._generate_batch(batch, progress)
+            for start in range(0, len(asked.requests), self.batch_size):
+                batch = _Batch(range(start, min(start + self.batch_size, len(asked.requests))), asked)
+                completions += self._generate_batch(batch, asked.progress)
         return completions
 
     def stream(self, request: Request, sampling: Sampling, heard: Heard) -> Completion:
@@ -82,7 +75,7 @@ class TransformersEngine:
         """
         check_context([request], self.model.config)
         with sampler(self.model):
-            batch = _Batch(range(1), [request], sampling, None)
+            batch = _Batch(range(1), Asked([request], sampling))
             (completion,) = self._generate_batch(batch, None, _Listener(heard))
         return completion
 
@@ -165,10 +158,8 @@ class _Listener(BaseStreamer):
 class _Batch:
     """The rows of one batch while they are generated."""
 
-    def __init__(
-        self, rows: Sequence[int], requests: Sequence[Request], sampling: Sampling, rule: ShortestOnly | None
-    ) -> None:
-        self.rows, self.requests, self.sampling, self.rule = rows, requests, sampling, rule
+    def __init__(self, rows: Sequence[int], asked: Asked) -> None:
+        self.rows, self.requests, self.sampling, self.give_up = rows, asked.requests, asked.sampling, asked.give_up
         self.going = list(rows)
         self.ids: dict[int, list[int]] = {row: [] for row in rows}
         self.logprobs: dict[int, list[float | None]] = {row: [] for row in rows}
@@ -188,10 +179,11 @@ class _Batch:
             if logprobs_BT is not None:
                 self.logprobs[row] += logprobs_BT[i, :taken].tolist()
         ended = {row for row in self.going if self._has_ended(row, ends)}
-        if self.rule:
+        if self.give_up:
             for row in ended:
-                self.rule.end(row, len(self.ids[row]))
-            self.aborted |= {row for row in self.going if row not in ended and len(self.ids[row]) >= self.rule.cap(row)}
+                self.give_up.end(row, len(self.ids[row]))
+            others = [row for row in self.going if row not in ended]
+            self.aborted |= {row for row in others if len(self.ids[row]) >= self.give_up.cap(row)}
         stay = [i for i, row in enumerate(self.going) if row not in ended | self.aborted]
         self.going = [self.going[i] for i in stay]
         return stay

@@ -22,7 +22,7 @@ from concise_rl.models.context import context_length
 from concise_rl.models.eos import load_tokenizer
 from concise_rl.models.resolve import resolve_model
 from concise_rl.reading.trace import StopReason
-from concise_rl.rollout.engine import Completion, Heard, Progress, Request, Sampling, stop_reason
+from concise_rl.rollout.engine import Asked, Completion, Heard, Request, Sampling, stop_reason
 from concise_rl.rollout.engines.worker_extension import repack_heads
 from concise_rl.rollout.shortest import ShortestOnly
 
@@ -61,14 +61,8 @@ class VllmEngine:
         self.max_model_length: int = self.llm.llm_engine.model_config.max_model_len
         self._numbers = count()
 
-    def generate(
-        self,
-        requests: Sequence[Request],
-        sampling: Sampling,
-        progress: Progress | None = None,
-        rule: ShortestOnly | None = None,
-    ) -> list[Completion]:
-        """See `Engine.generate`. A request's draws depend on its own seed alone; what a rule gives up is aborted at the
+    def generate(self, asked: Asked) -> list[Completion]:
+        """See `Engine.generate`. A request's draws depend on its own seed alone; what can be given up is aborted at the
         next step.
 
         Raises:
@@ -76,28 +70,30 @@ class VllmEngine:
             EngineError: when the engine sleeps.
         """
         self._demand_awake()
-        self._check_lengths(requests)
+        self._check_lengths(asked.requests)
         engine: Any = self.llm.llm_engine
-        rows = {str(next(self._numbers)): row for row in range(len(requests))}
-        found = [_Growing() for _ in requests]
+        rows = {str(next(self._numbers)): row for row in range(len(asked.requests))}
+        found = [_Growing() for _ in asked.requests]
         going = set(rows)
         try:
             for key, row in rows.items():
-                prompt = {"type": "token", "prompt_token_ids": list(requests[row].prompt_ids)}
-                engine.add_request(key, prompt, self._params(requests[row], sampling, streamed=rule is not None))
+                request = asked.requests[row]
+                prompt = {"type": "token", "prompt_token_ids": list(request.prompt_ids)}
+                streamed = asked.give_up is not None
+                engine.add_request(key, prompt, self._params(request, asked.sampling, streamed))
             while going:
                 ended = self._step(engine, rows, found)
                 going -= ended
-                if rule:
-                    given_up = _give_up(rule, rows, found, ended, going)
+                if asked.give_up:
+                    given_up = _mark_given_up(asked.give_up, rows, found, ended, going)
                     engine.abort_request(given_up)
                     going -= set(given_up)
                     ended |= set(given_up)
-                if progress and ended:
-                    progress(len(ended))
+                if asked.progress and ended:
+                    asked.progress(len(ended))
         finally:
             engine.abort_request(list(going))  # an interruption leaves nothing behind for the next call
-        return [one.completion(self.eos_token_ids, sampling) for one in found]
+        return [one.completion(self.eos_token_ids, asked.sampling) for one in found]
 
     def stream(self, request: Request, sampling: Sampling, heard: Heard) -> Completion:
         """See `StreamingEngine.stream`.
@@ -247,13 +243,13 @@ class _Growing:
         return Completion(self.ids, reason, self.logprobs if sampling.logprobs else None)
 
 
-def _give_up(
-    rule: ShortestOnly, rows: dict[str, int], found: list[_Growing], ended: set[str], going: set[str]
+def _mark_given_up(
+    give_up: ShortestOnly, rows: dict[str, int], found: list[_Growing], ended: set[str], going: set[str]
 ) -> list[str]:
-    """Tell the rule what has ended, mark what cannot count any more, and return those requests."""
+    """Note what has ended, mark what cannot count any more, and return those requests."""
     for key in ended:
-        rule.end(rows[key], len(found[rows[key]].ids))
-    given_up = [key for key in going if len(found[rows[key]].ids) >= rule.cap(rows[key])]
+        give_up.end(rows[key], len(found[rows[key]].ids))
+    given_up = [key for key in going if len(found[rows[key]].ids) >= give_up.cap(rows[key])]
     for key in given_up:
         found[rows[key]].aborted = True
     return given_up

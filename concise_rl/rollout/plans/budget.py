@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from concise_rl.reading.trace import Delimiters, StopReason
-from concise_rl.rollout.engine import Completion, Engine, Progress, Request, Sampling, derive_seed, is_wanted
-from concise_rl.rollout.plans.plan import Rollout
-from concise_rl.rollout.shortest import ShortestOnly
+from concise_rl.rollout.engine import Asked, Completion, Engine, Request, derive_seed, is_wanted
+from concise_rl.rollout.plans.plan import Plan, Rollout
 
 
 @dataclass(frozen=True)
-class ThinkingBudget:
+class ThinkingBudget(Plan):
     """Thinking of at most `think_tokens`, closed by force where the model does not close it; then the answer.
 
     Elastic Reasoning (https://hf.co/papers/2505.05315): thinking and answer are sampled in two phases with a cap each.
@@ -44,37 +43,31 @@ class ThinkingBudget:
                 f"{self.max_tokens} completion tokens with the delimiter: raise it from {max_tokens}."
             )
 
-    def rollouts(
-        self,
-        engine: Engine,
-        requests: Sequence[Request],
-        sampling: Sampling,
-        progress: Progress | None = None,
-        rule: ShortestOnly | None = None,
-    ) -> list[Rollout]:
-        """See `Plan.rollouts`. Nothing is given up: a rule would count thinking and answers apart.
+    def rollouts(self, engine: Engine, asked: Asked) -> list[Rollout]:
+        """See `Plan.rollouts`. Nothing is given up: the engine would count thinking and answers apart.
 
         Raises:
             ValueError: when a request's cap is below `max_tokens`.
         """
-        self.check_cap(min((request.max_tokens for request in requests), default=self.max_tokens))
-        thoughts = self._think(engine, requests, sampling)
+        self.check_cap(min((request.max_tokens for request in asked.requests), default=self.max_tokens))
+        asked = replace(asked, give_up=None)
+        thoughts = self._think(engine, replace(asked, progress=None))
         answering = [
             Request([*request.prompt_ids, *thought.ids], self.answer_tokens, _next_seed(request, 1))
-            for request, thought in zip(requests, thoughts, strict=True)
+            for request, thought in zip(asked.requests, thoughts, strict=True)
         ]
-        answers = engine.generate(answering, sampling, progress)
+        answers = engine.generate(replace(asked, requests=answering))
         return [self._join(*pair) for pair in zip(thoughts, answers, strict=True)]
 
-    def _think(self, engine: Engine, requests: Sequence[Request], sampling: Sampling) -> list[Rollout]:
+    def _think(self, engine: Engine, asked: Asked) -> list[Rollout]:
         """Thinking, closed. A delimiter of several tokens is looked for whenever its last token comes: ranks that share
         the engine go on until the last of them has done."""
-        last = self.delimiters.think_end[-1]
-        stopping = replace(sampling, stop_ids=(*sampling.stop_ids, last))
-        thoughts = [Rollout([], StopReason.LENGTH, 0, [] if sampling.logprobs else None) for _ in requests]
+        requests, last = asked.requests, self.delimiters.think_end[-1]
+        stopping = replace(asked.sampling, stop_ids=(*asked.sampling.stop_ids, last))
+        thoughts = [Rollout([], StopReason.LENGTH, 0, [] if stopping.logprobs else None) for _ in requests]
         going, turn = list(range(len(requests))), 0
         while is_wanted(engine, bool(going)):
-            asked = [
+            thinking = [
                 Request(
                     [*requests[i].prompt_ids, *thoughts[i].ids],
                     self.think_tokens - thoughts[i].sampled,
@@ -83,7 +76,8 @@ class ThinkingBudget:
                 )
                 for i in going
             ]
-            for i, completion in zip(going, engine.generate(asked, stopping), strict=True):
+            found = engine.generate(replace(asked, requests=thinking, sampling=stopping))
+            for i, completion in zip(going, found, strict=True):
                 thoughts[i] = _extend(thoughts[i], completion)
             going, turn = [i for i in going if self._goes_on(thoughts[i])], turn + 1
         return [self._closed(thought) for thought in thoughts]

@@ -1,12 +1,25 @@
 """Rollout plans: how the rollouts of a batch come about, from requests to an engine."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from concise_rl.reading.trace import StopReason
-from concise_rl.rollout.engine import Completion, Engine, Progress, Request, Sampling
-from concise_rl.rollout.shortest import ShortestOnly
+from concise_rl.rollout.engine import Asked, Completion, Engine
+from concise_rl.rollout.facts import Fact
+
+
+@dataclass(frozen=True)
+class Probe:
+    """An answer that was forced after a part of a rollout's thinking, to learn what that part is worth.
+
+    Attributes:
+        at: thinking tokens of the rollout that stand before it.
+        ids: tokens behind them: the exit text, which closes the thinking, and the answer.
+    """
+
+    at: int
+    ids: list[int]
 
 
 @dataclass(frozen=True)
@@ -19,6 +32,8 @@ class Rollout:
         sampled: tokens that the policy sampled for it: what it cost.
         logprobs: of each token; None for one that was forced, or altogether.
         trained: for each token whether the loss may read it. None: all of them.
+        facts: what the plan knows of it, by the names of the plan's `facts`: a number each, or a tuple of them.
+        probes: answers forced after parts of its thinking. They are judged with it, but never trained on.
     """
 
     ids: list[int]
@@ -26,10 +41,32 @@ class Rollout:
     sampled: int
     logprobs: list[float | None] | None = None
     trained: list[bool] | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    probes: tuple[Probe, ...] = ()
 
 
 class Plan(Protocol):
-    """How rollouts come about."""
+    """How rollouts come about. A plan that derives from this class states only how it differs from plain sampling."""
+
+    @property
+    def facts(self) -> tuple[Fact, ...]:
+        """Facts that its rollouts have."""
+        return ()
+
+    @property
+    def whole_groups(self) -> bool:
+        """Whether it makes the rollouts of a group together. If so, each rank has whole groups, in order."""
+        return False
+
+    @property
+    def shared_path(self) -> bool:
+        """Whether the members of a group begin with the same sampled tokens. `shared_prefix` is then on by default."""
+        return False
+
+    @property
+    def evaluated(self) -> "Plan":
+        """The plan that an evaluation during training samples with. Its groups have another size, often 1."""
+        return self
 
     def check_cap(self, max_tokens: int) -> None:
         """
@@ -38,15 +75,11 @@ class Plan(Protocol):
         """
         ...
 
-    def rollouts(
-        self,
-        engine: Engine,
-        requests: Sequence[Request],
-        sampling: Sampling,
-        progress: Progress | None = None,
-        rule: ShortestOnly | None = None,
-    ) -> list[Rollout]:
-        """One rollout for each request, in order. `Request.max_tokens` caps all its tokens, forced ones included."""
+    def rollouts(self, engine: Engine, asked: Asked) -> list[Rollout]:
+        """Return one rollout for each request, in order.
+
+        `Request.max_tokens` caps all tokens of a rollout, forced ones included.
+        """
         ...
 
 
@@ -56,19 +89,12 @@ def as_rollout(completion: Completion) -> Rollout:
 
 
 @dataclass(frozen=True)
-class Parallel:
+class Parallel(Plan):
     """Plain sampling: each request by itself, from its first token to its end."""
 
     def check_cap(self, max_tokens: int) -> None:
         """See `Plan.check_cap`. Any cap will do."""
 
-    def rollouts(
-        self,
-        engine: Engine,
-        requests: Sequence[Request],
-        sampling: Sampling,
-        progress: Progress | None = None,
-        rule: ShortestOnly | None = None,
-    ) -> list[Rollout]:
+    def rollouts(self, engine: Engine, asked: Asked) -> list[Rollout]:
         """See `Plan.rollouts`."""
-        return [as_rollout(completion) for completion in engine.generate(requests, sampling, progress, rule)]
+        return [as_rollout(completion) for completion in engine.generate(asked)]

@@ -9,9 +9,8 @@ from typing import Protocol
 import numpy as np
 
 from concise_rl.reading.trace import Delimiters, StopReason, read_trace
-from concise_rl.rollout.engine import Completion, Engine, Progress, Request, Sampling, derive_seed
-from concise_rl.rollout.plans.plan import Rollout, as_rollout
-from concise_rl.rollout.shortest import ShortestOnly
+from concise_rl.rollout.engine import Asked, Completion, Engine, Request, derive_seed
+from concise_rl.rollout.plans.plan import Parallel, Plan, Rollout, as_rollout
 
 
 class Placement(Protocol):
@@ -71,7 +70,7 @@ class AtFractions:
 
 
 @dataclass(frozen=True)
-class SerialExits:
+class SerialExits(Plan):
     """A path and its exits, as S-GRPO (https://hf.co/papers/2505.07686) and JET have them.
 
     Requests come in runs of `num_members` that share a prompt. The first of a run is sampled: the path. Each exit is
@@ -112,6 +111,21 @@ class SerialExits:
             )
 
     @property
+    def whole_groups(self) -> bool:
+        """See `Plan.whole_groups`."""
+        return True
+
+    @property
+    def shared_path(self) -> bool:
+        """See `Plan.shared_path`."""
+        return True
+
+    @property
+    def evaluated(self) -> Plan:
+        """See `Plan.evaluated`. A group of another size is no serial group."""
+        return Parallel()
+
+    @property
     def num_members(self) -> int:
         """Requests that share a path: its exits and itself."""
         return self.placement.num_exits + 1
@@ -130,21 +144,15 @@ class SerialExits:
         """The most tokens that an exit can have behind its cut."""
         return len(self.exit_ids) + self.answer_tokens
 
-    def rollouts(
-        self,
-        engine: Engine,
-        requests: Sequence[Request],
-        sampling: Sampling,
-        progress: Progress | None = None,
-        rule: ShortestOnly | None = None,
-    ) -> list[Rollout]:
+    def rollouts(self, engine: Engine, asked: Asked) -> list[Rollout]:
         """See `Plan.rollouts`. Nothing is given up.
 
         Raises:
             ValueError: when a request's cap leaves no token for the thinking.
         """
-        runs = self._runs(requests)
-        paths = engine.generate([self._path_request(run[0]) for run in runs], sampling, progress)
+        asked = replace(asked, give_up=None)
+        runs = self._runs(asked.requests)
+        paths = engine.generate(replace(asked, requests=[self._path_request(run[0]) for run in runs]))
         cuts = [
             self.placement.positions(read_trace(path.ids, self.delimiters).think_length, run[0].seed)
             for run, path in zip(runs, paths, strict=True)
@@ -154,7 +162,7 @@ class SerialExits:
             for run, path, its_cuts in zip(runs, paths, cuts, strict=True)
             for request, cut in zip(run, its_cuts, strict=False)  # the last request is the path's
         ]
-        answers = iter(engine.generate(exits, sampling, progress))
+        answers = iter(engine.generate(replace(asked, requests=exits)))
         return [
             rollout
             for path, its_cuts in zip(paths, cuts, strict=True)

@@ -15,13 +15,12 @@ from trl.models import unwrap_model_for_generation
 
 from concise_rl.errors import EngineError
 from concise_rl.models.policy import hub_settings
-from concise_rl.rollout.engine import Completion, Engine, Progress, Request, Sampling, stop_reason
+from concise_rl.rollout.engine import Asked, Completion, Engine, stop_reason
 from concise_rl.rollout.engines.sampler import check_context, sampler
 from concise_rl.rollout.engines.server import VllmServer
 from concise_rl.rollout.engines.transformers import TransformersEngine
 from concise_rl.rollout.engines.vllm import VllmEngine
 from concise_rl.rollout.plans.plan import Parallel, Plan
-from concise_rl.rollout.shortest import ShortestOnly
 from concise_rl.rollout.sync.main_rank import OnMainRank
 from concise_rl.rollout.sync.refused import cannot_hand_over
 from concise_rl.rollout.sync.weights import drop_old, write_weights
@@ -80,13 +79,7 @@ class OwnModel(NeverSleeps):
     def sync_weights(self) -> None:
         """Nothing to do."""
 
-    def generate(
-        self,
-        requests: Sequence[Request],
-        sampling: Sampling,
-        progress: Progress | None = None,
-        rule: ShortestOnly | None = None,
-    ) -> list[Completion]:
+    def generate(self, asked: Asked) -> list[Completion]:
         """See `Engine.generate`."""
         trainer = self.trainer
         with unwrap_model_for_generation(
@@ -94,22 +87,15 @@ class OwnModel(NeverSleeps):
             trainer.accelerator,
             gradient_checkpointing_kwargs=trainer.args.gradient_checkpointing_kwargs,
         ) as model:
-            engine = TransformersEngine(
-                model, trainer._tokenizer, trainer.eos_token_ids, max(1, len(requests)), self.segment
-            )
-            return engine.generate(requests, sampling, progress, rule)
+            rows = max(1, len(asked.requests))
+            engine = TransformersEngine(model, trainer._tokenizer, trainer.eos_token_ids, rows, self.segment)
+            return engine.generate(asked)
 
 
 class OfTrl(OwnModel):
     """TRL's own generation: for sharded models without vLLM, and for settings that only `generate` knows."""
 
-    def generate(
-        self,
-        requests: Sequence[Request],
-        sampling: Sampling,
-        progress: Progress | None = None,
-        rule: ShortestOnly | None = None,
-    ) -> list[Completion]:
+    def generate(self, asked: Asked) -> list[Completion]:
         """See `Engine.generate`. Seeds are not used, and nothing is given up.
 
         Raises:
@@ -117,14 +103,14 @@ class OfTrl(OwnModel):
                 might not fit in the model's context.
         """
         trainer = self.trainer
-        check_context(requests, trainer.model.config)
-        if sampling.stop_ids or any(r.max_tokens != trainer.args.max_completion_length for r in requests):
+        check_context(asked.requests, trainer.model.config)
+        if asked.sampling.stop_ids or any(r.max_tokens != trainer.args.max_completion_length for r in asked.requests):
             raise self.cannot_cap()
         # Every rank of a sharded model has to make the call: one that wants nothing asks for something to drop.
-        prompts = [list(request.prompt_ids) for request in requests] or [[trainer.eos_token_ids[0]]]
+        prompts = [list(request.prompt_ids) for request in asked.requests] or [[trainer.eos_token_ids[0]]]
         with sampler(trainer.accelerator.unwrap_model(trainer.model_wrapped)):
             ids, _ = trainer._generate_single_turn(prompts, None, {}, trainer.num_generations)
-        return [Completion(row, stop_reason(row, trainer.eos_token_ids, ())) for row in ids[: len(requests)]]
+        return [Completion(row, stop_reason(row, trainer.eos_token_ids, ())) for row in ids[: len(asked.requests)]]
 
     def cannot_cap(self) -> ValueError:
         """What to say of a method that caps a rollout, or parts of it, by itself."""
@@ -158,15 +144,9 @@ class WithVllm(NeverSleeps):
         self.trainer, self.engine, self.probe = trainer, engine, Probe(trainer)
         self.parameters = Parameters(trainer.model, trainer.accelerator, trainer.processing_class)
 
-    def generate(
-        self,
-        requests: Sequence[Request],
-        sampling: Sampling,
-        progress: Progress | None = None,
-        rule: ShortestOnly | None = None,
-    ) -> list[Completion]:
+    def generate(self, asked: Asked) -> list[Completion]:
         """See `Engine.generate`."""
-        return self.engine.generate(requests, sampling, progress, rule)
+        return self.engine.generate(asked)
 
 
 class Colocated(WithVllm):

@@ -7,9 +7,8 @@ from typing import TypeVar
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
 
-from concise_rl.rollout.engine import Completion, Progress, Request, Sampling
+from concise_rl.rollout.engine import Asked, Completion
 from concise_rl.rollout.engines.server import VllmServer
-from concise_rl.rollout.shortest import ShortestOnly
 
 T = TypeVar("T")
 
@@ -47,22 +46,16 @@ class OnMainRank:
         assert self._engine is not None, "only the main process has it"
         return self._engine
 
-    def generate(
-        self,
-        requests: Sequence[Request],
-        sampling: Sampling,
-        progress: Progress | None = None,
-        rule: ShortestOnly | None = None,
-    ) -> list[Completion]:
+    def generate(self, asked: Asked) -> list[Completion]:
         """See `Engine.generate`. Ranks may differ in how many requests they have. The main process's `sampling` counts,
-        `progress` is told at the end, and `rule` is not used: it knows positions on one rank only."""
-        asked = gather_object([list(requests)])
-        everything = [request for of_rank in asked for request in of_rank]
-        completions = _on_main(self.accelerator, lambda: self.engine.generate(everything, sampling))
-        first = sum(len(of_rank) for of_rank in asked[: self.accelerator.process_index])
-        if progress and requests:
-            progress(len(requests))
-        return completions[first : first + len(requests)]
+        `progress` is told at the end, and `give_up` is not used: it knows positions on one rank only."""
+        by_rank = gather_object([list(asked.requests)])
+        everything = Asked([request for requests in by_rank for request in requests], asked.sampling)
+        completions = _on_main(self.accelerator, lambda: self.engine.generate(everything))
+        first = sum(map(len, by_rank[: self.accelerator.process_index]))
+        if asked.progress and asked.requests:
+            asked.progress(len(asked.requests))
+        return completions[first : first + len(asked.requests)]
 
     def is_wanted(self, wanted: bool) -> bool:
         """See `Shared.is_wanted`."""

@@ -9,7 +9,7 @@ Axis letters: B rollouts of all ranks, T tokens.
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,9 +20,7 @@ from concise_rl.methods import SequenceReward
 from concise_rl.reading.trace import Span, TokenPart, cut_parts, decode_parts
 from concise_rl.rollout.collect import Judged
 from concise_rl.rollout.plans.plan import Rollout
-
-if TYPE_CHECKING:
-    from concise_rl.curriculum.filling import Filled
+from concise_rl.train.gather import Moment
 
 logger = logging.getLogger(__name__)
 
@@ -55,39 +53,39 @@ class Recorder(TrainerCallback):
         if state.is_world_process_zero:
             forget_later(Path(args.output_dir or ".") / ROLLOUTS_FILE, state.global_step)
 
-    def is_due(self, trainer: Any) -> bool:
+    def is_due(self, trainer: Any, now: Moment) -> bool:
         """Whether the batch that was just sampled is to be recorded, here."""
-        step, mode, turn = (*trainer._batches[0], trainer._batches[1])
-        if not trainer.is_world_process_zero() or not mode or turn:
+        if not trainer.is_world_process_zero() or not now.training or now.number:
             return False
         args = trainer.args
         assert args.steps_per_generation, "TRL has derived it"
         window = max(args.steps_per_generation * trainer.num_iterations // args.gradient_accumulation_steps, 1)
         due = due_steps(self.num_steps, trainer.state.max_steps)
-        return any(step < one <= step + window for one in due)
+        return any(now.step < one <= now.step + window for one in due)
 
-    def record(self, trainer: Any, filled: "Filled") -> None:
-        """Write the first groups of this rank's batch, if they are due. A full disk costs them, with a warning."""
-        if not self.is_due(trainer):
+    def record(self, trainer: Any, now: Moment) -> None:
+        """Write the first groups of this rank's last batch, if they are due. A full disk costs them, with a warning."""
+        if not self.is_due(trainer, now):
             return
         try:
-            for line in group_lines(trainer, filled, self.num_groups):
+            for line in group_lines(trainer, self.num_groups):
                 append_line(Path(trainer.args.folder) / ROLLOUTS_FILE, line)
         except OSError as error:
             logger.warning("Could not record rollouts of step %d: %s", trainer.state.global_step + 1, error)
 
 
-def group_lines(trainer: Any, filled: "Filled", num_groups: int) -> list[dict[str, Any]]:
+def group_lines(trainer: Any, num_groups: int) -> list[dict[str, Any]]:
     """Describe the first groups of this rank's batch that do not merely fill it."""
-    size = trainer.num_generations
-    groups = [group for group in range(len(filled.filler) // size) if not filled.filler[group * size]][:num_groups]
-    rollouts = rollout_facts(trainer, filled.judged, [group * size + i for group in groups for i in range(size)])
+    size, sampled = trainer.num_generations, trainer.credited.sampled
+    real = trainer.world.mine(trainer.credited.real_B, len(sampled.rows)).tolist()
+    groups = [group for group in range(len(real) // size) if real[group * size]][:num_groups]
+    rollouts = rollout_facts(trainer, sampled, [group * size + i for group in groups for i in range(size)])
     return [
         {
             "step": trainer.state.global_step + 1,
             "group": group,
-            "prompt": trainer._tokenizer.decode(filled.judged.prompt_ids[group * size]),
-            "gold": str(filled.judged.rows[group * size].get("answer", "")),
+            "prompt": trainer._tokenizer.decode(sampled.prompt_ids[group * size]),
+            "gold": str(sampled.rows[group * size].get("answer", "")),
             "rollouts": rollouts[at * size : (at + 1) * size],
         }
         for at, group in enumerate(groups)
@@ -96,14 +94,14 @@ def group_lines(trainer: Any, filled: "Filled", num_groups: int) -> list[dict[st
 
 def rollout_facts(trainer: Any, judged: Judged, rows: Sequence[int]) -> list[dict[str, Any]]:
     """Describe rollouts of this rank as they were sampled, before a method crops them."""
-    rewards_B, first = rewards(trainer), trainer.accelerator.process_index * len(judged.rows)
+    rewards_B, first = rewards(trainer), trainer.world.rank * len(judged.rows)
     return [_facts(trainer, judged, row, first + row) | {"reward": _number(rewards_B[first + row])} for row in rows]
 
 
 def rewards(trainer: Any) -> Tensor:
     """(B,) what the method pays for each rollout, or the verdict where it pays by token; NaN for fillers."""
-    now, method = trainer._now, trainer.method
-    of_real = method.rewards(now.paid_real) if isinstance(method, SequenceReward) else now.paid_real.correct
+    now, method = trainer.credited, trainer.method
+    of_real = method.rewards(now.real) if isinstance(method, SequenceReward) else now.real.kept_correct
     rewards_B = torch.full(now.real_B.shape, torch.nan, dtype=of_real.dtype)
     rewards_B[now.real_B] = of_real
     return rewards_B
@@ -111,7 +109,7 @@ def rewards(trainer: Any) -> Tensor:
 
 def _facts(trainer: Any, judged: Judged, row: int, at: int) -> dict[str, Any]:
     """Describe the rollout that is this rank's `row`, and stands at place `at` in the batch of all ranks."""
-    now, rollout, trace = trainer._now, judged.rollouts[row], judged.traces[row]
+    now, rollout, trace = trainer.credited, judged.rollouts[row], judged.traces[row]
     labelled = now.batch.redundant is not None and bool(now.batch.earned[at] == 1)
     start, end = now.batch.redundant[at].tolist() if labelled and now.batch.redundant is not None else (0, 0)
     parts = cut_parts(trace, trainer.delimiters, start if start < end else None)
@@ -126,7 +124,7 @@ def _facts(trainer: Any, judged: Judged, row: int, at: int) -> dict[str, Any]:
         "sampled_tokens": rollout.sampled,
         "trained_tokens": trained_tokens(trained, int(now.kept_B[at])),
         "stop": rollout.stop_reason.label,
-        "correct": _number(now.paid.correct[at]),
+        "correct": _number(now.batch.kept_correct[at]),
         **advantage_facts(now.advantages[at], trace.length, parts, left_out),
     }
 

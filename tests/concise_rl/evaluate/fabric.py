@@ -8,7 +8,7 @@ from typing import Any
 from concise_rl.evaluate.samples import Sample, append_samples
 from concise_rl.evaluate.spec import Manifest, Measurement, ModelRun, claim_folder
 from concise_rl.reading.trace import StopReason
-from concise_rl.rollout.engine import Completion, Progress, Request, Sampling, derive_seed
+from concise_rl.rollout.engine import Asked, Completion, Request, derive_seed
 from concise_rl.rollout.shortest import ShortestOnly
 from concise_rl.tasks.tiny.model import build_tokenizer
 
@@ -105,23 +105,17 @@ class ScriptedEngine:
         self.calls: list[list[Request]] = []
         self.fail_at, self.alone = fail_at, alone
 
-    def generate(
-        self,
-        requests: Sequence[Request],
-        sampling: Sampling,
-        progress: Progress | None = None,
-        rule: ShortestOnly | None = None,
-    ) -> list[Completion]:
+    def generate(self, asked: Asked) -> list[Completion]:
         """See `Engine.generate`."""
         if len(self.calls) == self.fail_at:
             raise KeyboardInterrupt
-        self.calls.append(list(requests))
-        whole = random.Random(derive_seed(*[request.seed or 0 for request in requests]))
+        self.calls.append(list(asked.requests))
+        whole = random.Random(derive_seed(*[request.seed or 0 for request in asked.requests]))
         completions = [
             self._complete(random.Random(request.seed) if self.alone else whole, request.max_tokens)
-            for request in requests
+            for request in asked.requests
         ]
-        return obey(rule, completions) if rule else completions
+        return obey(asked.give_up, completions) if asked.give_up else completions
 
     def _complete(self, rng: random.Random, max_tokens: int) -> Completion:
         text = "<think>" + " wait" * rng.randint(1, 30) + "</think>" + rng.choice(["7", "8"])
@@ -131,13 +125,13 @@ class ScriptedEngine:
         return Completion(ids, StopReason.EOS)
 
 
-def obey(rule: ShortestOnly, completions: Sequence[Completion]) -> list[Completion]:
+def obey(give_up: ShortestOnly, completions: Sequence[Completion]) -> list[Completion]:
     """What is left of completions that grow side by side, a token at a time."""
     left = list(completions)
     for i in sorted(range(len(left)), key=lambda i: len(left[i].ids)):
-        cap = rule.cap(i)
+        cap = give_up.cap(i)
         if len(left[i].ids) > cap:
             left[i] = Completion(left[i].ids[: int(cap)], StopReason.ABORTED)
         else:
-            rule.end(i, len(left[i].ids))
+            give_up.end(i, len(left[i].ids))
     return left

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from concise_rl.errors import EngineError
-from concise_rl.rollout.engine import Request, Sampling
+from concise_rl.rollout.engine import Asked, Request, Sampling
 from concise_rl.rollout.engines.vllm import VllmEngine, load_vllm_engine
 from concise_rl.rollout.sync import links
 from concise_rl.train.trainer import ConciseTrainer
@@ -32,9 +32,9 @@ class Watched(VllmEngine):
 
     calls: list[str]
 
-    def generate(self, *args: Any, **kwargs: Any) -> list:
+    def generate(self, asked: Asked) -> list:
         self.calls.append("generate")
-        return super().generate(*args, **kwargs)
+        return super().generate(asked)
 
     def score(self, ids: Any) -> list[float]:
         self.calls.append("score")
@@ -130,14 +130,14 @@ def test_a_resumed_run_is_the_unbroken_one(engine, tmp_path: Path) -> None:
 
 def test_an_engine_that_sleeps_refuses_at_once_what_it_is_asked(engine) -> None:
     engine.sleep()
-    for ask in (lambda: engine.generate([Request([3], 4)], Sampling()), lambda: engine.score([3, 4])):
+    for ask in (lambda: engine.generate(Asked([Request([3], 4)], Sampling())), lambda: engine.score([3, 4])):
         with pytest.raises(EngineError, match="vLLM sleeps: it can only be asked between waking and sleeping"):
             ask()
     with pytest.raises(EngineError, match="wake them before others are loaded"):
         engine.load_weights([])
     engine.wake("weights")
     with pytest.raises(EngineError, match="vLLM sleeps"):
-        engine.generate([Request([3], 4)], Sampling())
+        engine.generate(Asked([Request([3], 4)], Sampling()))
 
 
 def test_an_error_while_it_is_awake_leaves_it_asleep(engine, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ from trl.trainer.utils import add_fused_lm_head
 
 from concise_rl.methods import Objective
 from concise_rl.models.resolve import resolve_model
-from concise_rl.rollout.engine import Request, Sampling
+from concise_rl.rollout.engine import Asked, Request, Sampling
 from concise_rl.rollout.engines.transformers import TransformersEngine
 from concise_rl.shared_prefix import attention as prefix_attention
 from concise_rl.shared_prefix.attention import FLEX_BLOCK, _block_mask, sdpa_over_tree, use_tree_attention
@@ -388,7 +388,7 @@ def test_a_model_whose_cache_has_a_window_generates_as_without_trees(window: int
         model = model_of(MistralConfig, sliding_window=window, max_position_embeddings=window).eval()
         if over_trees:
             use_tree_attention(model)
-        found.append(TransformersEngine(model, tokenizer, [1], len(requests)).generate(requests, greedy))
+        found.append(TransformersEngine(model, tokenizer, [1], len(requests)).generate(Asked(requests, greedy)))
     assert [one.ids for one in found[0]] == [one.ids for one in found[1]]
 
 

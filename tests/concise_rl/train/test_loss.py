@@ -9,11 +9,11 @@ from datasets import Dataset
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from concise_rl.methods import Clipped, LossInputs
+from concise_rl.methods import Clipped, LossInputs, Parts
 from concise_rl.models.resolve import resolve_model
 from concise_rl.recipe.config import ConciseConfig
 from concise_rl.recipe.settings import CLIPPED_LOSSES
-from concise_rl.train.loss import TokenLosses, facts_for
+from concise_rl.train.loss import FACT, TokenLosses
 
 ROWS, PROMPT, WIDTH = 4, 5, 12
 
@@ -29,6 +29,7 @@ def trainer_of(folder: Path, **settings: Any) -> TokenLosses:
         train_dataset=Dataset.from_dict({"prompt": ["1"] * 8}),
         processing_class=AutoTokenizer.from_pretrained(path),
     )
+    trainer.parts = Parts()
     trainer.model.train()
     trainer.current_gradient_accumulation_steps = 2  # set while it trains
     return trainer
@@ -67,7 +68,7 @@ def computed(trainer: TokenLosses, batch: dict[str, Tensor]) -> tuple[Tensor, li
 
 def assert_same_as_trl(trainer: TokenLosses, batch: dict[str, Tensor]) -> None:
     of_trl, grads_of_trl, logged_by_trl = computed(trainer, batch)
-    trainer.token_loss = Clipped()
+    trainer.parts = Parts(loss=Clipped())
     loss, grads, logged = computed(trainer, batch)
     assert of_trl != 0 and any(grad.any() for grad in grads_of_trl)
     assert torch.equal(loss, of_trl)
@@ -114,7 +115,7 @@ def test_an_evaluation_is_normalised_as_in_trl(tmp_path: Path) -> None:
     trainer = trainer_of(tmp_path, loss_type="dapo")
     trainer.model.eval()
     of_trl = trainer._compute_loss(trainer.model, micro_batch())
-    trainer.token_loss = Clipped()
+    trainer.parts = Parts(loss=Clipped())
     assert torch.equal(trainer._compute_loss(trainer.model, micro_batch()), of_trl)
     assert trainer._metrics["eval"]["entropy"] and not trainer._metrics["train"]
 
@@ -130,13 +131,10 @@ class Noting(Clipped):
 
 
 def test_a_loss_reads_the_facts_of_its_rows_that_it_names(tmp_path: Path) -> None:
-    trainer, facts = trainer_of(tmp_path), {"mode": torch.arange(ROWS), "other": torch.zeros(ROWS)}
-    trainer.token_loss = Noting(facts=("mode",))
-    object.__setattr__(trainer.token_loss, "seen", seen := [])
-    trainer._compute_loss(trainer.model, micro_batch() | facts_for(trainer.token_loss, facts))
+    trainer, loss = trainer_of(tmp_path), Noting(facts=("mode",))
+    object.__setattr__(loss, "seen", seen := [])
+    trainer.parts = Parts(loss=loss)
+    facts = {FACT + "mode": torch.arange(ROWS), FACT + "other": torch.zeros(ROWS)}
+    trainer._compute_loss(trainer.model, micro_batch() | facts)
     assert list(seen[0].facts) == ["mode"] and seen[0].facts["mode"].tolist() == [0, 1, 2, 3]
     assert seen[0].advantages_BT.shape == (ROWS, 1)
-
-
-def test_without_a_loss_of_its_own_no_facts_travel() -> None:
-    assert facts_for(None, {"mode": torch.zeros(1)}) == {}

@@ -16,7 +16,7 @@ from trl import GRPOTrainer
 from concise_rl import ConciseConfig, ConciseTrainer, load_rows, to_messages
 from concise_rl.methods import Objective, RolloutBatch
 from concise_rl.models.resolve import resolve_model
-from concise_rl.rollout.engine import Sampling
+from concise_rl.rollout.engine import Asked, Sampling
 from concise_rl.rollout.sync.links import OfTrl, OwnModel, Probe
 from concise_rl.train.gather import fit_width
 from reward import Decs, Grpo, LengthPenalty, SGrpo
@@ -242,7 +242,7 @@ def test_what_the_embedded_engine_cannot_do_is_left_to_the_generation_of_trl(tmp
     trainer = trainer_of(tmp_path, max_steps=1, **setting)
     trainer.train()
     assert isinstance(trainer.link, OfTrl)
-    assert trainer.link.generate([], Sampling()) == [], "a rank that wants nothing goes along"
+    assert trainer.link.generate(Asked([], Sampling())) == [], "a rank that wants nothing goes along"
     assert isinstance(trainer_of(tmp_path).link, OwnModel)
 
 

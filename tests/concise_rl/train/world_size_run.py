@@ -3,7 +3,6 @@
 import random
 import re
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +11,7 @@ from transformers import AutoModelForCausalLM
 
 from concise_rl import ConciseConfig, ConciseTrainer, load_rows, to_messages
 from concise_rl.models.resolve import resolve_model
-from concise_rl.rollout.engine import Completion, Request, stop_reason
+from concise_rl.rollout.engine import Asked, Completion, Request, stop_reason
 from concise_rl.tasks.tiny.traces import overthinking_completion
 
 GROUP = 4
@@ -29,10 +28,10 @@ class FixedEngine:
     def __init__(self, trainer: ConciseTrainer) -> None:
         self.trainer = trainer
 
-    def generate(self, requests: Sequence[Request], *_: Any, **__: Any) -> list[Completion]:
+    def generate(self, asked: Asked) -> list[Completion]:
         """See `Engine.generate`."""
-        first = self.trainer.accelerator.process_index * len(requests)
-        return [self._complete(request, (first + i) % GROUP) for i, request in enumerate(requests)]
+        first = self.trainer.accelerator.process_index * len(asked.requests)
+        return [self._complete(request, (first + i) % GROUP) for i, request in enumerate(asked.requests)]
 
     def _complete(self, request: Request, member: int) -> Completion:
         tokenizer = self.trainer.processing_class

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from concise_rl.cli import main
-from concise_rl.rollout.engine import Request, Sampling, derive_seed
+from concise_rl.rollout.engine import Asked, Request, Sampling, derive_seed
 from concise_rl.rollout.engines.transformers import load_engine
 from concise_rl.tasks.tiny import WEIGHTS, load_problems
 from tests.concise_rl.rollout.fake_server import FakeServer
@@ -33,7 +33,7 @@ def test_what_is_streamed_is_what_the_engine_draws_for_the_same_seed(capsys: pyt
     prompt = engine.tokenizer.apply_chat_template(
         [{"role": "user", "content": row["prompt"]}], add_generation_prompt=True
     )["input_ids"]
-    (completion,) = engine.generate([Request(prompt, 512, derive_seed(5, 2, 0))], Sampling())
+    (completion,) = engine.generate(Asked([Request(prompt, 512, derive_seed(5, 2, 0))], Sampling()))
     assert told["text"] == engine.tokenizer.decode(completion.ids, skip_special_tokens=True)
     assert (told["question"], told["gold"], told["tokens"]["total"]) == (
         row["prompt"],

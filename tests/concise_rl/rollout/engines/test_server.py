@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel
 
 from concise_rl.errors import EngineError
 from concise_rl.reading.trace import StopReason
-from concise_rl.rollout.engine import Completion, Request, Sampling, derive_seed
+from concise_rl.rollout.engine import Asked, Completion, Request, Sampling, derive_seed
 from concise_rl.rollout.engines.server import VllmServer
 from concise_rl.rollout.engines.transformers import TransformersEngine, load_engine
 from concise_rl.rollout.shortest import ShortestOnly
@@ -43,7 +43,7 @@ def connect(fake: FakeServer, rollout_timeout: float = 60.0) -> VllmServer:
 
 def test_every_request_gets_its_own_completion() -> None:
     with FakeServer() as fake:
-        completions = connect(fake).generate(REQUESTS, PLAIN)
+        completions = connect(fake).generate(Asked(REQUESTS, PLAIN))
     assert [c.ids for c in completions] == [answer_to(list(r.prompt_ids), 8) for r in REQUESTS]
     assert all(c.stop_reason is StopReason.EOS and c.logprobs is None for c in completions)
 
@@ -51,14 +51,14 @@ def test_every_request_gets_its_own_completion() -> None:
 def test_a_completion_ends_by_eos_a_stop_token_or_the_cap() -> None:
     requests = [Request([7, 8], 3), Request([7, 8], 2), Request([8, 7], 2)]
     with FakeServer() as fake:
-        completions = connect(fake).generate(requests, Sampling(stop_ids=(8,)))
+        completions = connect(fake).generate(Asked(requests, Sampling(stop_ids=(8,))))
     assert [c.stop_reason for c in completions] == [StopReason.EOS, StopReason.LENGTH, StopReason.STOP_TOKEN]
 
 
 def test_each_request_takes_its_own_seed_and_cap_and_all_share_the_sampling() -> None:
     sampling = Sampling(temperature=0.7, top_p=0.9, top_k=5, min_p=0.1, stop_ids=(9,), logprobs=True)
     with FakeServer() as fake:
-        connect(fake).generate([Request([3], 5, seed=17), Request([4], 6)], sampling)
+        connect(fake).generate(Asked([Request([3], 5, seed=17), Request([4], 6)], sampling))
     first, second = sorted((body for path, body in fake.seen if path == "/v1/completions"), key=lambda b: b["prompt"])
     assert (first["seed"], first["max_tokens"], second["seed"], second["max_tokens"]) == (17, 5, None, 6)
     assert [first[k] for k in ("temperature", "top_p", "top_k", "min_p", "logprobs")] == [0.7, 0.9, 5, 0.1, 0]
@@ -67,20 +67,20 @@ def test_each_request_takes_its_own_seed_and_cap_and_all_share_the_sampling() ->
 
 def test_log_probabilities_come_where_they_are_wanted() -> None:
     with FakeServer() as fake:
-        completions = connect(fake).generate(REQUESTS, WITH_LOGPROBS)
+        completions = connect(fake).generate(Asked(REQUESTS, WITH_LOGPROBS))
     assert all(c.logprobs == [-0.5] * len(c.ids) for c in completions)
 
 
 def test_progress_counts_every_completion_once() -> None:
     ended: list[int] = []
     with FakeServer() as fake:
-        connect(fake).generate(REQUESTS, PLAIN, ended.append)
+        connect(fake).generate(Asked(REQUESTS, PLAIN, ended.append))
     assert ended == [1] * len(REQUESTS)
 
 
 def test_a_notebook_whose_event_loop_runs_already_gets_its_completions() -> None:
     async def cell(fake: FakeServer) -> list[Completion]:
-        return connect(fake).generate(REQUESTS, PLAIN)
+        return connect(fake).generate(Asked(REQUESTS, PLAIN))
 
     # In a thread of its own: where a browser has been opened, playwright's loop runs in this one.
     with FakeServer() as fake, ThreadPoolExecutor(1) as pool:
@@ -89,35 +89,35 @@ def test_a_notebook_whose_event_loop_runs_already_gets_its_completions() -> None
 
 
 def test_a_rule_changes_nothing() -> None:
-    rule = ShortestOnly(1, lambda _: 0)
+    give_up = ShortestOnly(1, lambda _: 0)
     with FakeServer() as fake:
         server = connect(fake)
-        assert server.generate(REQUESTS, PLAIN, rule=rule) == server.generate(REQUESTS, PLAIN)
+        assert server.generate(Asked(REQUESTS, PLAIN, give_up=give_up)) == server.generate(Asked(REQUESTS, PLAIN))
 
 
 def test_no_requests_are_no_completions() -> None:
     with FakeServer("error") as fake:
-        assert connect(fake).generate([], PLAIN) == []
+        assert connect(fake).generate(Asked([], PLAIN)) == []
 
 
 def test_more_requests_than_there_may_be_connections_all_end(monkeypatch) -> None:
     monkeypatch.setattr("concise_rl.rollout.engines.server._most_connections", lambda: 3)
     with FakeServer() as fake:
-        completions = connect(fake).generate(REQUESTS * 8, PLAIN)
+        completions = connect(fake).generate(Asked(REQUESTS * 8, PLAIN))
     assert [c.ids for c in completions] == [answer_to(list(r.prompt_ids), 8) for r in REQUESTS * 8]
 
 
 def test_a_request_that_does_not_fit_is_refused_before_anything_is_sent() -> None:
     with FakeServer() as fake:
         with pytest.raises(ValueError, match=f"--max-model-len {MODEL_LENGTH + 1}"):
-            connect(fake).generate([*REQUESTS, Request([5], MODEL_LENGTH)], PLAIN)
+            connect(fake).generate(Asked([*REQUESTS, Request([5], MODEL_LENGTH)], PLAIN))
         assert "/v1/completions" not in fake.paths
 
 
 def test_a_request_whose_continuation_will_not_fit_is_refused_before_anything_is_sent() -> None:
     with FakeServer() as fake:
         with pytest.raises(ValueError, match=f"--max-model-len {MODEL_LENGTH + 6}"):
-            connect(fake).generate([Request([5], MODEL_LENGTH - 1, reserve=6)], PLAIN)
+            connect(fake).generate(Asked([Request([5], MODEL_LENGTH - 1, reserve=6)], PLAIN))
         assert "/v1/completions" not in fake.paths
 
 
@@ -125,7 +125,7 @@ def test_a_stream_tells_each_token_once_and_ends_as_a_completion_does() -> None:
     told: list[list[int]] = []
     with FakeServer() as fake:
         streamed = connect(fake).stream(REQUESTS[0], PLAIN, told.append)
-        assert streamed == connect(fake).generate(REQUESTS[:1], PLAIN)[0]
+        assert streamed == connect(fake).generate(Asked(REQUESTS[:1], PLAIN))[0]
     assert told == [[token] for token in streamed.ids]
 
 
@@ -172,7 +172,7 @@ def test_a_failure_of_some_completions_is_one_clear_error(behaviour: str, messag
         server = connect(fake, rollout_timeout=0.5 if behaviour == "hang" else 60.0)
         began = time.monotonic()
         with pytest.raises(EngineError, match=message) as failed:
-            server.generate(REQUESTS, WITH_LOGPROBS)
+            server.generate(Asked(REQUESTS, WITH_LOGPROBS))
         assert time.monotonic() - began < 30
     assert fake.url in str(failed.value) and "\n" not in str(failed.value)
 
@@ -180,7 +180,7 @@ def test_a_failure_of_some_completions_is_one_clear_error(behaviour: str, messag
 def test_a_failure_leaves_no_request_running() -> None:
     with FakeServer("hang") as fake:
         with pytest.raises(EngineError, match="hangs"):
-            connect(fake, rollout_timeout=0.3).generate(REQUESTS, PLAIN)
+            connect(fake, rollout_timeout=0.3).generate(Asked(REQUESTS, PLAIN))
         deadline = time.monotonic() + 10
         while fake.left < len(REQUESTS) and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -325,7 +325,7 @@ def test_the_served_model_is_recognised_and_another_is_not(server, reference) ->
 @pytest.mark.slow
 def test_greedy_completions_are_those_of_transformers(server, reference, prompts) -> None:
     requests, greedy = [Request(p, 160) for p in prompts], Sampling(temperature=0.0, logprobs=True)
-    ours, theirs = server.generate(requests, greedy), reference.generate(requests, greedy)
+    ours, theirs = server.generate(Asked(requests, greedy)), reference.generate(Asked(requests, greedy))
     assert [c.ids for c in ours] == [c.ids for c in theirs]
     assert [c.stop_reason for c in ours] == [c.stop_reason for c in theirs]
 
@@ -333,17 +333,17 @@ def test_greedy_completions_are_those_of_transformers(server, reference, prompts
 @pytest.mark.slow
 def test_a_seed_samples_the_same_whatever_is_sampled_beside_it(server, prompts) -> None:
     requests = [Request(p, 80, seed=derive_seed(3, i)) for i, p in enumerate(prompts)]
-    together = [c.ids for c in server.generate(requests, PLAIN)]
-    assert [server.generate([r], PLAIN)[0].ids for r in requests[:3]] == together[:3]
+    together = [c.ids for c in server.generate(Asked(requests, PLAIN))]
+    assert [server.generate(Asked([r], PLAIN))[0].ids for r in requests[:3]] == together[:3]
     other = [Request(p, 80, seed=derive_seed(4, i)) for i, p in enumerate(prompts)]
-    assert [c.ids for c in server.generate(other, PLAIN)] != together
+    assert [c.ids for c in server.generate(Asked(other, PLAIN))] != together
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
 def test_log_probabilities_are_those_of_the_distribution_sampled(server, reference, prompts, temperature) -> None:
     sampling = Sampling(temperature=temperature, logprobs=True)
-    (completion,) = server.generate([Request(prompts[0], 80, seed=1)], sampling)
+    (completion,) = server.generate(Asked([Request(prompts[0], 80, seed=1)], sampling))
     ids = torch.tensor([[*prompts[0], *completion.ids]])
     with torch.no_grad():
         logits = reference.model(ids).logits[0, len(prompts[0]) - 1 : -1] / temperature
@@ -355,13 +355,13 @@ def test_log_probabilities_are_those_of_the_distribution_sampled(server, referen
 def test_seeded_prompts_that_are_more_than_one_step_takes_are_completed(server) -> None:
     rng = random.Random(0)  # nothing in common, which the cache of prefixes would spare
     long = [[rng.randrange(2, 150) for _ in range(700)] for _ in range(16)]
-    completions = server.generate([Request(ids, 2, seed=1) for ids in long], PLAIN)
+    completions = server.generate(Asked([Request(ids, 2, seed=1) for ids in long], PLAIN))
     assert all(1 <= len(c.ids) <= 2 for c in completions)
 
 
 @pytest.mark.slow
 def test_weights_that_are_loaded_are_those_that_are_sampled_from(server, reference, prompts, tmp_path: Path) -> None:
-    (before,) = server.generate([Request(prompts[0], 40)], Sampling(temperature=0.0))
+    (before,) = server.generate(Asked([Request(prompts[0], 40)], Sampling(temperature=0.0)))
     ids, changed = [*prompts[0], *before.ids], deepcopy(reference.model)
     torch.manual_seed(0)
     with torch.no_grad():
@@ -373,7 +373,7 @@ def test_weights_that_are_loaded_are_those_that_are_sampled_from(server, referen
         drop_old(tmp_path, keep=1)
         assert server.score(ids) == pytest.approx(logprobs_of(model, ids), abs=1e-3)
         greedy = Sampling(temperature=0.0, logprobs=True)
-        (now,) = server.generate([Request(prompts[0], 40)], greedy)
+        (now,) = server.generate(Asked([Request(prompts[0], 40)], greedy))
         sampled = logprobs_of(model, [*prompts[0], *now.ids])[-len(now.ids) :]
         assert now.logprobs == pytest.approx(sampled, abs=1e-3)
     assert now.ids == before.ids and max(map(abs, logprobs_of(changed, ids))) > 1
@@ -382,7 +382,7 @@ def test_weights_that_are_loaded_are_those_that_are_sampled_from(server, referen
 @pytest.mark.slow
 def test_what_the_server_refuses_is_quoted(server) -> None:
     with pytest.raises(EngineError, match=r"HTTP 400: Token id 100000 is out of vocabulary"):
-        server.generate([Request([100000], 4)], PLAIN)
+        server.generate(Asked([Request([100000], 4)], PLAIN))
 
 
 @pytest.mark.slow

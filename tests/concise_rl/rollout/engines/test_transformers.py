@@ -13,7 +13,7 @@ from concise_rl.models.context import context_length
 from concise_rl.models.eos import eos_ids
 from concise_rl.models.resolve import resolve_model
 from concise_rl.reading.trace import StopReason
-from concise_rl.rollout.engine import Completion, Request, Sampling
+from concise_rl.rollout.engine import Asked, Completion, Request, Sampling
 from concise_rl.rollout.engines.transformers import TransformersEngine, load_engine
 from concise_rl.rollout.shortest import ShortestOnly
 from concise_rl.tasks.tiny import load_problems
@@ -51,7 +51,7 @@ def ids_of(completions: list[Completion]) -> list[list[int]]:
 def test_streamed_tokens_are_those_of_a_completion_of_the_same_seed(engine, prompts) -> None:
     (request,), told = asking(prompts[:1], 120, seed=3), []
     streamed = segmented(engine, 7).stream(request, SAMPLED, told.append)
-    assert streamed == segmented(engine, 7).generate([request], SAMPLED)[0]
+    assert streamed == segmented(engine, 7).generate(Asked([request], SAMPLED))[0]
     assert told == [[token] for token in streamed.ids]
 
 
@@ -62,7 +62,7 @@ def test_a_stream_ends_at_the_cap(engine, prompts) -> None:
 
 
 def test_a_greedy_completion_is_the_one_of_a_single_call_of_generate(engine, prompts) -> None:
-    completion = engine.generate(asking(prompts[:1]), GREEDY)[0]
+    completion = engine.generate(Asked(asking(prompts[:1]), GREEDY))[0]
     ids = torch.tensor([prompts[0]])
     whole = engine.model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=120, do_sample=False)
     assert completion.ids == whole[0, len(prompts[0]) :].tolist()
@@ -70,17 +70,17 @@ def test_a_greedy_completion_is_the_one_of_a_single_call_of_generate(engine, pro
 
 @pytest.mark.parametrize("segment", [1, 7, 200])
 def test_the_length_of_a_segment_does_not_change_greedy_completions(engine, prompts, segment: int) -> None:
-    expected = engine.generate(asking(prompts), GREEDY)
-    assert segmented(engine, segment).generate(asking(prompts), GREEDY) == expected
+    expected = engine.generate(Asked(asking(prompts), GREEDY))
+    assert segmented(engine, segment).generate(Asked(asking(prompts), GREEDY)) == expected
 
 
 def test_the_batch_size_does_not_change_greedy_completions(engine, prompts) -> None:
     alone = TransformersEngine(engine.model, engine.tokenizer, engine.eos_token_ids, batch_size=1)
-    assert alone.generate(asking(prompts), GREEDY) == engine.generate(asking(prompts), GREEDY)
+    assert alone.generate(Asked(asking(prompts), GREEDY)) == engine.generate(Asked(asking(prompts), GREEDY))
 
 
 def test_completions_end_at_their_first_eos_or_at_the_cap(engine, prompts) -> None:
-    for completion in engine.generate(asking(prompts * 4, 90, seed=0), SAMPLED):
+    for completion in engine.generate(Asked(asking(prompts * 4, 90, seed=0), SAMPLED)):
         if completion.stop_reason is StopReason.EOS:
             assert completion.ids.index(engine.eos_token_ids[0]) == len(completion.ids) - 1
         else:
@@ -91,29 +91,29 @@ def test_completions_end_at_their_first_eos_or_at_the_cap(engine, prompts) -> No
 def test_each_request_has_a_cap_of_its_own(engine, prompts, segment: int) -> None:
     caps = [1, 5, 12, 30, 31, 47]
     requests = [Request(prompt, cap) for prompt, cap in zip(prompts, caps, strict=True)]
-    whole = ids_of(engine.generate(asking(prompts, 47), GREEDY))
-    completions = segmented(engine, segment).generate(requests, GREEDY)
+    whole = ids_of(engine.generate(Asked(asking(prompts, 47), GREEDY)))
+    completions = segmented(engine, segment).generate(Asked(requests, GREEDY))
     assert ids_of(completions) == [ids[:cap] for ids, cap in zip(whole, caps, strict=True)]
     assert all(c.stop_reason is StopReason.LENGTH for c in completions)
 
 
 def test_a_stop_token_ends_a_completion_and_is_its_last(engine, prompts) -> None:
     (close,) = engine.tokenizer.encode("</think>", add_special_tokens=False)
-    whole = ids_of(engine.generate(asking(prompts, 320), GREEDY))
-    completions = engine.generate(asking(prompts, 320), Sampling(temperature=0.0, stop_ids=(close,)))
+    whole = ids_of(engine.generate(Asked(asking(prompts, 320), GREEDY)))
+    completions = engine.generate(Asked(asking(prompts, 320), Sampling(temperature=0.0, stop_ids=(close,))))
     assert ids_of(completions) == [ids[: ids.index(close) + 1] for ids in whole]
     assert {c.stop_reason for c in completions} == {StopReason.STOP_TOKEN}
 
 
 def test_a_stop_token_that_is_an_eos_counts_as_the_eos(engine, prompts) -> None:
     stopping = Sampling(temperature=0.0, stop_ids=tuple(engine.eos_token_ids))
-    assert {c.stop_reason for c in engine.generate(asking(prompts, 320), stopping)} == {StopReason.EOS}
+    assert {c.stop_reason for c in engine.generate(Asked(asking(prompts, 320), stopping))} == {StopReason.EOS}
 
 
 @pytest.mark.parametrize("temperature", [0.6, 1.0])
 def test_log_probabilities_are_those_of_a_forward_pass(engine, prompts, temperature: float) -> None:
     wanted = Sampling(temperature=temperature, logprobs=True)
-    for prompt, completion in zip(prompts, engine.generate(asking(prompts, seed=3), wanted), strict=True):
+    for prompt, completion in zip(prompts, engine.generate(Asked(asking(prompts, seed=3), wanted)), strict=True):
         with torch.no_grad():
             logits = engine.model(torch.tensor([[*prompt, *completion.ids]])).logits[0, len(prompt) - 1 : -1]
         expected = (logits / temperature).log_softmax(-1).gather(1, torch.tensor(completion.ids)[:, None])[:, 0]
@@ -121,30 +121,30 @@ def test_log_probabilities_are_those_of_a_forward_pass(engine, prompts, temperat
 
 
 def test_there_are_no_log_probabilities_unless_they_are_wanted(engine, prompts) -> None:
-    assert engine.generate(asking(prompts[:1]), GREEDY)[0].logprobs is None
+    assert engine.generate(Asked(asking(prompts[:1]), GREEDY))[0].logprobs is None
 
 
 def test_log_probabilities_of_a_truncated_distribution_are_refused(engine, prompts) -> None:
     with pytest.raises(ValueError, match="leave top_p, top_k and min_p off"):
-        engine.generate(asking(prompts[:1]), Sampling(top_p=0.9, logprobs=True))
+        engine.generate(Asked(asking(prompts[:1]), Sampling(top_p=0.9, logprobs=True)))
 
 
 def test_the_same_seeds_sample_the_same_and_others_do_not(engine, prompts) -> None:
-    first, again, other = (engine.generate(asking(prompts, 60, seed), SAMPLED) for seed in (1, 1, 2))
+    first, again, other = (engine.generate(Asked(asking(prompts, 60, seed), SAMPLED)) for seed in (1, 1, 2))
     assert first == again != other
 
 
 def test_a_row_is_sampled_alike_whatever_is_generated_beside_it(engine, prompts) -> None:
     requests = asking(prompts, 120, seed=1)
-    together = engine.generate(requests, SAMPLED)
+    together = engine.generate(Asked(requests, SAMPLED))
     alone = TransformersEngine(engine.model, engine.tokenizer, engine.eos_token_ids, batch_size=1)
-    assert ids_of(alone.generate(requests, SAMPLED)) == ids_of(together)
-    assert ids_of(engine.generate(requests[::-1], SAMPLED))[::-1] == ids_of(together)
-    assert ids_of(segmented(engine, 7).generate(requests, SAMPLED)) == ids_of(together)
+    assert ids_of(alone.generate(Asked(requests, SAMPLED))) == ids_of(together)
+    assert ids_of(engine.generate(Asked(requests[::-1], SAMPLED)))[::-1] == ids_of(together)
+    assert ids_of(segmented(engine, 7).generate(Asked(requests, SAMPLED))) == ids_of(together)
 
 
 def test_two_samples_of_one_prompt_differ(engine, prompts) -> None:
-    one, two = engine.generate([Request(prompts[0], 60, seed) for seed in (1, 2)], SAMPLED)
+    one, two = engine.generate(Asked([Request(prompts[0], 60, seed) for seed in (1, 2)], SAMPLED))
     assert one != two
 
 
@@ -152,7 +152,7 @@ def test_two_samples_of_one_prompt_differ(engine, prompts) -> None:
 def test_tokens_are_sampled_as_often_as_the_model_says(engine, prompts, settings: dict[str, Any]) -> None:
     hot = Sampling(temperature=3.0, **settings)
     many = TransformersEngine(engine.model, engine.tokenizer, engine.eos_token_ids, batch_size=500)
-    completions = many.generate([Request(prompts[0], 1, seed) for seed in range(2000)], hot)
+    completions = many.generate(Asked([Request(prompts[0], 1, seed) for seed in range(2000)], hot))
     with torch.no_grad():
         probs = (engine.model(torch.tensor([prompts[0]])).logits[0, -1] / 3.0).softmax(-1)
     if settings:
@@ -171,7 +171,7 @@ def test_tokens_are_sampled_as_often_as_the_model_says(engine, prompts, settings
 def test_calls_with_seeds_leave_the_global_generator_alone(engine, prompts) -> None:
     torch.manual_seed(0)
     before = torch.get_rng_state()
-    engine.generate(asking(prompts, 20, seed=1), SAMPLED)
+    engine.generate(Asked(asking(prompts, 20, seed=1), SAMPLED))
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -179,7 +179,7 @@ def test_calls_without_seeds_draw_from_the_global_generator(engine, prompts) -> 
     drawn = []
     for seed in (0, 0, 1):
         torch.manual_seed(seed)
-        drawn.append(engine.generate(asking(prompts, 40), SAMPLED))
+        drawn.append(engine.generate(Asked(asking(prompts, 40), SAMPLED)))
     assert drawn[0] == drawn[1] != drawn[2]
 
 
@@ -195,8 +195,8 @@ def test_what_cannot_count_is_given_up_at_the_end_of_a_segment_and_nothing_else_
     engine, prompts, sampling: Sampling, keep: int
 ) -> None:
     ours = segmented(engine, 8)
-    whole = ours.generate(asking(prompts, 320, seed=4), sampling)
-    completions = ours.generate(asking(prompts, 320, seed=4), sampling, rule=ShortestOnly(keep, lambda _: 0))
+    whole = ours.generate(Asked(asking(prompts, 320, seed=4), sampling))
+    completions = ours.generate(Asked(asking(prompts, 320, seed=4), sampling, give_up=ShortestOnly(keep, lambda _: 0)))
     aborted = [c.stop_reason is StopReason.ABORTED for c in completions]
     assert aborted == longer_than_the_shortest(whole, keep, 8)
     assert any(aborted)
@@ -208,8 +208,8 @@ def test_what_cannot_count_is_given_up_at_the_end_of_a_segment_and_nothing_else_
 @pytest.mark.parametrize("sampling", [GREEDY, SAMPLED])
 def test_a_group_is_given_up_for_its_own_members_only(engine, prompts, sampling: Sampling) -> None:
     ours, groups, requests = segmented(engine, 8), [0, 0, 0, 1, 1, 1], asking(prompts, 320, seed=4)
-    whole = ours.generate(requests, sampling)
-    completions = ours.generate(requests, sampling, rule=ShortestOnly(1, groups.__getitem__))
+    whole = ours.generate(Asked(requests, sampling))
+    completions = ours.generate(Asked(requests, sampling, give_up=ShortestOnly(1, groups.__getitem__)))
     expected = longer_than_the_shortest(whole[:3], 1, 8) + longer_than_the_shortest(whole[3:], 1, 8)
     assert [c.stop_reason is StopReason.ABORTED for c in completions] == expected
     assert all(after == before for before, after, up in zip(whole, completions, expected, strict=True) if not up)
@@ -217,33 +217,33 @@ def test_a_group_is_given_up_for_its_own_members_only(engine, prompts, sampling:
 
 def test_a_rule_that_keeps_all_gives_up_nothing(engine, prompts) -> None:
     requests = asking(prompts, 100, seed=2)
-    kept = engine.generate(requests, SAMPLED, rule=ShortestOnly(len(prompts), lambda _: 0))
-    assert kept == engine.generate(requests, SAMPLED)
+    kept = engine.generate(Asked(requests, SAMPLED, give_up=ShortestOnly(len(prompts), lambda _: 0)))
+    assert kept == engine.generate(Asked(requests, SAMPLED))
 
 
 @pytest.mark.parametrize("name", OPINIONS)
 def test_a_setting_of_the_models_own_generation_config_does_not_seep_in(engine, prompts, monkeypatch, name) -> None:
     requests = asking(prompts[:2], 24, seed=1)
     expected, opinion = (
-        engine.generate(requests, SAMPLED),
+        engine.generate(Asked(requests, SAMPLED)),
         GenerationConfig.from_dict({"do_sample": True, name: OPINIONS[name]}),
     )
     monkeypatch.setattr(engine.model, "generation_config", opinion)
-    assert engine.generate(requests, SAMPLED) == expected
+    assert engine.generate(Asked(requests, SAMPLED)) == expected
     assert engine.model.generation_config is opinion, "the model is saved as it was loaded"
 
 
 def test_a_model_that_is_saved_with_them_all_samples_what_it_does_without(engine, prompts, tmp_path: Path) -> None:
     opinionated = load_engine(altered(tmp_path, "generation_config.json", **OPINIONS), batch_size=8)
     requests = asking(prompts, 60, seed=1)
-    assert opinionated.generate(requests, SAMPLED) == engine.generate(requests, SAMPLED)
+    assert opinionated.generate(Asked(requests, SAMPLED)) == engine.generate(Asked(requests, SAMPLED))
 
 
 @pytest.mark.parametrize("setting", ["use_cache", "output_attentions"])
 def test_settings_of_the_models_own_config_do_not_seep_in(engine, prompts, tmp_path: Path, setting: str) -> None:
     path = altered(tmp_path, "config.json", **{setting: setting != "use_cache"})
     for batch in (asking(prompts[:3], 60, seed=1), asking(prompts[:1], 20, seed=1)):
-        assert load_engine(path, batch_size=8).generate(batch, SAMPLED) == engine.generate(batch, SAMPLED)
+        assert load_engine(path, batch_size=8).generate(Asked(batch, SAMPLED)) == engine.generate(Asked(batch, SAMPLED))
 
 
 def dropping(attribute: str) -> torch.nn.Module:
@@ -262,11 +262,11 @@ def test_nothing_is_dropped_while_it_generates_and_the_mode_is_put_back(engine, 
     model: Any = dropping(kind)
     dropped = TransformersEngine(model, engine.tokenizer, engine.eos_token_ids, batch_size=8)
     expected = TransformersEngine(model.eval(), engine.tokenizer, engine.eos_token_ids, batch_size=8).generate(
-        asking(prompts, 40, seed=1), SAMPLED
+        Asked(asking(prompts, 40, seed=1), SAMPLED)
     )
     model.train()
     frozen = next(module for module in model.modules() if isinstance(module, torch.nn.Linear)).eval()
-    assert dropped.generate(asking(prompts, 40, seed=1), SAMPLED) == expected
+    assert dropped.generate(Asked(asking(prompts, 40, seed=1), SAMPLED)) == expected
     assert model.training and not frozen.training, "each part is in the mode that it was in"
 
 
@@ -278,7 +278,7 @@ def test_an_interruption_puts_mode_and_generation_config_back(engine, prompts) -
     before = model.generation_config
     with pytest.raises(KeyboardInterrupt):
         segmented(TransformersEngine(model, engine.tokenizer, engine.eos_token_ids), 4).generate(
-            asking(prompts, 4, seed=1), SAMPLED, interrupt
+            Asked(asking(prompts, 4, seed=1), SAMPLED, interrupt)
         )
     assert model.generation_config is before
 
@@ -286,10 +286,10 @@ def test_an_interruption_puts_mode_and_generation_config_back(engine, prompts) -
 def test_what_does_not_fit_in_the_models_context_is_refused(engine, prompts) -> None:
     room = 1024 - len(prompts[0])
     with pytest.raises(ValueError, match=r"may take 1025 tokens, and the model has a context of 1024: lower .* by 1,"):
-        engine.generate([Request(prompts[0], 4), Request(prompts[0], room + 1)], SAMPLED)
+        engine.generate(Asked([Request(prompts[0], 4), Request(prompts[0], room + 1)], SAMPLED))
     with pytest.raises(ValueError, match="may take 1025 tokens"):
-        engine.generate([Request(prompts[0], 4, reserve=room - 3)], SAMPLED)
-    assert len(engine.generate([Request(prompts[0], room, seed=1)], SAMPLED)) == 1
+        engine.generate(Asked([Request(prompts[0], 4, reserve=room - 3)], SAMPLED))
+    assert len(engine.generate(Asked([Request(prompts[0], room, seed=1)], SAMPLED))) == 1
 
 
 @pytest.mark.parametrize(
@@ -320,13 +320,15 @@ def test_a_model_whose_tokenizer_has_no_eos_is_sampled_as_with_one(engine, promp
     path = altered(tmp_path, "tokenizer_config.json", drop=("eos_token", "pad_token"))
     bare = load_engine(path, batch_size=8)
     assert bare.eos_token_ids == engine.eos_token_ids and bare.tokenizer.pad_token_id is not None
-    assert bare.generate(asking(prompts, 60, seed=1), SAMPLED) == engine.generate(asking(prompts, 60, seed=1), SAMPLED)
+    assert bare.generate(Asked(asking(prompts, 60, seed=1), SAMPLED)) == engine.generate(
+        Asked(asking(prompts, 60, seed=1), SAMPLED)
+    )
 
 
-@pytest.mark.parametrize("rule", [None, ShortestOnly(2, lambda _: 0)])
-def test_progress_counts_every_completion_once(engine, prompts, rule: ShortestOnly | None) -> None:
+@pytest.mark.parametrize("give_up", [None, ShortestOnly(2, lambda _: 0)])
+def test_progress_counts_every_completion_once(engine, prompts, give_up: ShortestOnly | None) -> None:
     ended: list[int] = []
-    engine.generate(asking(prompts, 320, seed=0), SAMPLED, ended.append, rule)
+    engine.generate(Asked(asking(prompts, 320, seed=0), SAMPLED, ended.append, give_up))
     assert sum(ended) == len(prompts)
 
 
@@ -337,7 +339,7 @@ def test_any_eos_of_the_generation_config_stops(prompts) -> None:
     assert newline == NEWLINE
     model.generation_config.eos_token_id = [tokenizer.eos_token_id, newline]
     engine = TransformersEngine(model, tokenizer, eos_ids(model, tokenizer))
-    completion = engine.generate(asking(prompts[:1]), GREEDY)[0]
+    completion = engine.generate(Asked(asking(prompts[:1]), GREEDY))[0]
     assert completion.ids[-1] == newline and completion.stop_reason is StopReason.EOS
 
 

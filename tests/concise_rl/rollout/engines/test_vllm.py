@@ -12,7 +12,7 @@ import torch
 
 from concise_rl.models.resolve import resolve_model
 from concise_rl.reading.trace import StopReason
-from concise_rl.rollout.engine import Request, Sampling, derive_seed
+from concise_rl.rollout.engine import Asked, Request, Sampling, derive_seed
 from concise_rl.rollout.engines.transformers import TransformersEngine, load_engine
 from concise_rl.rollout.engines.vllm import VllmEngine, load_vllm_engine
 from concise_rl.rollout.shortest import ShortestOnly
@@ -56,15 +56,18 @@ def reference_scores(reference: TransformersEngine, ids: list[int]) -> torch.Ten
 
 
 def test_greedy_completions_and_log_probabilities_are_those_of_transformers(vllm, reference, prompts) -> None:
-    ours, theirs = vllm.generate(requests_of(prompts), GREEDY), reference.generate(requests_of(prompts), GREEDY)
+    ours, theirs = (
+        vllm.generate(Asked(requests_of(prompts), GREEDY)),
+        reference.generate(Asked(requests_of(prompts), GREEDY)),
+    )
     assert [c.ids for c in ours] == [c.ids for c in theirs]
     for one, other in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(one.logprobs, other.logprobs, atol=1e-4)
 
 
 def test_a_request_draws_the_same_whatever_it_is_sampled_beside(vllm, prompts) -> None:
-    together = vllm.generate(requests_of(prompts, members=4), Sampling())
-    alone = vllm.generate(requests_of(prompts, members=4)[5:6], Sampling())
+    together = vllm.generate(Asked(requests_of(prompts, members=4), Sampling()))
+    alone = vllm.generate(Asked(requests_of(prompts, members=4)[5:6], Sampling()))
     assert alone[0] == together[5]
     assert len({tuple(c.ids) for c in together[:4]}) > 1, "members of a group have seeds of their own"
 
@@ -72,12 +75,12 @@ def test_a_request_draws_the_same_whatever_it_is_sampled_beside(vllm, prompts) -
 def test_streamed_tokens_are_those_of_a_completion_of_the_same_seed(vllm, prompts) -> None:
     (request,), told = requests_of(prompts[:1]), []
     streamed = vllm.stream(request, Sampling(), told.append)
-    assert streamed == vllm.generate([request], Sampling())[0]
+    assert streamed == vllm.generate(Asked([request], Sampling()))[0]
     assert [token for tokens in told for token in tokens] == streamed.ids and len(told) > 5
 
 
 def test_log_probabilities_are_of_the_temperature_that_is_sampled(vllm, reference, prompts) -> None:
-    (completion,) = vllm.generate(requests_of(prompts[:1]), Sampling(temperature=1.7, logprobs=True))
+    (completion,) = vllm.generate(Asked(requests_of(prompts[:1]), Sampling(temperature=1.7, logprobs=True)))
     ids = [*prompts[0], *completion.ids]
     with torch.no_grad():
         logprobs = (reference.model(torch.tensor([ids])).logits[0, :-1] / 1.7).log_softmax(-1)
@@ -87,7 +90,7 @@ def test_log_probabilities_are_of_the_temperature_that_is_sampled(vllm, referenc
 
 def test_each_request_has_its_own_cap(vllm, prompts) -> None:
     requests = [Request(prompts[0], cap, 1) for cap in (1, 5, 320)]
-    one, five, free = vllm.generate(requests, Sampling())
+    one, five, free = vllm.generate(Asked(requests, Sampling()))
     assert (len(one.ids), one.stop_reason, len(five.ids), five.stop_reason) == (
         1,
         StopReason.LENGTH,
@@ -99,7 +102,7 @@ def test_each_request_has_its_own_cap(vllm, prompts) -> None:
 
 def test_a_stop_token_ends_a_completion_and_is_its_last(vllm, prompts) -> None:
     newline = vllm.tokenizer.convert_tokens_to_ids("\n")
-    (completion,) = vllm.generate(requests_of(prompts[:1]), Sampling(stop_ids=(newline,)))
+    (completion,) = vllm.generate(Asked(requests_of(prompts[:1]), Sampling(stop_ids=(newline,))))
     assert completion.stop_reason is StopReason.STOP_TOKEN
     assert completion.ids.index(newline) == len(completion.ids) - 1
 
@@ -107,8 +110,8 @@ def test_a_stop_token_ends_a_completion_and_is_its_last(vllm, prompts) -> None:
 @pytest.mark.parametrize("keep", [1, 4])
 def test_giving_up_spares_tokens_and_leaves_the_shortest_as_they_are(vllm, prompts, keep: int) -> None:
     requests = requests_of(prompts, members=8)
-    whole = vllm.generate(requests, Sampling(logprobs=True))
-    cut = vllm.generate(requests, Sampling(logprobs=True), rule=ShortestOnly(keep, lambda row: row // 8))
+    whole = vllm.generate(Asked(requests, Sampling(logprobs=True)))
+    cut = vllm.generate(Asked(requests, Sampling(logprobs=True), give_up=ShortestOnly(keep, lambda row: row // 8)))
     for first in range(0, len(requests), 8):
         order = sorted(range(first, first + 8), key=lambda row: (len(whole[row].ids), row))
         assert [cut[row] for row in order[:keep]] == [whole[row] for row in order[:keep]]
@@ -118,9 +121,9 @@ def test_giving_up_spares_tokens_and_leaves_the_shortest_as_they_are(vllm, promp
 
 
 def test_progress_counts_every_completion_once(vllm, prompts) -> None:
-    for rule in (None, ShortestOnly(1, lambda row: row // 4)):
+    for give_up in (None, ShortestOnly(1, lambda row: row // 4)):
         ended: list[int] = []
-        vllm.generate(requests_of(prompts, 60, members=4), Sampling(), ended.append, rule)
+        vllm.generate(Asked(requests_of(prompts, 60, members=4), Sampling(), ended.append, give_up))
         assert sum(ended) == 4 * len(prompts)
 
 
@@ -129,14 +132,14 @@ def test_an_interruption_leaves_nothing_behind(vllm, prompts) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        vllm.generate(requests_of(prompts, members=2), Sampling(), interrupt)
+        vllm.generate(Asked(requests_of(prompts, members=2), Sampling(), interrupt))
     assert not vllm.llm.llm_engine.has_unfinished_requests()
 
 
 def test_a_request_that_may_not_fit_is_refused_with_the_setting_to_change(vllm, prompts) -> None:
     most = vllm.max_model_length
     with pytest.raises(ValueError, match=rf"raise that .* to {most + len(prompts[0])}"):
-        vllm.generate([Request(prompts[0], most)], Sampling())
+        vllm.generate(Asked([Request(prompts[0], most)], Sampling()))
 
 
 def test_weights_are_replaced_the_tied_head_among_them(vllm, reference, prompts) -> None:
@@ -153,12 +156,12 @@ def test_weights_are_replaced_the_tied_head_among_them(vllm, reference, prompts)
 
 def test_cached_prefixes_do_not_outlive_the_weights(vllm, reference, prompts) -> None:
     prompt = [token for prompt in prompts for token in prompt][:200]
-    (before,) = vllm.generate([Request(prompt, 20)], GREEDY)
+    (before,) = vllm.generate(Asked([Request(prompt, 20)], GREEDY))
     scaled = {name: value * 1.5 for name, value in reference.model.state_dict().items()}
     vllm.load_weights(scaled.items())
-    (after,) = vllm.generate([Request(prompt, 20)], GREEDY)
+    (after,) = vllm.generate(Asked([Request(prompt, 20)], GREEDY))
     vllm.load_weights(reference.model.named_parameters())
-    (again,) = vllm.generate([Request(prompt, 20)], GREEDY)
+    (again,) = vllm.generate(Asked([Request(prompt, 20)], GREEDY))
     assert before == again != after
 
 

@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from concise_rl.reading.trace import Delimiters, StopReason, read_trace
-from concise_rl.rollout.engine import Request, Sampling
+from concise_rl.rollout.engine import Asked, Request, Sampling
 from concise_rl.rollout.engines.transformers import TransformersEngine, load_engine
+from concise_rl.rollout.facts import Fact
 from concise_rl.rollout.plans.budget import ThinkingBudget
-from concise_rl.rollout.plans.plan import Parallel, Rollout
+from concise_rl.rollout.plans.plan import Parallel, Plan, Rollout
 from concise_rl.rollout.shortest import ShortestOnly
 from concise_rl.tasks.tiny import load_problems
 from tests.goldens import ReplayEngine
@@ -26,7 +27,7 @@ def replayed(
 ) -> tuple[Rollout, ReplayEngine]:
     """What a plan makes of a model that would sample these streams."""
     engine = ReplayEngine({0: (thinking, answer)}, EOS)
-    return plan.rollouts(engine, [Request([0], ENOUGH, seed)], sampling or Sampling())[0], engine
+    return plan.rollouts(engine, Asked([Request([0], ENOUGH, seed)], sampling or Sampling()))[0], engine
 
 
 # Plain sampling
@@ -35,23 +36,44 @@ def replayed(
 def test_plain_sampling_hands_requests_on_and_counts_every_token_as_sampled() -> None:
     engine = ReplayEngine({0: ([], [11, 12, EOS]), 5: ([], [13, 14, 15])}, EOS)
     requests, sampling = [Request([0], 9, 1), Request([5], 2, 2)], Sampling(logprobs=True)
-    first, second = Parallel().rollouts(engine, requests, sampling)
+    first, second = Parallel().rollouts(engine, Asked(requests, sampling))
     assert engine.calls == [(requests, sampling)]
     assert first == Rollout([11, 12, EOS], StopReason.EOS, 3, [-11, -12, -1])
     assert second == Rollout([13, 14], StopReason.LENGTH, 2, [-13, -14])
 
 
-def test_plain_sampling_hands_the_rule_and_the_progress_on() -> None:
+def test_plain_sampling_hands_on_what_may_be_given_up_and_the_progress() -> None:
     handed = []
 
     class Listening(ReplayEngine):
-        def generate(self, requests, sampling, progress=None, rule=None):
-            handed.append(rule)
-            return super().generate(requests, sampling, progress, rule)
+        def generate(self, asked):
+            handed.append(asked.give_up)
+            return super().generate(asked)
 
-    rule, ended = ShortestOnly(1, lambda row: 0), []
-    Parallel().rollouts(Listening({0: ([], [EOS])}, EOS), [Request([0], 9)] * 2, Sampling(), ended.append, rule)
-    assert handed == [rule] and ended == [2]
+    give_up, ended = ShortestOnly(1, lambda row: 0), []
+    Parallel().rollouts(
+        Listening({0: ([], [EOS])}, EOS), Asked([Request([0], 9)] * 2, Sampling(), ended.append, give_up)
+    )
+    assert handed == [give_up] and ended == [2]
+
+
+# What a plan says of itself
+
+
+@pytest.mark.parametrize("plan", [Parallel(), ThinkingBudget(8, 4, ONE)])
+def test_a_plan_whose_rollouts_stand_alone_is_the_same_in_an_evaluation(plan: Plan) -> None:
+    assert plan.evaluated is plan
+    assert not plan.whole_groups and not plan.shared_path and plan.facts == ()
+
+
+def test_a_plan_states_only_how_it_differs_from_plain_sampling() -> None:
+    class InGroups(Parallel):
+        whole_groups = True
+        facts = (Fact("mode"),)
+
+    plan = InGroups()
+    assert plan.whole_groups and plan.facts == (Fact("mode"),)
+    assert not plan.shared_path and plan.evaluated is plan
 
 
 # Thinking on a budget: what comes out
@@ -127,7 +149,7 @@ def test_a_budget_spent_on_the_last_token_of_a_delimiter_alone_is_spent() -> Non
 def test_rollouts_of_a_batch_stay_apart() -> None:
     scripts = {0: ([10, END, 11, 6, END], [EOS]), 2: ([6, END], [12, 13, EOS]), 3: ([14] * 9, [15, EOS])}
     requests = [Request([name], ENOUGH) for name in (3, 0, 2, 0)]
-    rollouts = ThinkingBudget(5, 3, TWO).rollouts(ReplayEngine(scripts, EOS), requests, Sampling())
+    rollouts = ThinkingBudget(5, 3, TWO).rollouts(ReplayEngine(scripts, EOS), Asked(requests, Sampling()))
     assert [r.ids for r in rollouts] == [
         [14, 14, 14, 14, 14, 6, END, 15, EOS],
         [10, END, 11, 6, END, EOS],
@@ -138,6 +160,19 @@ def test_rollouts_of_a_batch_stay_apart() -> None:
 
 
 # What is asked of the engine
+
+
+def test_nothing_of_a_rollout_in_two_phases_may_be_given_up() -> None:
+    handed = []
+
+    class Listening(ReplayEngine):
+        def generate(self, asked):
+            handed.append(asked.give_up)
+            return super().generate(asked)
+
+    asked = Asked([Request([0], ENOUGH)] * 2, Sampling(), give_up=ShortestOnly(1, lambda row: 0))
+    ThinkingBudget(8, 4, ONE).rollouts(Listening({0: ([10, END], [12, EOS])}, EOS), asked)
+    assert handed == [None, None]
 
 
 def test_only_thinking_stops_at_the_delimiter_and_the_sampling_is_the_same_otherwise() -> None:
@@ -160,19 +195,19 @@ def test_every_request_of_a_rollout_has_a_seed_of_its_own() -> None:
 
 def test_without_a_seed_nothing_is_seeded() -> None:
     engine = ReplayEngine({0: ([10, END], [EOS])}, EOS)
-    ThinkingBudget(9, 4, ONE).rollouts(engine, [Request([0], ENOUGH)], Sampling())
+    ThinkingBudget(9, 4, ONE).rollouts(engine, Asked([Request([0], ENOUGH)], Sampling()))
     assert [request.seed for requests, _ in engine.calls for request in requests] == [None, None]
 
 
 def test_progress_counts_every_rollout_once() -> None:
     ended: list[int] = []
     engine = ReplayEngine({0: ([10, END, 11, END, 6, END], [EOS])}, EOS)
-    ThinkingBudget(9, 4, TWO).rollouts(engine, [Request([0], ENOUGH)] * 3, Sampling(), ended.append)
+    ThinkingBudget(9, 4, TWO).rollouts(engine, Asked([Request([0], ENOUGH)] * 3, Sampling(), ended.append))
     assert ended == [3]
 
 
 def test_no_rollouts_are_wanted_and_none_come() -> None:
-    assert ThinkingBudget(9, 4, TWO).rollouts(ReplayEngine({}, EOS), [], Sampling()) == []
+    assert ThinkingBudget(9, 4, TWO).rollouts(ReplayEngine({}, EOS), Asked([], Sampling())) == []
 
 
 @pytest.mark.parametrize(("cap", "fits"), [(12, False), (13, True)])
@@ -180,10 +215,10 @@ def test_a_cap_that_does_not_hold_both_budgets_and_the_delimiter_is_refused(cap:
     plan, engine = ThinkingBudget(8, 3, TWO), ReplayEngine({0: ([10] * 20, [11] * 20)}, EOS)
     requests = [Request([0], ENOUGH), Request([0], cap)]
     if fits:
-        assert max(len(r.ids) for r in plan.rollouts(engine, requests, Sampling())) == cap == plan.max_tokens
+        assert max(len(r.ids) for r in plan.rollouts(engine, Asked(requests, Sampling()))) == cap == plan.max_tokens
     else:
         with pytest.raises(ValueError, match="need a cap of 13 completion tokens with the delimiter: raise it from 12"):
-            plan.rollouts(engine, requests, Sampling())
+            plan.rollouts(engine, Asked(requests, Sampling()))
 
 
 def test_a_model_that_does_not_think_has_no_thinking_budget() -> None:
@@ -234,7 +269,7 @@ def requests(engine: TransformersEngine) -> list[Request]:
 
 
 def test_the_reasoner_thinks_on_its_budget_and_answers(engine, delimiters, requests) -> None:
-    rollouts = ThinkingBudget(48, 12, delimiters).rollouts(engine, requests, Sampling(logprobs=True))
+    rollouts = ThinkingBudget(48, 12, delimiters).rollouts(engine, Asked(requests, Sampling(logprobs=True)))
     traces = [read_trace(rollout.ids, delimiters) for rollout in rollouts]
     forced = [rollout.stop_reason is StopReason.THINK_BUDGET for rollout in rollouts]
     assert any(forced)
@@ -248,16 +283,16 @@ def test_the_reasoner_thinks_on_its_budget_and_answers(engine, delimiters, reque
 
 def test_a_budget_that_is_never_spent_changes_nothing_of_what_the_reasoner_says(engine, delimiters, requests) -> None:
     greedy = Sampling(temperature=0.0)
-    plain = Parallel().rollouts(engine, requests, greedy)
+    plain = Parallel().rollouts(engine, Asked(requests, greedy))
     assert all(rollout.stop_reason is StopReason.EOS for rollout in plain)
-    assert ThinkingBudget(300, 19, delimiters).rollouts(engine, requests, greedy) == plain
+    assert ThinkingBudget(300, 19, delimiters).rollouts(engine, Asked(requests, greedy)) == plain
 
 
 def test_the_same_seeds_give_the_same_rollouts_and_others_do_not(engine, delimiters, requests) -> None:
     plan = ThinkingBudget(48, 12, delimiters)
-    first, again = (plan.rollouts(engine, requests, Sampling()) for _ in range(2))
+    first, again = (plan.rollouts(engine, Asked(requests, Sampling())) for _ in range(2))
     reseeded = [replace(request, seed=100 + i) for i, request in enumerate(requests)]
-    assert first == again != plan.rollouts(engine, reseeded, Sampling())
+    assert first == again != plan.rollouts(engine, Asked(reseeded, Sampling()))
 
 
 def test_a_delimiter_of_several_tokens_is_found_in_what_the_reasoner_says(engine, requests) -> None:
@@ -265,5 +300,5 @@ def test_a_delimiter_of_several_tokens_is_found_in_what_the_reasoner_says(engine
     newline = Delimiters.of(engine.tokenizer, engine.eos_token_ids, "</think>\n")
     assert len(newline.think_end) == 2
     greedy = Sampling(temperature=0.0)
-    rollouts = ThinkingBudget(300, 18, newline).rollouts(engine, requests[:4], greedy)
-    assert rollouts == Parallel().rollouts(engine, requests[:4], greedy)
+    rollouts = ThinkingBudget(300, 18, newline).rollouts(engine, Asked(requests[:4], greedy))
+    assert rollouts == Parallel().rollouts(engine, Asked(requests[:4], greedy))

@@ -1,6 +1,5 @@
 """Serial groups: one path, its exits, and what each of them costs."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from concise_rl.reading.trace import Delimiters, StopReason, read_trace
-from concise_rl.rollout.engine import Completion, Progress, Request, Sampling, stop_reason
+from concise_rl.rollout.engine import Asked, Completion, Request, Sampling, stop_reason
 from concise_rl.rollout.engines.transformers import TransformersEngine, load_engine
 from concise_rl.rollout.plans.plan import Parallel, Rollout
 from concise_rl.rollout.plans.serial import AtFractions, SerialExits, Uniform
@@ -42,18 +41,12 @@ class ScriptedEngine:
         self.paths, self.answer_length = paths, answer_length
         self.calls: list[list[Request]] = []
 
-    def generate(
-        self,
-        requests: Sequence[Request],
-        sampling: Sampling,
-        progress: Progress | None = None,
-        rule: ShortestOnly | None = None,
-    ) -> list[Completion]:
+    def generate(self, asked: Asked) -> list[Completion]:
         """See `Engine.generate`. The log-probability of a token is minus its id."""
-        self.calls.append(list(requests))
-        if progress:
-            progress(len(requests))
-        return [self._complete(request, sampling) for request in requests]
+        self.calls.append(list(asked.requests))
+        if asked.progress:
+            asked.progress(len(asked.requests))
+        return [self._complete(request, asked.sampling) for request in asked.requests]
 
     def _complete(self, request: Request, sampling: Sampling) -> Completion:
         first, *rest = request.prompt_ids
@@ -70,7 +63,7 @@ def rollouts_of(
     """The group that a plan makes of a path."""
     engine = ScriptedEngine({0: path}, answer_length)
     requests = [Request([0], cap, seed) for seed in range(plan.num_members)]
-    return plan.rollouts(engine, requests, Sampling(logprobs=logprobs)), engine
+    return plan.rollouts(engine, Asked(requests, Sampling(logprobs=logprobs))), engine
 
 
 def cut_of(rollout: Rollout) -> int:
@@ -188,7 +181,7 @@ def test_the_loss_reads_the_parts_of_an_exit_that_it_is_told_to(train_prefix: bo
 def test_groups_of_a_batch_stay_apart() -> None:
     engine = ScriptedEngine({2: [10, 11, 12, END, EOS], 3: [13] * 40 + [END, 20, EOS]})
     requests = [Request([name], CAP, 7) for name in (3, 2, 3) for _ in range(4)]
-    rollouts = SERIES.rollouts(engine, requests, Sampling())
+    rollouts = SERIES.rollouts(engine, Asked(requests, Sampling()))
     assert [list(request.prompt_ids) for request in engine.calls[0]] == [[3], [2], [3]]
     assert [rollout.ids[0] for rollout in rollouts] == [13] * 4 + [10] * 4 + [13] * 4
     assert [rollout.ids for rollout in rollouts[4:7]] == [
@@ -199,7 +192,7 @@ def test_groups_of_a_batch_stay_apart() -> None:
 def test_a_group_may_have_several_paths_each_with_its_exits() -> None:
     plan = replace(SERIES, placement=AtFractions((0.5, 1.0)))
     engine = ScriptedEngine({0: [10, 11, END, EOS]})
-    rollouts = plan.rollouts(engine, [Request([0], CAP, seed) for seed in range(6)], Sampling())
+    rollouts = plan.rollouts(engine, Asked([Request([0], CAP, seed) for seed in range(6)], Sampling()))
     assert [rollout.stop_reason is StopReason.FORCED_EXIT for rollout in rollouts] == [True, True, False] * 2
     assert [request.seed for request in engine.calls[0]] == [0, 3]
 
@@ -279,20 +272,38 @@ def test_an_exit_text_without_the_closing_delimiter_or_with_two_is_refused(exit_
 
 def test_members_of_a_group_share_a_prompt() -> None:
     with pytest.raises(AssertionError, match="share a prompt"):
-        SERIES.rollouts(ScriptedEngine({0: [END, EOS]}), [Request([i // 3], CAP) for i in range(4)], Sampling())
+        SERIES.rollouts(ScriptedEngine({0: [END, EOS]}), Asked([Request([i // 3], CAP) for i in range(4)], Sampling()))
 
 
 def test_requests_come_in_whole_groups() -> None:
     with pytest.raises(AssertionError, match="not whole groups of 4"):
-        SERIES.rollouts(ScriptedEngine({0: [END, EOS]}), [Request([0], CAP)] * 6, Sampling())
+        SERIES.rollouts(ScriptedEngine({0: [END, EOS]}), Asked([Request([0], CAP)] * 6, Sampling()))
+
+
+def test_groups_stay_together_in_training_and_an_evaluation_samples_plainly() -> None:
+    assert SERIES.whole_groups and SERIES.shared_path
+    assert SERIES.evaluated == Parallel()
 
 
 # What is asked of the engine
 
 
+def test_no_path_and_no_exit_may_be_given_up() -> None:
+    handed = []
+
+    class Listening(ScriptedEngine):
+        def generate(self, asked):
+            handed.append(asked.give_up)
+            return super().generate(asked)
+
+    asked = Asked([Request([0], CAP)] * 4, Sampling(), give_up=ShortestOnly(1, lambda row: 0))
+    SERIES.rollouts(Listening({0: [10, 11, 12, END, EOS]}), asked)
+    assert handed == [None, None]
+
+
 def test_the_engine_is_called_as_often_for_no_requests_as_for_many() -> None:
     engine = ScriptedEngine({})
-    assert SERIES.rollouts(engine, [], Sampling()) == [] and engine.calls == [[], []]
+    assert SERIES.rollouts(engine, Asked([], Sampling())) == [] and engine.calls == [[], []]
 
 
 def test_every_request_has_a_seed_of_its_own_and_none_without_one() -> None:
@@ -300,14 +311,14 @@ def test_every_request_has_a_seed_of_its_own_and_none_without_one() -> None:
     seeds = [request.seed for call in engine.calls for request in call]
     assert seeds[0] == 0 and len(set(seeds)) == 4
     unseeded = ScriptedEngine({0: [10, 11, 12, END, EOS]})
-    SERIES.rollouts(unseeded, [Request([0], CAP)] * 4, Sampling())
+    SERIES.rollouts(unseeded, Asked([Request([0], CAP)] * 4, Sampling()))
     assert {request.seed for call in unseeded.calls for request in call} == {None}
 
 
 def test_progress_counts_every_rollout_once() -> None:
     ended: list[int] = []
     engine = ScriptedEngine({0: [10, 11, 12, END, EOS]})
-    SERIES.rollouts(engine, [Request([0], CAP)] * 8, Sampling(), ended.append)
+    SERIES.rollouts(engine, Asked([Request([0], CAP)] * 8, Sampling(), ended.append))
     assert sum(ended) == 8
 
 
@@ -334,7 +345,7 @@ def plan_of(engine: TransformersEngine) -> SerialExits:
 
 def test_the_reasoner_answers_at_its_exits(engine: TransformersEngine, requests: list[Request]) -> None:
     plan = plan_of(engine)
-    rollouts = plan.rollouts(engine, requests, Sampling(logprobs=True))
+    rollouts = plan.rollouts(engine, Asked(requests, Sampling(logprobs=True)))
     for start in range(0, 15, 5):
         *exits, full = rollouts[start : start + 5]
         thinking = [read_trace(rollout.ids, plan.delimiters).think_length for rollout in exits]
@@ -347,8 +358,10 @@ def test_the_reasoner_answers_at_its_exits(engine: TransformersEngine, requests:
 
 
 def test_the_path_of_a_group_is_what_plain_sampling_draws(engine: TransformersEngine, requests: list[Request]) -> None:
-    paths = plan_of(engine).rollouts(engine, requests, Sampling())[4::5]
-    plain = Parallel().rollouts(engine, [replace(request, max_tokens=306) for request in requests[::5]], Sampling())
+    paths = plan_of(engine).rollouts(engine, Asked(requests, Sampling()))[4::5]
+    plain = Parallel().rollouts(
+        engine, Asked([replace(request, max_tokens=306) for request in requests[::5]], Sampling())
+    )
     assert paths == plain
 
 
@@ -356,9 +369,9 @@ def test_the_same_seeds_give_the_same_rollouts_and_others_do_not(
     engine: TransformersEngine, requests: list[Request]
 ) -> None:
     plan = plan_of(engine)
-    first, again = (plan.rollouts(engine, requests, Sampling()) for _ in range(2))
+    first, again = (plan.rollouts(engine, Asked(requests, Sampling())) for _ in range(2))
     reseeded = [replace(request, seed=100 + i) for i, request in enumerate(requests)]
-    assert first == again != plan.rollouts(engine, reseeded, Sampling())
+    assert first == again != plan.rollouts(engine, Asked(reseeded, Sampling()))
 
 
 # In the trainer

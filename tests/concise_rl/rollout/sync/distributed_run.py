@@ -7,7 +7,7 @@ from pathlib import Path
 
 from accelerate import Accelerator
 
-from concise_rl.rollout.engine import Request, Sampling
+from concise_rl.rollout.engine import Asked, Request, Sampling
 from concise_rl.rollout.engines.server import VllmServer
 from concise_rl.rollout.sync.main_rank import OnMainRank
 
@@ -25,7 +25,7 @@ def main(url: str, folder: Path, weights: Path, start_timeout: float) -> None:
         def progress(count: int) -> None:
             result["ended"] += count
 
-        result["ids"] = [c.ids for c in engine.generate(requests, Sampling(), progress)]
+        result["ids"] = [c.ids for c in engine.generate(Asked(requests, Sampling(), progress))]
         engine.load_weights(weights)
         result["score"] = engine.score([5, 6, 7])
     except Exception as error:

@@ -9,7 +9,7 @@ from typing import Any
 from accelerate import Accelerator
 
 from concise_rl.reading.trace import Delimiters
-from concise_rl.rollout.engine import Request, Sampling
+from concise_rl.rollout.engine import Asked, Request, Sampling
 from concise_rl.rollout.plans.budget import ThinkingBudget
 from concise_rl.rollout.plans.plan import Plan
 from concise_rl.rollout.plans.serial import AtFractions, SerialExits
@@ -34,7 +34,7 @@ ASKED = {"unequal": ([3, 3, 4, 4], [4, 4]), "none": ([], [3, 3]), "nobody": ([],
 def rollouts_of(engine: Any, plan: Plan, prompts: list[int]) -> list[dict]:
     """What a plan makes of prompts of one token."""
     requests = [Request([prompt], 40, seed=5) for prompt in prompts]
-    return [asdict(rollout) for rollout in plan.rollouts(engine, requests, Sampling())]
+    return [asdict(rollout) for rollout in plan.rollouts(engine, Asked(requests, Sampling()))]
 
 
 def main(folder: Path) -> None:

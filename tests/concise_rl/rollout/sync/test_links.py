@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM
 from concise_rl.errors import EngineError
 from concise_rl.models.resolve import resolve_model
 from concise_rl.reading.trace import StopReason
-from concise_rl.rollout.engine import Request, Sampling
+from concise_rl.rollout.engine import Asked, Request, Sampling
 from concise_rl.rollout.sync.links import Colocated, OfTrl
 from concise_rl.train.trainer import ConciseTrainer
 from reward import Dot, Elastic, Gfpo, ThinkPrune
@@ -146,12 +146,12 @@ def test_the_generation_of_trl_samples_the_policy_and_nothing_else(tmp_path: Pat
         assert isinstance(trainer.link, OfTrl) and trainer.model.train().training
         torch.manual_seed(0)
         requests = [Request(ids, 24) for ids in trainer._tokenize([trainer.train_dataset[i] for i in range(3)])]
-        found.append([completion.ids for completion in trainer.link.generate(requests, Sampling())])
+        found.append([completion.ids for completion in trainer.link.generate(Asked(requests, Sampling()))])
         assert trainer.mode == "train" and trainer.model.model.layers[0].training
         opinions = trainer.model.generation_config
     assert found[0] == found[1] and opinions is trainer.model.generation_config
     with pytest.raises(ValueError, match="the model has a context of 1024"):
-        trainer.link.generate([Request([3] * 1001, 24)], Sampling())
+        trainer.link.generate(Asked([Request([3] * 1001, 24)], Sampling()))
 
 
 def test_the_cap_of_a_stage_holds_in_that_stage(tmp_path: Path) -> None:

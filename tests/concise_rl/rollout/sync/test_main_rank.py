@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from transformers import LlamaConfig
 
 from concise_rl.errors import EngineError
-from concise_rl.rollout.engine import Request, Sampling
+from concise_rl.rollout.engine import Asked, Request, Sampling
 from concise_rl.rollout.engines.server import VllmServer
 from concise_rl.rollout.sync.main_rank import OnMainRank
 from concise_rl.rollout.sync.weights import write_weights
@@ -106,9 +106,11 @@ def test_one_process_is_its_own_main_process() -> None:
     requests = [Request([10 + i], 4) for i in range(3)]
     with FakeServer() as fake:
         engine = OnMainRank.start(lambda: VllmServer(fake.url, [EOS], start_timeout=10.0), Accelerator())
-        assert [c.ids for c in engine.generate(requests, Sampling())] == [answer_to([10 + i], 4) for i in range(3)]
+        assert [c.ids for c in engine.generate(Asked(requests, Sampling()))] == [
+            answer_to([10 + i], 4) for i in range(3)
+        ]
         with pytest.raises(ValueError, match="--max-model-len"):
-            engine.generate([Request([3], 1000)], Sampling())
+            engine.generate(Asked([Request([3], 1000)], Sampling()))
         fake.behaviour = "error"
         with pytest.raises(EngineError, match="HTTP 500"):
-            engine.generate(requests, Sampling())
+            engine.generate(Asked(requests, Sampling()))

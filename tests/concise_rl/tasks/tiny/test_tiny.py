@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from concise_rl.models.resolve import resolve_model
 from concise_rl.reading.trace import Delimiters, read_trace
-from concise_rl.rollout.engine import Request, Sampling
+from concise_rl.rollout.engine import Asked, Request, Sampling
 from concise_rl.rollout.engines.transformers import load_engine
 from concise_rl.tasks.reasoning.overthinking import Habits
 from concise_rl.tasks.reasoning.tasks import parse_sum
@@ -157,7 +157,9 @@ def measured() -> Measured:
     chats = [[{"role": "user", "content": row["prompt"]}] for row in rows]
     prompts = [engine.tokenizer.apply_chat_template(c, add_generation_prompt=True)["input_ids"] for c in chats]
     delimiters = Delimiters.of(engine.tokenizer, engine.eos_token_ids, "</think>")
-    completions = engine.generate([Request(prompt, 512, seed) for seed, prompt in enumerate(prompts)], Sampling())
+    completions = engine.generate(
+        Asked([Request(prompt, 512, seed) for seed, prompt in enumerate(prompts)], Sampling())
+    )
     traces = [read_trace(c.ids, delimiters) for c in completions]
     # The first pass ends where the reasoner states its total ("So 13.") or, without a check, stops.
     texts = [engine.tokenizer.decode(c.ids[: t.think_length]) for c, t in zip(completions, traces, strict=True)]

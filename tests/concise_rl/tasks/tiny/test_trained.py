@@ -6,7 +6,7 @@ from huggingface_hub import ModelCard
 from concise_rl.evaluate.tiny_cards import write_cards
 from concise_rl.models.resolve import resolve_model
 from concise_rl.reading.trace import Delimiters, read_trace
-from concise_rl.rollout.engine import Request, Sampling
+from concise_rl.rollout.engine import Asked, Request, Sampling
 from concise_rl.rollout.engines.transformers import load_engine
 from concise_rl.tasks.tiny import MODELS, TRAINED, WEIGHTS, load_problems
 
@@ -22,7 +22,9 @@ def test_a_trained_reasoner_is_mostly_right_and_hardly_longer_than_the_oracle(na
     chats = [[{"role": "user", "content": row["prompt"]}] for row in rows]
     prompts = [engine.tokenizer.apply_chat_template(c, add_generation_prompt=True)["input_ids"] for c in chats]
     delimiters = Delimiters.of(engine.tokenizer, engine.eos_token_ids, "</think>")
-    completions = engine.generate([Request(prompt, 512, seed) for seed, prompt in enumerate(prompts)], Sampling())
+    completions = engine.generate(
+        Asked([Request(prompt, 512, seed) for seed, prompt in enumerate(prompts)], Sampling())
+    )
     traces = [read_trace(c.ids, delimiters) for c in completions]
     answers = [engine.tokenizer.decode(list(trace.answer_ids or ())).strip() for trace in traces]
     oracle = sum(len(engine.tokenizer(row["oracle_completion"]).input_ids) + 1 for row in rows)
