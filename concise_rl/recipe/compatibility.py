@@ -200,8 +200,6 @@ def check_preferences(args: DPOConfig) -> None:
     for loss in args.loss_type:
         if loss not in PREFERENCE_LOSSES:
             raise unknown("loss_type", loss, PREFERENCE_LOSSES)
-    if args.loss_weights is not None and len(args.loss_weights) != len(args.loss_type):
-        raise ValueError(f"loss_weights are {len(args.loss_weights)}, for {len(args.loss_type)} of loss_type.")
     if complaint := dropped_setting(BESIDE_OF_DPO, args):
         raise ValueError(complaint)
 
