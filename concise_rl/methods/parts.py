@@ -36,7 +36,7 @@ class RunContext:
     delimiters: Delimiters
     num_generations: int
     encode: Callable[[str], tuple[int, ...]]
-    text_of: Callable[[int], str]
+    text_of: Callable[[int], str] = str
 
     @classmethod
     def of(cls, delimiters: Delimiters, num_generations: int, tokenizer: PreTrainedTokenizerBase) -> "RunContext":
@@ -92,6 +92,7 @@ class Credit:
         unfinished: whether right rollouts that did not end by themselves earn something.
         form: whether wrong rollouts earn something for having ended with an answer.
         by_token: whether advantages are (B, T).
+        compared: whether rollouts are compared with others of their group, so that a group of equals gets 0.
     """
 
     scope: Literal["rollout", "group", "batch", "run"] = "group"
@@ -99,6 +100,7 @@ class Credit:
     unfinished: bool = False
     form: bool = False
     by_token: bool = False
+    compared: bool = True
 
 
 @dataclass(frozen=True)

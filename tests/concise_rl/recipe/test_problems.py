@@ -150,16 +150,16 @@ def test_columns_may_be_called_as_trl_calls_its_own(tmp_path: Path) -> None:
     args = config(tmp_path, objective="grpo", verifier="exact", max_steps=1, max_completion_length=16)
     trainer = ConciseTrainer("tiny:base", args, to_messages(Dataset.from_list(rows)))
     trainer.train()
-    row = trainer._now.judged.rows[0]
+    row = trainer.credited.judged.rows[0]
     assert all(row[name] == "the data's own" for name in OF_TRL if name != "problem")
     assert row["problem"].endswith("+ 1?")
 
 
 LOADER = """
 import sys
-from concise_rl.problems import load_problems
-from concise_rl.recipe import parse_recipe
-from concise_rl.verify import VerifierPool
+from concise_rl.recipe.problems import load_problems
+from concise_rl.recipe.parse import parse_recipe
+from concise_rl.verify.pool import VerifierPool
 recipe = parse_recipe(sys.argv[1], sys.argv[2:])
 with VerifierPool("exact", workers=1) as pool:
     rows = load_problems(recipe, pool)
