@@ -13,6 +13,7 @@ from reward.decs import Decs
 from reward.dot import Dot
 from reward.elastic import Elastic
 from reward.gfpo import Gfpo
+from reward.gppo import Gppo
 from reward.grpo import Grpo
 from reward.grpo_lambda import GrpoLambda
 from reward.hapo import Hapo
@@ -21,7 +22,9 @@ from reward.l1 import ExactTarget, L1Exact, L1Max, MaxTarget
 from reward.lc_r1 import LcR1
 from reward.length_penalty import LengthPenalty
 from reward.mrt import Mrt
+from reward.on_policy_sft import OnPolicySft
 from reward.s_grpo import SGrpo
+from reward.selections import SELECTIONS, AdaR1, ShortestRight
 from reward.thinkprune import ThinkPrune
 from reward.vsrm import Vsrm
 
@@ -34,6 +37,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "dot": Dot,
     "elastic": Elastic,
     "gfpo": Gfpo,
+    "gppo": Gppo,
     "grpo": Grpo,
     "grpo_lambda": GrpoLambda,
     "hapo": Hapo,
@@ -43,6 +47,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "lc_r1": LcR1,
     "length_penalty": LengthPenalty,
     "mrt": Mrt,
+    "on_policy_sft": OnPolicySft,
     "s_grpo": SGrpo,
     "thinkprune": ThinkPrune,
     "vsrm": Vsrm,
@@ -54,7 +59,9 @@ PROMPTS: dict[str, type[BaseModel]] = {"l1_exact": ExactTarget, "l1_max": MaxTar
 __all__ = [
     "OBJECTIVES",
     "PROMPTS",
+    "SELECTIONS",
     "Acoer",
+    "AdaR1",
     "AdaptThink",
     "Conciser",
     "Ddca",
@@ -62,6 +69,7 @@ __all__ = [
     "Dot",
     "Elastic",
     "Gfpo",
+    "Gppo",
     "Grpo",
     "GrpoLambda",
     "Hapo",
@@ -71,7 +79,9 @@ __all__ = [
     "LcR1",
     "LengthPenalty",
     "Mrt",
+    "OnPolicySft",
     "SGrpo",
+    "ShortestRight",
     "ThinkPrune",
     "Vsrm",
 ]

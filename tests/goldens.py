@@ -28,8 +28,8 @@ from concise_rl.methods import LossInputs, RolloutBatch, RunContext, group_advan
 from concise_rl.reading.passages import ChunkTokens, chunk_spans
 from concise_rl.reading.trace import Delimiters, StopReason
 from concise_rl.rollout.engine import Asked, Completion, Request, Sampling, stop_reason
-from reward.adaptthink import FirstTokenLoss, adaptthink_advantages
 from reward.acoer import Acoer
+from reward.adaptthink import FirstTokenLoss, adaptthink_advantages
 from reward.conciser import Conciser
 from reward.ddca import Ddca
 from reward.decs import Decs
@@ -407,9 +407,6 @@ def vsrm_step_reward(inputs: Fields, params: Fields) -> Fields:
     return {"reward_at_cut": within}
 
 
-COMPARISONS: dict[str, Comparison] = {
-    "adaptthink": adaptthink,
-    "adaptthink_loss": adaptthink_loss,
 def hapo(inputs: Fields, params: Fields) -> Fields:
     """Rewards of the visits to one problem, and its history before and after each."""
     assert params["floor"] == -0.7, params
@@ -466,6 +463,8 @@ def l1_max(inputs: Fields, params: Fields) -> Fields:
 
 COMPARISONS: dict[str, Comparison] = {
     "acoer": acoer,
+    "adaptthink": adaptthink,
+    "adaptthink_loss": adaptthink_loss,
     "aes": lambda inputs, params: {"aes": aes(**inputs, **params)},
     "decs_chunks": decs_chunks,
     "decs_easy_quota": decs_easy_quota,
