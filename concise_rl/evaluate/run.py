@@ -16,13 +16,13 @@ from concise_rl.data.rows import columns_read, keep_verifiable, listing, to_mess
 from concise_rl.evaluate.engines import EvalEngine, context_of, open_engine
 from concise_rl.evaluate.labels import ThinkingReader
 from concise_rl.evaluate.rows import measured_rows
-from concise_rl.evaluate.samples import Sample, append_samples, cut_torn_line, hash_prompt, read_samples
+from concise_rl.evaluate.samples import Sample, append_samples, cut_torn_line, read_samples
 from concise_rl.evaluate.spec import EvalSpec, Manifest, Measurement, ModelRun, claim_folder, installed_versions
 from concise_rl.evaluate.statistics import MOSTLY_TRUNCATED
 from concise_rl.evaluate.training import record_trainings
 from concise_rl.labels.judges import Judge, Passage, build_judge, judge_options
 from concise_rl.reading.passages import count_cues
-from concise_rl.reading.trace import Delimiters, StopReason, Trace, read_trace
+from concise_rl.reading.trace import Delimiters, StopReason, Trace, hash_prompt, read_trace
 from concise_rl.rollout.engine import Asked, Request, Sampling, derive_seed
 from concise_rl.rollout.plans.budget import ThinkingBudget
 from concise_rl.rollout.plans.plan import Parallel, Plan, Rollout

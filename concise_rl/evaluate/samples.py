@@ -1,6 +1,5 @@
 """Samples on disk: one JSON line for each completion. Everything else about an evaluation is computed from them."""
 
-import hashlib
 import logging
 import os
 from collections.abc import Iterator, Sequence
@@ -135,11 +134,6 @@ class Sample(BaseModel):
             "redundant_tokens": float(self.labels.redundant),
             "overshoot": float(self.labels.overshoot),
         }
-
-
-def hash_prompt(prompt_ids: Sequence[int]) -> str:
-    """sha256 of token ids."""
-    return hashlib.sha256(",".join(map(str, prompt_ids)).encode()).hexdigest()
 
 
 def append_samples(path: Path, samples: Sequence[Sample]) -> None:

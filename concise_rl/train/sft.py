@@ -1,11 +1,10 @@
 """Supervised fine-tuning by a recipe (`stage: sft`): what makes the embedded reasoner, and any cold start."""
 
-from datasets import Dataset
 from transformers import set_seed
 from trl import SFTTrainer, get_peft_config
 
-from concise_rl.data.rows import to_messages
 from concise_rl.models.resolve import resolve_model
+from concise_rl.recipe.demonstrations import load_demonstrations
 from concise_rl.recipe.parse import Recipe
 from concise_rl.recipe.precision import check_dtype, check_weights
 from concise_rl.recipe.preflight import check_rows
@@ -17,15 +16,6 @@ from concise_rl.train.watch.events import Told
 
 class DemonstrationTrainer(Told, FiniteSteps, WholeCheckpoints, SFTTrainer):
     """TRL's, with checkpoints that a run that is cut can go on from, and without steps that are not finite."""
-
-
-def load_demonstrations(recipe: Recipe) -> Dataset:
-    """Rows whose answer is a whole completion, in TRL's conversational prompt-completion form."""
-    data = recipe.data
-    rows = data.load(recipe.training.seed, columns=())
-    completions = [[{"role": "assistant", "content": answer}] for answer in rows["answer"]]
-    prompts = to_messages(rows, data.prompt_template, data.system_prompt)["prompt"]
-    return Dataset.from_dict({"prompt": list(prompts), "completion": completions})
 
 
 def train_sft(recipe: Recipe) -> None:
