@@ -24,7 +24,7 @@ from concise_rl.curriculum.curricula import Kappa, kappa_quota
 from concise_rl.curriculum.memory import OversampleFactor
 from concise_rl.evaluate.statistics import aes
 from concise_rl.labels.labeller import Labels
-from concise_rl.methods import PlanContext, RolloutBatch, group_advantages
+from concise_rl.methods import RolloutBatch, RunContext, group_advantages
 from concise_rl.reading.passages import ChunkTokens, chunk_spans
 from concise_rl.reading.trace import Delimiters, StopReason
 from concise_rl.rollout.engine import Asked, Completion, Request, Sampling, stop_reason
@@ -256,7 +256,8 @@ def elastic_rollout(inputs: Fields, params: Fields) -> Fields:
     method = Elastic(think_tokens=params["think_budget"], answer_tokens=params["answer_budget"])
     engine = ReplayEngine({0: (inputs["think_stream"], inputs["answer_stream"])}, params["eos_id"])
     request = Request([0], params["think_budget"] + 1 + params["answer_budget"])
-    rollout = method.plan(PlanContext(delimiters, 1, lambda text: ())).rollouts(engine, Asked([request], Sampling()))[0]
+    plan = method.parts(RunContext(delimiters, 1, lambda text: ())).plan
+    rollout = plan.rollouts(engine, Asked([request], Sampling()))[0]
     answering = engine.calls[-1][0][0]
     return {
         "response": rollout.ids,
@@ -303,7 +304,7 @@ def decs(inputs: Fields, params: Fields) -> Fields:
     for rows in members_of(inputs.get("group", [0] * len(inputs["correct"]))):
         correct, length = ([inputs[name][row] for row in rows] for name in ("correct", "length"))
         spans = torch.tensor([inputs["redundant_span"][row] or [0, 0] for row in rows])
-        batch = replace(rollouts_of(correct, length, width), redundant=spans)
+        batch = replace(rollouts_of(correct, length, width), facts={"redundant": spans})
         reward_GT = method.token_rewards(batch, width)
         advantage_GT = method.advantages(batch) if len(rows) > 1 else reward_GT / (1 + method.eps)
         advantage_GT = torch.nn.functional.pad(advantage_GT, (0, width - advantage_GT.size(1)))

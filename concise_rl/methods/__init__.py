@@ -12,9 +12,13 @@ from concise_rl.rollout.collect import Judged
 from concise_rl.rollout.facts import Fact
 from concise_rl.rollout.plans import (
     AtFractions,
+    BeforeWords,
+    ForcedFirst,
     Parallel,
     Placement,
     Plan,
+    Probe,
+    Probed,
     Rollout,
     SerialExits,
     ThinkingBudget,
@@ -23,12 +27,14 @@ from concise_rl.rollout.plans import (
 
 __all__ = [
     "AtFractions",
+    "BeforeWords",
     "Clipped",
     "Column",
     "Credit",
     "Crop",
     "Delimiters",
     "Fact",
+    "ForcedFirst",
     "Judged",
     "Label",
     "LossInputs",
@@ -38,6 +44,8 @@ __all__ = [
     "Parts",
     "Placement",
     "Plan",
+    "Probe",
+    "Probed",
     "ProblemKey",
     "PromptWriter",
     "Rollout",

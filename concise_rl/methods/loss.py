@@ -19,7 +19,8 @@ class LossInputs:
         advantages_BT: (B, 1) where each rollout has one advantage, (B, T) where each token has its own.
         mask_BT: (B, T) 1 for tokens that stay in the loss, 0 for others and padding.
         epsilon_low, epsilon_high: how far the ratio of the two may fall below and rise above 1.
-        facts: of these rollouts, (B,) or (B, width) by name, those that the loss asks for.
+        facts: of these rollouts, (B,) or (B, width) by name, those that the loss asks for. An evaluation
+            during training, which samples plainly, has none that the plan knows.
     """
 
     log_probs_BT: Tensor

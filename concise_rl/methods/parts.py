@@ -1,14 +1,17 @@
 """What a method brings along beside its advantages: how rollouts come about, what is done to them, and its loss."""
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import numpy as np
+from transformers import PreTrainedTokenizerBase
 
 from concise_rl.methods.loss import TokenLoss
 from concise_rl.methods.stages import Stage
-from concise_rl.reading.trace import Delimiters
+from concise_rl.reading.passages import token_texts
+from concise_rl.reading.trace import Delimiters, encode_words
 from concise_rl.rollout.facts import Fact
 from concise_rl.rollout.plans.plan import Parallel, Plan
 
@@ -27,11 +30,18 @@ class RunContext:
         delimiters: of the model.
         num_generations: G.
         encode: text to token ids. Raises ValueError where the tokenizer cannot write it.
+        text_of: the text of a token, as it stands inside a text.
     """
 
     delimiters: Delimiters
     num_generations: int
     encode: Callable[[str], tuple[int, ...]]
+    text_of: Callable[[int], str] = str
+
+    @classmethod
+    def of(cls, delimiters: Delimiters, num_generations: int, tokenizer: PreTrainedTokenizerBase) -> "RunContext":
+        """Return the context of a run whose model has this tokenizer."""
+        return cls(delimiters, num_generations, functools.partial(encode_words, tokenizer), token_texts(tokenizer))
 
     @classmethod
     def sketch(cls, num_generations: int = 8, think_end: str | None = None) -> "RunContext":
@@ -42,7 +52,7 @@ class RunContext:
             first, *later = [range(len(part) // CHARACTERS_A_TOKEN) for part in text.split(think_end or "</think>")]
             return (*first, *(token for part in later for token in (closing, *part)))
 
-        return cls(Delimiters((closing,), frozenset()), num_generations, encode)
+        return cls(Delimiters((closing,), frozenset()), num_generations, encode, lambda token: "abc")
 
 
 class PromptWriter(Protocol):
@@ -82,6 +92,7 @@ class Credit:
         unfinished: whether right rollouts that did not end by themselves earn something.
         form: whether wrong rollouts earn something for having ended with an answer.
         by_token: whether advantages are (B, T).
+        compared: whether rollouts are compared with others of their group, so that a group of equals gets 0.
     """
 
     scope: Literal["rollout", "group", "batch", "run"] = "group"
@@ -89,6 +100,7 @@ class Credit:
     unfinished: bool = False
     form: bool = False
     by_token: bool = False
+    compared: bool = True
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """Checking a recipe without training: everything that can be known to fail before the first step."""
 
-import functools
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from concise_rl.models.eos import eos_ids_of
 from concise_rl.models.policy import hub_settings
 from concise_rl.named import mapping
 from concise_rl.output.lines import console_for, print_json, say
-from concise_rl.reading.trace import Delimiters, encode_words
+from concise_rl.reading.trace import Delimiters
 from concise_rl.recipe.compatibility import check_compatible, label_of, parts_of, shares_prefixes, stages_wanted
 from concise_rl.recipe.config import ConciseConfig
 from concise_rl.recipe.findings import Findings
@@ -118,7 +117,7 @@ def check_rollouts(recipe: Recipe, folder: Path, tokenizer: PreTrainedTokenizerB
     delimiters = Delimiters.of(tokenizer, eos, config.think_end)
     objective = build_objective(config.objective, config.options, config.scale_rewards)
     assert config.num_generations, "TRL has a default"
-    run = RunContext(delimiters, config.num_generations, functools.partial(encode_words, tokenizer))
+    run = RunContext.of(delimiters, config.num_generations, tokenizer)
     plan = objective.parts(run).plan
     if config.max_completion_length:
         plan.check_cap(config.max_completion_length)

@@ -1,7 +1,9 @@
 """From rows to judged rollouts, on one rank."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
+from itertools import islice
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
@@ -10,7 +12,7 @@ from concise_rl.reading.trace import Delimiters, StopReason, Trace, read_trace
 from concise_rl.rollout.engine import Asked, Engine, Request, Sampling
 from concise_rl.rollout.plans.plan import Plan, Rollout
 from concise_rl.rollout.shortest import ShortestOnly
-from concise_rl.verify.grade import grade
+from concise_rl.verify.grade import earned, grade
 from concise_rl.verify.pool import VerifierPool
 
 Row = dict[str, Any]
@@ -54,6 +56,25 @@ class Judged:
         return [getattr(self, column.name) for column in fields(self) if column.name != "facts"]
 
 
+def with_probe_shares(rollout: Rollout, verdicts: Sequence[float | None]) -> Rollout:
+    """Add the fact `probe_correct`, the share of right answers at each place of the fact `probe_at`.
+
+    Args:
+        rollout: one that has been probed; any other comes back as it is.
+        verdicts: of its probes.
+
+    Returns:
+        The rollout. The share is NaN where no verdict could be had, and where `probe_at` says that there is no place.
+    """
+    if "probe_at" not in rollout.facts:
+        return rollout
+    found: dict[int, list[float]] = {at: [] for at in rollout.facts["probe_at"]}
+    for probe, verdict in zip(rollout.probes, verdicts, strict=True):
+        found[probe.at] += [] if verdict is None else [verdict]
+    shares = [sum(here) / len(here) if here else math.nan for here in map(found.__getitem__, rollout.facts["probe_at"])]
+    return replace(rollout, facts={**rollout.facts, "probe_correct": tuple(shares)})
+
+
 @dataclass(frozen=True)
 class Collector:
     """Samples and judges."""
@@ -77,14 +98,22 @@ class Collector:
         return self.plan.rollouts(self.engine, Asked(requests, self.sampling, give_up=give_up))
 
     def judge(self, rows: Sequence[Row], prompt_ids: Sequence[list[int]], rollouts: Sequence[Rollout]) -> Judged:
-        """Read and judge rollouts. What was given up is not judged."""
+        """Read and grade rollouts, and with them their probes. What was given up is not graded."""
         traces = [read_trace(rollout.ids, self.delimiters) for rollout in rollouts]
         whole = [i for i, rollout in enumerate(rollouts) if rollout.stop_reason is not StopReason.ABORTED]
+        probes = [read_trace(probe.ids, self.delimiters) for rollout in rollouts for probe in rollout.probes]
+        probed = [i for i, rollout in enumerate(rollouts) for _ in rollout.probes]
+        # In one call: the verifier's processes are then busy to the end.
+        graded = grade(
+            [*(traces[i] for i in whole), *probes], [rows[i] for i in (*whole, *probed)], self.tokenizer, self.verifier
+        )
         verdicts: list[float | None] = [None] * len(rollouts)
-        of_whole = grade([traces[i] for i in whole], [rows[i] for i in whole], self.tokenizer, self.verifier)
-        for i, verdict in zip(whole, of_whole, strict=True):
+        for i, verdict in zip(whole, graded, strict=False):
             verdicts[i] = verdict
-        return Judged(list(rows), list(prompt_ids), list(rollouts), traces, verdicts)
+        of_probes = iter([earned(*pair) for pair in zip(graded[len(whole) :], probes, strict=True)])
+        known = [with_probe_shares(rollout, list(islice(of_probes, len(rollout.probes)))) for rollout in rollouts]
+        facts = {fact.name: [rollout.facts[fact.name] for rollout in known] for fact in self.plan.facts}
+        return Judged(list(rows), list(prompt_ids), known, traces, verdicts, facts)
 
     def judge_again(self, judged: Judged, kept: Sequence[int]) -> list[float | None]:
         """The verdicts on the first `kept` tokens of each rollout; only what was shortened is judged again."""

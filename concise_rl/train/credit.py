@@ -67,7 +67,8 @@ class Creditor:
         """
         self.method, self.parts, self.stages, self.tools = method, parts, stages, tools
         self.collector, self.world, self.clock = collector, world, clock
-        self.facts = replace(parts, stages=tuple(stages)).facts
+        of_run = replace(parts, stages=tuple(stages))
+        self.facts = {True: of_run.facts, False: replace(of_run, plan=parts.plan.evaluated).facts}
 
     def credit(self, sampled: Judged, filler: Sequence[bool], now: Moment) -> Credited:
         """Say what the rollouts of all ranks are worth.
@@ -76,7 +77,7 @@ class Creditor:
             RuntimeError: when the method's advantages are not finite.
         """
         judged = self._staged(sampled) if self.stages else sampled
-        batch, kept_B, real_B = self._settle(judged, filler, now, self.facts, self.world)
+        batch, kept_B, real_B = self._settle(judged, filler, now, self.facts[now.training], self.world)
         of_real = self.method.advantages(batch.rows(real_B))
         if not torch.isfinite(of_real).all():
             raise RuntimeError(f"Method {type(self.method).__name__} gave advantages that are not finite.")
@@ -92,7 +93,7 @@ class Creditor:
 
     def kinds(self, judged: Judged, now: Moment) -> list[GroupKind]:
         """Say what each of this rank's groups is, by raw verdicts on what the method keeps."""
-        facts = [fact for fact in self.facts if fact.name in judged.facts]  # stages have not run yet
+        facts = [fact for fact in self.facts[now.training] if fact.name in judged.facts]  # stages have not run yet
         no_filler = [False] * len(judged.rows)
         batch, kept_B, _ = self._settle(judged, no_filler, now, facts, self.world.alone())
         verdict_B = batch.kept_correct

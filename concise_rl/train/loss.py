@@ -115,7 +115,7 @@ class TokenLosses(GRPOTrainer):
             scored.mask_BT,
             self.epsilon_low,
             self.epsilon_high,
-            {name: inputs[f"{FACT}{name}"] for name in self.parts.loss.facts},
+            {name: inputs[FACT + name] for name in self.parts.loss.facts if FACT + name in inputs},
         )
 
     def _divergence(self, given: LossInputs, inputs: dict[str, Any]) -> Tensor:

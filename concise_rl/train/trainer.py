@@ -17,7 +17,7 @@ from concise_rl.curriculum.filling import Filled
 from concise_rl.methods import Objective, RunContext, StopReason
 from concise_rl.models.policy import class_of_revision, training_processor
 from concise_rl.models.resolve import resolve_model
-from concise_rl.reading.trace import Delimiters, encode_words
+from concise_rl.reading.trace import Delimiters
 from concise_rl.recipe.compatibility import check_compatible, check_datasets, shares_prefixes
 from concise_rl.recipe.config import ConciseConfig
 from concise_rl.recipe.precision import check_weights
@@ -137,8 +137,7 @@ class ConciseTrainer(
         self.delimiters = Delimiters.of(self._tokenizer, self.eos_token_ids, self.args.think_end)
         self.link_engine()
         self.rollout_func = self._rollout  # not by the argument: TRL warns that it may change
-        encode = functools.partial(encode_words, self._tokenizer)
-        self.parts = self.method.parts(RunContext(self.delimiters, self.num_generations, encode))
+        self.parts = self.method.parts(RunContext.of(self.delimiters, self.num_generations, self._tokenizer))
         self.memory = self.method.initial()
         self.world = World(self.accelerator.process_index, self.accelerator.gather, self.accelerator.device)
         self.clock = Clock()
@@ -168,7 +167,7 @@ class ConciseTrainer(
         self._log_batch(credited, output, filled.metrics | self._learn(filled, credited, now))
         mine = self._mine(credited, credited.advantages).float().to(self.accelerator.device)
         output["advantages"] = mine if mine.ndim == 1 else fit_width(mine, output["completion_ids"].size(1))
-        for name in self.parts.loss.facts if self.parts.loss else ():
+        for name in credited.batch.facts.keys() & set(self.parts.loss.facts if self.parts.loss else ()):
             output[FACT + name] = self._mine(credited, credited.batch.fact(name)).to(self.accelerator.device)
         # TRL now shuffles the rows and cuts them into micro-batches; folded, these rows are groups.
         return fold_groups(output, self.num_generations) if self.args.shared_prefix and now.training else output

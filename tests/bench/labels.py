@@ -22,7 +22,7 @@ SIDES: tuple[tuple[PassageKind, str], ...] = (("chunk", "rule"), ("sentence", "r
 
 def label(labeller: Labeller, trainer: ConciseTrainer) -> float:
     """Label the rollouts of the last step. Returns seconds."""
-    judged = trainer._now.judged
+    judged = trainer.credited.judged
     completions = [rollout.ids for rollout in judged.rollouts]
     began = time.perf_counter()
     labeller.label(judged.rows, completions, judged.traces, judged.verdicts)

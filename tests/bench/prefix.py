@@ -248,7 +248,7 @@ def trainer_of(name: str, thinking: int, groups: int, shared_prefix: bool) -> Co
 
 def rollouts_of(side: Stepper) -> Rows:
     """Of the step just made."""
-    judged = side.trainer._now.judged
+    judged = side.trainer.credited.judged
     return [(prompt, rollout.ids) for prompt, rollout in zip(judged.prompt_ids, judged.rollouts, strict=True)]
 
 

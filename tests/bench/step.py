@@ -236,7 +236,7 @@ class TrlsGenerate(Stepper):
     def __init__(self, trainer: ConciseTrainer) -> None:
         from concise_rl.rollout.sync.links import OfTrl
 
-        trainer.collector = replace(trainer.collector, engine=OfTrl(trainer))
+        trainer.rollouts.collector = replace(trainer.rollouts.collector, engine=OfTrl(trainer))
         super().__init__(trainer)
 
 
@@ -244,7 +244,7 @@ def overhead(repeats: int) -> None:
     """This project's trainer and TRL's own, fed the same completions, judged by the same verifier."""
     fixed = fixed_completions()
     mine = ours()
-    mine.collector = replace(mine.collector, engine=Replay(fixed))
+    mine.rollouts.collector = replace(mine.rollouts.collector, engine=Replay(fixed))
     theirs = of_trl(fixed)
     sides = {"TRL's GRPOTrainer": Stepper(theirs), "this project's": Stepper(mine)}
     seconds: dict[str, list[float]] = {name: [] for name in sides}

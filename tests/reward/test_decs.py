@@ -19,7 +19,7 @@ ROOT_HALF = 0.5**0.5
 
 def labelled(correct: list[list[float]], length: list[list[int]], spans: list[list[int]]) -> RolloutBatch:
     """A batch with the redundant spans given, a pair for each rollout."""
-    return replace(batch_of(correct, length), redundant=torch.tensor(spans))
+    return replace(batch_of(correct, length), facts={"redundant": torch.tensor(spans)})
 
 
 def expected_column(rewards: list[float], eps: float = 1e-6) -> list[float]:
@@ -121,7 +121,7 @@ def test_without_decoupling_it_is_grpo_on_a_length_reward_of_the_whole_rollout(f
 def test_without_decoupling_labels_do_not_matter_and_are_left_as_they_are(case) -> None:
     batch = batch_of(*case)
     labels = batch.redundant.clone()
-    moved = replace(batch, redundant=labels * 0)
+    moved = replace(batch, facts={"redundant": labels * 0})
     assert torch.equal(Decs(decoupled=False).advantages(batch), Decs(decoupled=False).advantages(moved))
     assert torch.equal(batch.redundant, labels)
 

@@ -5,28 +5,28 @@ from dataclasses import replace
 import pytest
 import torch
 
-from concise_rl.methods import PlanContext
+from concise_rl.methods import RunContext
 from concise_rl.reading.trace import Delimiters, StopReason
 from concise_rl.rollout.plans.budget import ThinkingBudget
 from reward import Elastic, build_objective
 from tests.reward.test_objectives import batch_of
 
 DELIMITERS = Delimiters((7, 8), frozenset([1]))
-CONTEXT = PlanContext(DELIMITERS, 8, lambda text: ())
+CONTEXT = RunContext(DELIMITERS, 8, lambda text: ())
 
 
 def test_its_rollouts_have_a_budget_for_thinking_and_one_for_the_answer() -> None:
-    plan = Elastic(think_tokens=48, answer_tokens=16).plan(CONTEXT)
+    plan = Elastic(think_tokens=48, answer_tokens=16).parts(CONTEXT).plan
     assert plan == ThinkingBudget(48, 16, DELIMITERS)
 
 
 def test_the_budgets_are_the_published_ones_unless_given() -> None:
-    assert Elastic().plan(CONTEXT) == ThinkingBudget(1024, 1024, DELIMITERS)
+    assert Elastic().parts(CONTEXT).plan == ThinkingBudget(1024, 1024, DELIMITERS)
 
 
 def test_a_model_that_does_not_think_is_refused() -> None:
     with pytest.raises(ValueError, match="set think_end"):
-        Elastic().plan(replace(CONTEXT, delimiters=Delimiters((), frozenset([1]))))
+        Elastic().parts(replace(CONTEXT, delimiters=Delimiters((), frozenset([1]))))
 
 
 @pytest.mark.parametrize("option", ["think_tokens", "answer_tokens"])

@@ -2,14 +2,13 @@
 
 import random
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from concise_rl.methods import PlanContext, RolloutBatch
+from concise_rl.methods import RolloutBatch, RunContext
 from concise_rl.reading.trace import StopReason
 from concise_rl.rollout.shortest import ShortestOnly
 from reward import Gfpo, Grpo, build_objective
@@ -133,10 +132,9 @@ def test_one_rollout_alone_cannot_be_kept() -> None:
 
 
 def test_a_group_holds_as_many_as_are_kept() -> None:
-    encode: Any = None
-    Gfpo(keep=4).plan(PlanContext(encode, 4, encode))
+    Gfpo(keep=4).parts(RunContext.sketch(4))
     with pytest.raises(ValueError, match="gfpo keeps 5 rollouts of groups of 4: set keep to 4 or less"):
-        Gfpo(keep=5).plan(PlanContext(encode, 4, encode))
+        Gfpo(keep=5).parts(RunContext.sketch(4))
 
 
 def test_an_ineligible_member_is_not_among_the_smallest_whatever_its_key() -> None:

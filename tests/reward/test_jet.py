@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 
-from concise_rl.methods import PlanContext, RolloutBatch
+from concise_rl.methods import RolloutBatch, RunContext
 from concise_rl.reading.trace import Delimiters, StopReason
 from concise_rl.rollout.plans.serial import AtFractions, SerialExits
 from reward import Grpo, Jet, build_objective
@@ -79,7 +79,7 @@ def test_a_published_group_is_two_paths_with_five_exits_each() -> None:
         written.append(text)
         return (4, 7, 8)
 
-    plan = Jet().plan(PlanContext(DELIMITERS, 12, encode))
+    plan = Jet().parts(RunContext(DELIMITERS, 12, encode)).plan
     assert plan == SerialExits(DELIMITERS, (4, 7, 8), 50, AtFractions((0.1, 0.3, 0.5, 0.7, 0.9)))
     assert 12 // plan.num_members == 2
     assert written[0].startswith("\n\nWait, I have") and written[0].endswith("the final answer is \\boxed{")
@@ -87,7 +87,7 @@ def test_a_published_group_is_two_paths_with_five_exits_each() -> None:
 
 def test_a_group_that_is_not_made_of_whole_paths_is_refused() -> None:
     with pytest.raises(ValueError, match="5 exits are 6 rollouts: num_generations must be a multiple of that, not 8"):
-        Jet().plan(PlanContext(DELIMITERS, 8, lambda text: (7,)))
+        Jet().parts(RunContext(DELIMITERS, 8, lambda text: (7,)))
 
 
 @pytest.mark.parametrize("fractions", [[0.5, 0.1], [-0.1, 0.5], [0.5, 1.1], []])

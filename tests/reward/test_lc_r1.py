@@ -19,7 +19,9 @@ def cropped(correct: list[float], length: list[int], taken: list[int | None]) ->
     batch = batch_of([correct], [length])
     ends = batch.think_length + torch.tensor([count or 0 for count in taken])
     stated = torch.tensor([count is not None for count in taken])
-    return replace(batch, redundant=torch.stack([batch.think_length, ends], dim=1), necessary=stated.float())
+    return replace(
+        batch, facts={"redundant": torch.stack([batch.think_length, ends], dim=1), "necessary": stated.float()}
+    )
 
 
 def test_right_rollouts_earn_by_how_much_earlier_they_end_than_the_longest_right_one() -> None:

@@ -10,8 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from concise_rl.methods import Objective, RolloutBatch, SequenceReward, group_advantages
-from concise_rl.reading.trace import StopReason
+from concise_rl.methods import (
+    Crop,
+    Objective,
+    Parts,
+    RolloutBatch,
+    RunContext,
+    SequenceReward,
+    StopReason,
+    group_advantages,
+)
 from reward import OBJECTIVES, build_objective
 
 CAP = 64
@@ -58,11 +66,29 @@ def name_of(objective: object) -> str | None:
     return "-".join([name, *(f"{key}={getattr(objective, key)}" for key in sorted(objective.model_fields_set))])
 
 
-def over(
-    objectives: list[Objective], holds: Callable[[type[Objective]], bool] = lambda cls: True
-) -> pytest.MarkDecorator:
-    """Run a test over the methods among `objectives` whose class says that it applies."""
-    return pytest.mark.parametrize("objective", [o for o in objectives if holds(type(o))], ids=name_of)
+def over(objectives: list[Objective], holds: Callable[[Objective], bool] = lambda method: True) -> pytest.MarkDecorator:
+    """Run a test over the methods among `objectives` that say that it applies."""
+    return pytest.mark.parametrize("objective", [method for method in objectives if holds(method)], ids=name_of)
+
+
+def parts_of(method: Objective) -> Parts:
+    """What a method brings along to groups of 24."""
+    return method.parts(RunContext.sketch(24))
+
+
+def ordered(method: Objective) -> bool:
+    """Whether the place of a rollout in its group means something."""
+    return parts_of(method).plan.whole_groups
+
+
+def drops(method: Objective) -> bool:
+    """Whether tokens may leave the loss."""
+    return type(method).kept_length is not Objective.kept_length
+
+
+def crops(method: Objective) -> bool:
+    """Whether it trains on less than was sampled."""
+    return any(isinstance(stage, Crop) for stage in parts_of(method).stages)
 
 
 def batch_of(correct: list[list[float]], length: list[list[int]]) -> RolloutBatch:
@@ -85,8 +111,10 @@ def batch_of(correct: list[list[float]], length: list[list[int]]) -> RolloutBatc
         num_generations=len(correct[0]),
         max_length=CAP,
         step=0,
-        redundant=torch.stack([torch.where(stated_B, (think_B + 1) // 2, think_B), think_B], dim=1),
-        necessary=0.5 * stated_B,
+        facts={
+            "redundant": torch.stack([torch.where(stated_B, (think_B + 1) // 2, think_B), think_B], dim=1),
+            "necessary": 0.5 * stated_B,
+        },
     )
 
 
@@ -106,7 +134,7 @@ def kept_of(objective: Objective, batch: RolloutBatch) -> Tensor:
 
 def paid(objective: Objective, batch: RolloutBatch) -> Tensor:
     """(B,) correctness as the method pays it before lengths come in."""
-    return batch.correct if objective.pays_unfinished else batch.earned
+    return batch.correct if objective.credit.unfinished else batch.earned
 
 
 def scaled(objective: Objective, scale: str) -> Objective:
@@ -135,12 +163,12 @@ def test_advantages_are_finite_and_have_one_value_for_each_rollout_or_token(obje
     advantages = objective.advantages(batch)
     assert torch.isfinite(advantages).all()
     assert advantages.shape == (
-        (len(batch.correct), batch.length.max()) if objective.token_level else batch.length.shape
+        (len(batch.correct), batch.length.max()) if objective.credit.by_token else batch.length.shape
     )
 
 
 # Equal lengths aside: a method that drops some of a group's members has to choose among those by their place.
-@over(EVERY, lambda cls: not cls.ordered)
+@over(EVERY, lambda method: not ordered(method))
 @settings(max_examples=40)
 @given(groups(ties=False), st.randoms())
 def test_the_order_inside_a_parallel_group_does_not_matter(objective: Objective, case, random) -> None:
@@ -154,14 +182,14 @@ def test_the_order_inside_a_parallel_group_does_not_matter(objective: Objective,
     assert torch.equal(kept_of(objective, shuffled), kept_of(objective, batch)[:, order])
 
 
-@over(EVERY, lambda cls: not cls.ordered and not cls.drops)
+@over(EVERY, lambda method: not ordered(method) and not drops(method))
 @settings(max_examples=40)
 @given(groups(), st.randoms())
 def test_equal_lengths_do_not_bring_the_order_in_where_nothing_is_dropped(objective: Objective, case, random) -> None:
     test_the_order_inside_a_parallel_group_does_not_matter.hypothesis.inner_test(objective, case, random)
 
 
-@over(EVERY, lambda cls: cls.scope in ("rollout", "group"))
+@over(EVERY, lambda method: method.credit.scope in ("rollout", "group"))
 @settings(max_examples=40)
 @given(groups(max_groups=4))
 def test_other_groups_do_not_matter_to_a_method_of_group_scope(objective: Objective, case) -> None:
@@ -172,7 +200,7 @@ def test_other_groups_do_not_matter_to_a_method_of_group_scope(objective: Object
 
 
 @pytest.mark.parametrize("scale", ["group", "batch", "none"])
-@over(EVERY, lambda cls: not cls.pays_wrong)
+@over(EVERY, lambda method: not method.credit.wrong)
 @settings(max_examples=40)
 @given(groups())
 def test_a_wrong_rollout_never_beats_a_correct_one_through_length(objective: Objective, scale: str, case) -> None:
@@ -184,7 +212,7 @@ def test_a_wrong_rollout_never_beats_a_correct_one_through_length(objective: Obj
         assert not len(right_G) or not len(wrong_G) or right_G.min() > wrong_G.max()
 
 
-@over(EVERY, lambda cls: not cls.pays_wrong and not cls.pays_form)
+@over(EVERY, lambda method: not method.credit.wrong and not method.credit.form)
 @settings(max_examples=20)
 @given(st.lists(st.integers(1, CAP), min_size=4, max_size=4))
 def test_a_group_that_is_all_wrong_gets_exactly_zero(objective: Objective, lengths: list[int]) -> None:
@@ -192,7 +220,7 @@ def test_a_group_that_is_all_wrong_gets_exactly_zero(objective: Objective, lengt
     assert (advantages_of(objective, batch)[0] == 0).all()
 
 
-@over(EVERY, lambda cls: cls.pays_form)
+@over(EVERY, lambda method: method.credit.form)
 @settings(max_examples=20)
 @given(st.lists(st.integers(3, CAP - 1), min_size=4, max_size=4))
 def test_a_group_that_is_all_wrong_in_due_form_gets_exactly_zero(objective: Objective, lengths: list[int]) -> None:
@@ -200,7 +228,7 @@ def test_a_group_that_is_all_wrong_in_due_form_gets_exactly_zero(objective: Obje
 
 
 # A method that pays by place tells apart what verdict and length do not; one that crops pays for that as well.
-@over(EVERY, lambda cls: not cls.ordered and not cls.crops)
+@over(EVERY, lambda method: not ordered(method) and not crops(method))
 def test_a_group_alike_in_verdict_and_length_gets_exactly_zero(objective: Objective) -> None:
     batch = batch_of([[1] * 7, [1, 0, 1, 1, 0, 1, 1]], [[17] * 7, [17] * 7])
     assert (advantages_of(objective, batch)[0] == 0).all()
@@ -220,20 +248,20 @@ def test_the_only_correct_rollout_of_a_group_has_the_only_positive_advantage(obj
     assert (advantages_of(objective, batch) > 0).tolist() == [[False, False, True, False]]
 
 
-@over(PLAIN, lambda cls: not cls.pays_wrong and not cls.pays_unfinished and not cls.pays_form)
+@over(PLAIN, lambda method: not method.credit.wrong and not method.credit.unfinished and not method.credit.form)
 def test_an_unfinished_rollout_earns_nothing(objective: Objective) -> None:
     batch = batch_of([[1, 1, 1, 0]], [[11, CAP, 12, 13]])
     _, cut, _, wrong = objective.advantages(batch).view(4, -1)
     assert torch.equal(cut, wrong) and (wrong < 0).all()
 
 
-@over(PLAIN, lambda cls: cls.pays_form)
+@over(PLAIN, lambda method: method.credit.form)
 def test_an_unfinished_rollout_earns_less_than_a_wrong_one_in_due_form_where_form_is_paid(objective: Objective) -> None:
     right, cut, wrong = advantages_of(objective, batch_of([[1, 1, 0]], [[10, CAP, 11]]))[0]
     assert right > wrong > cut
 
 
-@over(PLAIN, lambda cls: cls.pays_unfinished)
+@over(PLAIN, lambda method: method.credit.unfinished)
 def test_an_unfinished_rollout_is_paid_as_a_finished_one_where_a_method_says_so(objective: Objective) -> None:
     right, cut, wrong = advantages_of(objective, batch_of([[1, 1, 0]], [[10, CAP, 11]]))[0]
     assert right == cut > 0 > wrong
@@ -264,11 +292,11 @@ def test_only_a_method_that_drops_takes_tokens_out_of_the_loss(objective: Object
     kept_B = objective.kept_length(batch)
     assert kept_B.dtype == batch.length.dtype
     assert (kept_B >= 0).all() and (kept_B <= batch.length).all()
-    assert objective.drops or torch.equal(kept_B, batch.length)
-    assert objective.drops or not objective.rejudges
+    assert drops(objective) or torch.equal(kept_B, batch.length)
+    assert drops(objective) or not parts_of(objective).rejudge
 
 
-@over(EVERY, lambda cls: cls.drops)
+@over(EVERY, drops)
 def test_a_method_that_drops_does_so_as_it_comes_in_a_group_that_is_large_enough(objective: Objective) -> None:
     batch = batch_of([[1] * 32], [[11] * 32])
     batch = replace(batch, length=torch.tensor([300, *[11] * 31]))
@@ -328,7 +356,7 @@ def test_weight_zero_is_grpo_bit_for_bit(name: str, scale: str, case) -> None:
     normalise = OWN_NORMALISATION.get(name, lambda rewards_PG: group_advantages(rewards_PG, scale))
     expected = normalise(batch.grouped(paid(objective, batch))).flatten()
     advantages = objective.advantages(batch)
-    assert torch.equal(advantages, expected[:, None].expand_as(advantages) if objective.token_level else expected)
+    assert torch.equal(advantages, expected[:, None].expand_as(advantages) if objective.credit.by_token else expected)
     assert torch.equal(objective.kept_length(batch), batch.length)
     assert objective.cap(10**6, CAP) == CAP
     assert objective.keep_shortest(batch.num_generations) is None

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from concise_rl.methods import PlanContext, RolloutBatch
+from concise_rl.methods import RolloutBatch, RunContext
 from concise_rl.reading.trace import Delimiters, StopReason
 from concise_rl.rollout.plans.serial import SerialExits, Uniform
 from reward import Grpo, SGrpo, build_objective
@@ -95,14 +95,14 @@ def test_its_rollouts_are_one_path_and_exits_with_the_published_text() -> None:
         written.append(text)
         return (4, 7, 8)
 
-    plan = SGrpo().plan(PlanContext(DELIMITERS, 8, encode))
+    plan = SGrpo().parts(RunContext(DELIMITERS, 8, encode)).plan
     assert plan == SerialExits(DELIMITERS, (4, 7, 8), 512, Uniform(7), train_prefix=True, train_exit_text=True)
     assert written == ["Time is limited, stop thinking and start answering.\n</think>\n\n"]
 
 
 def test_its_options_reach_the_plan() -> None:
     options = {"answer_max_tokens": 9, "train_prefix": False, "train_exit_text": False, "earliest_exit": 0.5}
-    plan = build_objective("s_grpo", options).plan(PlanContext(DELIMITERS, 4, lambda text: (7,)))
+    plan = build_objective("s_grpo", options).parts(RunContext(DELIMITERS, 4, lambda text: (7,))).plan
     assert plan == SerialExits(DELIMITERS, (7,), 9, Uniform(3, 0.5), train_prefix=False, train_exit_text=False)
 
 

@@ -1,11 +1,25 @@
 """Rollout plans: how the rollouts of a batch come about, from requests to an engine."""
 
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from concise_rl.reading.trace import StopReason
 from concise_rl.rollout.engine import Asked, Completion, Engine
 from concise_rl.rollout.facts import Fact
+
+
+@dataclass(frozen=True)
+class Probe:
+    """An answer that was forced after a part of a rollout's thinking, to learn what that part is worth.
+
+    Attributes:
+        at: thinking tokens of the rollout that stand before it.
+        ids: tokens behind them: the exit text, which closes the thinking, and the answer.
+    """
+
+    at: int
+    ids: list[int]
 
 
 @dataclass(frozen=True)
@@ -18,6 +32,8 @@ class Rollout:
         sampled: tokens that the policy sampled for it: what it cost.
         logprobs: of each token; None for one that was forced, or altogether.
         trained: for each token whether the loss may read it. None: all of them.
+        facts: what the plan knows of it, by the names of the plan's `facts`: a number each, or a tuple of them.
+        probes: answers forced after parts of its thinking. They are judged with it, but never trained on.
     """
 
     ids: list[int]
@@ -25,6 +41,8 @@ class Rollout:
     sampled: int
     logprobs: list[float | None] | None = None
     trained: list[bool] | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    probes: tuple[Probe, ...] = ()
 
 
 class Plan(Protocol):

@@ -35,8 +35,10 @@ def judged(rows: list[Row]) -> Judged:
 
 def run(accelerator: Accelerator, curriculum: Curriculum, given: list[GroupKind]) -> dict[str, Any]:
     """What this rank gets."""
-    filling = Filling(curriculum, Dataset.from_list([{"kind": int(WRONG)}] * 9), GROUP, accelerator, seed=0)
-    callbacks, asked = filling.callbacks(), []
+    filling = Filling(
+        curriculum, Dataset.from_list([{"kind": int(WRONG)}] * 9), GROUP, accelerator, 0, lambda: callbacks
+    )
+    callbacks, asked = filling.fresh_callbacks(), []
     find_callback(callbacks, OversampleFactor).initial = 1.0
 
     def sample(rows: list[Row], turn: int) -> Judged:
@@ -48,7 +50,7 @@ def run(accelerator: Accelerator, curriculum: Curriculum, given: list[GroupKind]
 
     try:
         rows = [{"kind": int(kind)} for kind in given for _ in range(GROUP)]
-        filled = filling.collect(rows, sample, kinds, callbacks, (0,))
+        filled = filling.collect(rows, sample, kinds, (0,))
     except ValueError as error:
         return {"error": str(error)}
     fills = filled.filler[::GROUP]
@@ -56,7 +58,7 @@ def run(accelerator: Accelerator, curriculum: Curriculum, given: list[GroupKind]
     return {
         "trained": [name for name, is_filler in zip(names, fills, strict=True) if not is_filler],
         "filler": [name for name, is_filler in zip(names, fills, strict=True) if is_filler],
-        "known": filling.observe([0.75, 0.0], filled.easy_share, callbacks),
+        "known": filling.observe([0.75, 0.0], filled.easy_share),
         "metrics": filled.metrics,
         "asked": asked,
     }

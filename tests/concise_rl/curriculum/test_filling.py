@@ -56,15 +56,17 @@ class Run:
         initial: float = 1.5,
     ) -> None:
         self.kind, self.rounds = kind, []
-        self.filling = Filling(curriculum or DynamicSampling(), PROBLEMS, GROUP, Accelerator(cpu=True), seed)
-        self.callbacks = self.filling.callbacks()
+        self.filling = Filling(
+            curriculum or DynamicSampling(), PROBLEMS, GROUP, Accelerator(cpu=True), seed, lambda: self.callbacks
+        )
+        self.callbacks = self.filling.fresh_callbacks()
         find_callback(self.callbacks, OversampleFactor).initial = initial
 
     def step(self, number: int = 0) -> Filled:
         """One batch of four groups."""
         asked, rows = Asked(), [{"prompt": f"given {i}"} for i in range(WANTED) for _ in range(GROUP)]
         self.rounds = asked.rounds
-        return self.filling.collect(rows, asked.sample, self.kinds, self.callbacks, (number, 1, 0))
+        return self.filling.collect(rows, asked.sample, self.kinds, (number, 1, 0))
 
     def kinds(self, judged: Judged) -> list[GroupKind]:
         return [self.kind(row["prompt"]) for row in judged.rows[::GROUP]]
@@ -167,7 +169,7 @@ def test_easy_groups_are_used_from_the_switch_on() -> None:
 def test_kappa_decides_how_many_easy_groups_a_batch_has() -> None:
     run = Run(lambda prompt: RIGHT if prompt in ("given 0", "given 1") else MIXED, Kappa(kappa_lr=1.0), initial=2.0)
     assert run.step().metrics["curriculum/easy_trained"] == 0
-    known = run.filling.observe([0.75, 0.0], 0.25, run.callbacks)
+    known = run.filling.observe([0.75, 0.0], 0.25)
     assert known == {"curriculum/kappa": 0.25, "curriculum/ratio": 0.75}
     filled = run.step()
     assert "given 0" in prompts_of(filled) and "given 1" not in prompts_of(filled)
@@ -184,7 +186,7 @@ def test_another_curriculum_than_the_checkpoints_begins_with_what_it_knows_at_fi
     run = Run(lambda prompt: MIXED, Kappa(kappa_init=0.25))
     find_callback(run.callbacks, CurriculumMemory).values = {"of another": 3.0}
     run.step()
-    assert run.filling.observe([], 0.0, run.callbacks) == {"curriculum/kappa": 0.25, "curriculum/ratio": 0.5}
+    assert run.filling.observe([], 0.0) == {"curriculum/kappa": 0.25, "curriculum/ratio": 0.5}
 
 
 mixed_and_easy = st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), min_size=1, max_size=4)

@@ -115,7 +115,7 @@ def test_training_takes_the_eos_of_the_generation_config_where_the_tokenizer_has
     folder = altered(tmp_path / "model", "tokenizer_config.json", drop=("eos_token", "pad_token"))
     trainer = trainer_of(tmp_path / "run", max_steps=1, model=folder, max_completion_length=90)
     trainer.train()
-    ends = {rollout.ids[-1] for rollout in trainer._now.judged.rollouts if len(rollout.ids) < 90}
+    ends = {rollout.ids[-1] for rollout in trainer.credited.judged.rollouts if len(rollout.ids) < 90}
     assert trainer.eos_token_ids == [1] and ends == {1}
 
 

@@ -150,7 +150,7 @@ def test_columns_may_be_called_as_trl_calls_its_own(tmp_path: Path) -> None:
     args = config(tmp_path, objective="grpo", verifier="exact", max_steps=1, max_completion_length=16)
     trainer = ConciseTrainer("tiny:base", args, to_messages(Dataset.from_list(rows)))
     trainer.train()
-    row = trainer._now.judged.rows[0]
+    row = trainer.credited.judged.rows[0]
     assert all(row[name] == "the data's own" for name in OF_TRL if name != "problem")
     assert row["problem"].endswith("+ 1?")
 

@@ -11,7 +11,7 @@ from tests.concise_rl.train.test_trainer import metrics_of, trainer_of
 def test_decs_trains_on_labelled_rollouts_and_logs_what_is_redundant(tmp_path: Path) -> None:
     trainer = trainer_of(tmp_path, Decs(), max_steps=1)
     trainer.train()
-    batch, step = trainer._now.batch, metrics_of(tmp_path)[0]
+    batch, step = trainer.credited.batch, metrics_of(tmp_path)[0]
     assert batch.redundant is not None
     right_B = batch.earned == 1
     assert step["redundant/tokens"] == pytest.approx(batch.redundant[right_B].diff(dim=1).double().mean().item())
@@ -23,7 +23,7 @@ def test_decs_trains_on_labelled_rollouts_and_logs_what_is_redundant(tmp_path: P
 def test_lc_r1_trains_on_right_rollouts_without_their_redundant_tokens(tmp_path: Path) -> None:
     trainer = trainer_of(tmp_path, LcR1(), max_steps=1)
     trainer.train()
-    now, step = trainer._now, metrics_of(tmp_path)[0]
+    now, step = trainer.credited, metrics_of(tmp_path)[0]
     assert now.batch.redundant is not None
     taken_B = now.batch.redundant.diff(dim=1).flatten()
     assert taken_B.sum() > 0 and (taken_B[now.batch.earned == 0] == 0).all()

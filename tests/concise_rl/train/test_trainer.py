@@ -3,7 +3,7 @@
 import json
 import logging
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM
 from trl import GRPOTrainer
 
 from concise_rl import ConciseConfig, ConciseTrainer, load_rows, to_messages
-from concise_rl.methods import Objective, RolloutBatch
+from concise_rl.methods import Credit, Objective, Parts, RolloutBatch, RunContext
 from concise_rl.models.resolve import resolve_model
 from concise_rl.rollout.engine import Asked, Sampling
 from concise_rl.rollout.sync.links import OfTrl, OwnModel, Probe
@@ -124,7 +124,9 @@ def test_a_model_without_trainable_parameters_is_refused(tmp_path: Path) -> None
 class Broadcast(Grpo):
     """GRPO whose advantages are spelt out for each token."""
 
-    token_level: ClassVar[bool] = True
+    @property
+    def credit(self) -> Credit:
+        return Credit(by_token=True)
 
     def advantages(self, batch: RolloutBatch) -> Tensor:
         return super().advantages(batch)[:, None].expand(-1, int(batch.length.max()))
@@ -149,7 +151,6 @@ class Negative(Objective):
     """Pays every token of every rollout the same negative amount."""
 
     paper: ClassVar[str] = "none"
-    scope: ClassVar[Literal["rollout"]] = "rollout"
 
     def advantages(self, batch: RolloutBatch) -> Tensor:
         return -torch.ones_like(batch.correct)
@@ -265,8 +266,8 @@ def test_advantages_are_padded_or_cropped_to_the_width_of_the_rank() -> None:
 class FirstToken(Grpo):
     """Keeps one token of each rollout, on which nothing is right, and pays for that."""
 
-    drops: ClassVar[bool] = True
-    rejudges: ClassVar[bool] = True
+    def parts(self, run: RunContext) -> Parts:
+        return Parts(rejudge=True)
 
     def kept_length(self, batch: RolloutBatch) -> Tensor:
         return torch.ones_like(batch.length)

@@ -69,7 +69,7 @@ def main(folder: str, method: str, shared_prefix: str) -> None:
     )
     model = AutoModelForCausalLM.from_pretrained(resolve_model("tiny:base"), dtype="float64")
     trainer = ConciseTrainer(model, config, to_messages(load_rows("tiny:sums", num_rows=16)))
-    trainer.collector = replace(trainer.collector, engine=FixedEngine(trainer))
+    trainer.rollouts.collector = replace(trainer.rollouts.collector, engine=FixedEngine(trainer))
     trainer.train()
     if trainer.accelerator.is_main_process:
         torch.save(model.state_dict(), f"{folder}/weights.pt")

@@ -389,7 +389,7 @@ def serial_trainer(tmp_path: Path, objective: SGrpo | Jet | None = None, **setti
 def test_serial_groups_are_sampled_judged_and_trained_on(tmp_path: Path, use_vllm: bool) -> None:
     trainer = serial_trainer(tmp_path, use_vllm=use_vllm)
     trainer.train()
-    rollouts, logged = trainer._now.judged.rollouts, metrics_of(tmp_path)[0]
+    rollouts, logged = trainer.credited.judged.rollouts, metrics_of(tmp_path)[0]
     assert [rollout.stop_reason is StopReason.FORCED_EXIT for rollout in rollouts] == [True, True, True, False] * 2
     assert logged["stop/forced_exit"] == 0.75 and logged["objective/exit_position"] > 1
     assert logged["rollout/sampled"] == sum(rollout.sampled for rollout in rollouts) / 8 < logged["length/mean"]
@@ -411,7 +411,7 @@ def test_forced_tokens_and_prefixes_that_are_not_trained_on_are_masked_in_the_lo
     trainer.train()
     (inputs,) = seen
     trained_B = (inputs["completion_mask"] * inputs["tool_mask"]).sum(dim=1)
-    sampled = [rollout.sampled for rollout in trainer._now.judged.rollouts]
+    sampled = [rollout.sampled for rollout in trainer.credited.judged.rollouts]
     assert sorted(trained_B.tolist()) == sorted(sampled), "the loss reads what was sampled, once"
     assert inputs["num_items_in_batch"] == sum(sampled)
 
@@ -419,7 +419,7 @@ def test_forced_tokens_and_prefixes_that_are_not_trained_on_are_masked_in_the_lo
 def test_a_group_of_jet_has_several_paths(tmp_path: Path) -> None:
     trainer = serial_trainer(tmp_path, Jet(**TINY, fractions=(0.5,)))
     trainer.train()
-    rollouts = trainer._now.judged.rollouts
+    rollouts = trainer.credited.judged.rollouts
     assert [rollout.stop_reason is StopReason.FORCED_EXIT for rollout in rollouts] == [True, False] * 4
 
 
@@ -448,7 +448,7 @@ def test_what_the_rollouts_of_a_serial_group_share_is_forwarded_once_unless_it_i
         trainer.train()
         forwarded = metrics_of(tmp_path / name)[0].get("prefix/forwarded")
         assert forwarded is not None and forwarded < 0.6 if shares else forwarded is None
-        sampled.append([rollout.ids for rollout in trainer._now.judged.rollouts])
+        sampled.append([rollout.ids for rollout in trainer.credited.judged.rollouts])
     assert sampled[0] == sampled[1]
 
 

@@ -112,7 +112,7 @@ def test_an_outlier_is_trained_on_up_to_its_cut_and_judged_by_what_is_left(tmp_p
     checked = []
 
     def check(*_: Any) -> Tensor:
-        now = trainer._now
+        now = trainer.credited
         cut_B = now.kept_B < now.batch.length
         checked.append(int(cut_B.sum()))
         assert (now.advantages[cut_B] <= 0).all(), "the answer is gone, and with it the reward"
@@ -129,10 +129,10 @@ def test_an_outlier_is_trained_on_up_to_its_cut_and_judged_by_what_is_left(tmp_p
 def test_thinking_is_closed_at_its_budget_in_training(tmp_path: Path, use_vllm: bool) -> None:
     trainer = trainer_of(tmp_path, Elastic(think_tokens=20, answer_tokens=6), use_vllm=use_vllm, max_steps=1)
     trainer.train()
-    rollouts = trainer._now.judged.rollouts
+    rollouts = trainer.credited.judged.rollouts
     forced = [rollout for rollout in rollouts if rollout.stop_reason is StopReason.THINK_BUDGET]
     assert forced and metrics_of(tmp_path)[0]["stop/think_budget"] == len(forced) / len(rollouts)
-    assert all(trace.think_length <= 20 for trace in trainer._now.judged.traces)
+    assert all(trace.think_length <= 20 for trace in trainer.credited.judged.traces)
 
 
 def test_the_generation_of_trl_samples_the_policy_and_nothing_else(tmp_path: Path) -> None:
