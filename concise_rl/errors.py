@@ -6,7 +6,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-
 NO_ROOM = ("No space left on device", "Disk quota exceeded", "File too large", "iostream error", "PytorchStreamWriter")
 """What the system, safetensors and torch say of a write that found no room."""
 
