@@ -8,14 +8,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 from datasets import Dataset
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
-from concise_rl.data.rows import check_prompts, columns_read, keep_verifiable, listing, load_rows, to_messages
+from concise_rl.data.rows import columns_read, keep_verifiable, listing, to_messages
 from concise_rl.evaluate.engines import EvalEngine, context_of, open_engine
 from concise_rl.evaluate.labels import ThinkingReader
+from concise_rl.evaluate.rows import measured_rows
 from concise_rl.evaluate.samples import Sample, append_samples, cut_torn_line, hash_prompt, read_samples
 from concise_rl.evaluate.spec import EvalSpec, Manifest, Measurement, ModelRun, claim_folder, installed_versions
 from concise_rl.evaluate.statistics import MOSTLY_TRUNCATED
@@ -34,20 +34,6 @@ logger = logging.getLogger(__name__)
 
 Row = Mapping[str, Any]
 OpenEngine = Callable[[str, Measurement], AbstractContextManager[EvalEngine]]
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_null(kind) or any(
-        of_text(kind) for of_text in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
-    )
-
-
-def _is_scalar(kind: pa.DataType) -> bool:
-    return _is_text(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)
-
-
-TAKEN_OVER = {"difficulty": (_is_scalar, "numbers or text"), "oracle_completion": (_is_text, "text")}
-"""Columns that samples take over, where the data has them; what they may hold."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,32 +89,6 @@ def evaluate(spec: EvalSpec, out: Path, overwrite: bool = False, load: OpenEngin
             _sample_run(run, rows, measurement, run.samples_path(out), pool, load)
     record_trainings(out, manifest)
     return manifest
-
-
-def measured_rows(measurement: Measurement, columns: Collection[str] | None) -> Dataset:
-    """The problems of a measurement, those included that its verifier will not accept.
-
-    Args:
-        measurement: says where they are.
-        columns: to read beside the prompt, the answer and what a sample takes over; None for all.
-
-    Raises:
-        ValueError: when they are not there, or not usable.
-    """
-    rows = load_rows(
-        measurement.task,
-        split=measurement.split,
-        num_rows=measurement.problems,
-        seed=measurement.seed,
-        prompt_column=measurement.prompt_column,
-        answer_column=measurement.answer_column,
-        columns=None if columns is None else {*columns, *TAKEN_OVER},
-    )
-    check_prompts(rows, measurement.task, measurement.prompt_column)
-    for name, (fits, what) in TAKEN_OVER.items():
-        if name in rows.column_names and not fits(kind := rows.data.schema.field(name).type):
-            raise ValueError(f"{measurement.task}: the column {name!r} holds {kind}, not {what}. Rename or drop it.")
-    return rows
 
 
 def _check_one_model(spec: EvalSpec, out: Path, total: int, overwrite: bool) -> None:
