@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes the trained reasoners that ship (tiny:grpo_lambda, tiny:s_grpo, tiny:decs) from nothing but tiny:base: trains each by its
-# recipe with seed 0, puts it in concise_rl/tiny/weights/, evaluates all of them on 768 test problems x 4, and writes their cards.
+# recipe with seed 0, puts it in concise_rl/tasks/tiny/weights/, evaluates all of them on 768 test problems x 4, and writes their cards.
 # About 40 minutes on two cores, without a GPU and without a hub.
 #
 #   bash launch/setup.sh && bash launch/tiny_models.sh
@@ -10,7 +10,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 out=runs/tiny_models
-weights=concise_rl/tiny/weights
+weights=concise_rl/tasks/tiny/weights
 # One thread: at this size of model a second gains little, and costs much wherever something else wants the core.
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false PATH="$PWD/.venv/bin:$PATH"

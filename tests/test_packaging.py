@@ -47,9 +47,9 @@ def test_the_wheel_carries_every_file_of_the_packages(package: str, wheel: set[s
 
 def test_the_wheel_carries_the_weights_and_the_cards_of_the_reasoners_that_ship(wheel: set[str]) -> None:
     for name in SHIPPED:
-        folder = f"concise_rl/tiny/weights/{name.removeprefix('tiny:')}"
+        folder = f"concise_rl/tasks/tiny/weights/{name.removeprefix('tiny:')}"
         assert {f"{folder}/model.safetensors", f"{folder}/config.json", f"{folder}/tokenizer.json"} <= wheel
-    assert all(f"concise_rl/tiny/weights/{name.removeprefix('tiny:')}/README.md" in wheel for name in TRAINED)
+    assert all(f"concise_rl/tasks/tiny/weights/{name.removeprefix('tiny:')}/README.md" in wheel for name in TRAINED)
 
 
 def test_the_wheel_carries_nothing_else(wheel: set[str]) -> None:

@@ -2,18 +2,16 @@
 
 import gc
 import logging
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from accelerate.utils import broadcast_object_list
 from torch import Tensor
 from trl.generation.vllm_generation import VLLMGeneration
 from trl.models import unwrap_model_for_generation
 
-from concise_rl.errors import EngineError
 from concise_rl.models.policy import hub_settings
 from concise_rl.rollout.engine import Asked, Completion, Engine, stop_reason
 from concise_rl.rollout.engines.sampler import check_context, sampler
@@ -22,12 +20,12 @@ from concise_rl.rollout.engines.transformers import TransformersEngine
 from concise_rl.rollout.engines.vllm import VllmEngine
 from concise_rl.rollout.plans.plan import Parallel, Plan
 from concise_rl.rollout.sync.main_rank import OnMainRank
+from concise_rl.rollout.sync.probe import Probe
 from concise_rl.rollout.sync.refused import cannot_hand_over
 from concise_rl.rollout.sync.weights import drop_old, write_weights
 
 logger = logging.getLogger(__name__)
 
-PROBE_TOKENS = 256
 WEIGHTS_FOLDER = "engine-weights"
 
 
@@ -220,52 +218,6 @@ class Remote(WithVllm):
         if is_main:
             drop_old(self.folder)
         return self.probe.compare(self.engine.score)
-
-
-class Probe:
-    """A token sequence whose log-probabilities engine and trainer must agree on."""
-
-    def __init__(self, trainer: Any) -> None:
-        self.trainer, self.ids = trainer, []
-
-    def compare(self, score: Any) -> float:
-        """Mean absolute difference in nats; the largest of all ranks.
-
-        Raises:
-            EngineError: above `sync_error`, on every rank. Above `sync_warning` there is a warning.
-        """
-        theirs = torch.tensor(score(self.ids), dtype=torch.float32)
-        ours = self._of_trainer()
-        gap = (theirs - ours).abs().mean().to(self.trainer.accelerator.device, torch.float32)
-        difference = self.trainer.accelerator.gather(gap).max().item()
-        said = (
-            f"Engine and trainer differ by {difference:.3g} nats a token on a probe after the weights were handed over"
-        )
-        args = self.trainer.args
-        if not difference <= args.sync_error:
-            raise EngineError(
-                f"{said} (sync_error: {args.sync_error}): the engine does not run the model that is trained. Its "
-                "precision, its vLLM version, or the model it was started with is wrong."
-            )
-        if difference > args.sync_warning and self.trainer.accelerator.is_main_process:
-            logger.warning("%s (sync_warning: %g). Is its precision the trainer's?", said, args.sync_warning)
-        return difference
-
-    @torch.no_grad()
-    def _of_trainer(self) -> Tensor:
-        trainer, model = self.trainer, self.trainer.model
-        ids = torch.tensor([self.ids], device=trainer.accelerator.device)
-        training = model.training
-        model.eval()  # dropout, LoRA's for one, is not the engine's
-        with trainer.compute_loss_context_manager():
-            logits = model(input_ids=ids, use_cache=False).logits[0, :-1]
-        model.train(training)
-        return logits.float().log_softmax(-1).gather(1, ids[0, 1:, None])[:, 0].cpu()
-
-    def choose(self, prompt_ids: Sequence[int]) -> None:
-        """Take the first prompt that the main process is given, on every rank."""
-        if not self.ids:
-            (self.ids,) = broadcast_object_list([list(prompt_ids[-PROBE_TOKENS:])])
 
 
 def connect(trainer: Any) -> VllmServer:

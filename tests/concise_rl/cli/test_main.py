@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-import concise_rl.methods
-from concise_rl.cli import main
+from concise_rl.cli import main, methods_table
 from concise_rl.cli.commands import COMMANDS, Command
 from concise_rl.cli.parser import build_parser
 from concise_rl.cli.recipes import arrange
@@ -92,7 +91,7 @@ def test_an_interruption_is_one_line(monkeypatch, capsys) -> None:
     def interrupted(name: str | None) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(concise_rl.methods, "print_methods", interrupted)
+    monkeypatch.setattr(methods_table, "print_methods", interrupted)
     with pytest.raises(SystemExit, match="130"):
         main(["methods"])
     assert capsys.readouterr().err == "Interrupted.\n"

@@ -157,9 +157,9 @@ def test_columns_may_be_called_as_trl_calls_its_own(tmp_path: Path) -> None:
 
 LOADER = """
 import sys
-from concise_rl.problems import load_problems
-from concise_rl.recipe import parse_recipe
-from concise_rl.verify import VerifierPool
+from concise_rl.recipe.problems import load_problems
+from concise_rl.recipe.parse import parse_recipe
+from concise_rl.verify.pool import VerifierPool
 recipe = parse_recipe(sys.argv[1], sys.argv[2:])
 with VerifierPool("exact", workers=1) as pool:
     rows = load_problems(recipe, pool)

@@ -1,90 +1,83 @@
-from dataclasses import replace
-
 import torch
+from torch import Tensor
 
-from concise_rl.labels.crop import crop, without
-from concise_rl.labels.labeller import Labels
-from concise_rl.reading.trace import Delimiters, StopReason, read_trace
-from concise_rl.rollout.collect import Judged
-from concise_rl.rollout.plans.plan import Rollout
-from concise_rl.train.gather import to_batch, to_columns
+from concise_rl.methods import Fact, Judged, Label, Rollout, RolloutBatch, StopReason
+from concise_rl.reading.trace import Delimiters, read_trace
+from concise_rl.train.gather import Moment, World, gather_facts, to_batch
 
 CLOSE, EOS = 7, 0
 DELIMITERS = Delimiters((CLOSE,), frozenset({EOS}))
 THINKING = [1, 2, 3, 4, CLOSE, 9, EOS]
-STATED = Labels(((0, 2), (2, 4)), first=0, think_length=4)
-"""The answer is stated in the first two tokens."""
+ALONE = World(0, lambda values: values, "cpu")
+PROBLEM = Fact("problem", dtype=torch.int64)
 
 
-def judged(ids: list[int], verdict: float | None = 1.0) -> Judged:
-    rollout = Rollout(ids, StopReason.EOS, len(ids), logprobs=[-0.5] * len(ids))
-    return Judged([{}], [[5]], [rollout], [read_trace(ids, DELIMITERS)], [verdict])
+def judged(ids: list[int], verdict: float | None = 1.0, redundant: tuple[int, int] = (2, 4)) -> Judged:
+    rollout = Rollout(ids, StopReason.EOS, len(ids))
+    labels = {"redundant": [redundant], "necessary": [0.5], "reflections": [3], "problem": [2**62 + 1]}
+    return Judged([{}], [[5]], [rollout], [read_trace(ids, DELIMITERS)], [verdict], labels)
 
 
-def test_columns_carry_a_batch_there_and_back() -> None:
-    rollouts = judged(THINKING) + judged([1, 2], 0.0)
-    nothing = Labels(((0, 2),), first=None, think_length=2)
-    columns_BC = to_columns(rollouts, [STATED, nothing], [False, False], "cpu")
-    batch, filler_B = to_batch(columns_BC, 2, 16, 3, labelled=True)
-    assert batch.correct.tolist() == [1, 0] and batch.finished.tolist() == [True, False]
-    assert batch.closed.tolist() == [True, False]
+def batch_of(rollouts: Judged, facts: tuple[Fact, ...] = (), filler: list[bool] | None = None) -> RolloutBatch:
+    now = Moment(3, True, 0, len(rollouts.rows), 16, {"known": 1})
+    return to_batch(rollouts, filler or [False] * len(rollouts.rows), facts, now, ALONE)[0]
+
+
+def test_a_batch_holds_what_is_known_of_every_rollout() -> None:
+    batch = batch_of(judged(THINKING) + judged([1, 2], None))
+    assert batch.correct[0] == 1 and batch.correct[1].isnan()
+    assert batch.finished.tolist() == [True, False] and batch.closed.tolist() == [True, False]
     assert batch.length.tolist() == [7, 2] and batch.think_length.tolist() == [4, 2]
-    assert batch.redundant.tolist() == [[2, 4], [2, 2]] and batch.necessary.tolist() == [0.5, 0]
-    assert (batch.num_generations, batch.max_length, batch.step) == (2, 16, 3)
-    assert not filler_B.any()
+    assert (batch.num_generations, batch.max_length, batch.step, batch.memory) == (2, 16, 3, {"known": 1})
 
 
 def test_thinking_that_is_closed_twice_has_no_answer_part() -> None:
-    batch, _ = to_batch(
-        to_columns(judged([1, CLOSE, 2, CLOSE, 9, EOS]), None, [False], "cpu"), 1, 16, 0, labelled=False
-    )
-    assert batch.closed.tolist() == [False]
+    assert batch_of(judged([1, CLOSE, 2, CLOSE, 9, EOS])).closed.tolist() == [False]
 
 
 def test_a_filler_is_told_apart() -> None:
-    _, filler_B = to_batch(to_columns(judged(THINKING), None, [True], "cpu"), 1, 16, 0, labelled=False)
-    assert filler_B.tolist() == [True]
+    now = Moment(0, True, 0, 1, 16, {})
+    assert to_batch(judged(THINKING), [True], (), now, ALONE)[1].tolist() == [True]
 
 
-def test_some_groups_of_a_batch_are_a_batch() -> None:
-    rollouts = judged(THINKING) + judged([1, 2], 0.0)
-    batch, _ = to_batch(to_columns(rollouts, [STATED, STATED], [False] * 2, "cpu"), 1, 16, 0, labelled=True)
-    part = batch.rows(torch.tensor([False, True]))
+def test_facts_are_gathered_by_what_their_stage_declares() -> None:
+    batch = batch_of(judged(THINKING) + judged([1, 2], redundant=(2, 2)), Label.facts)
+    assert batch.redundant.tolist() == [[2, 4], [2, 2]] and batch.necessary.tolist() == [0.5, 0.5]
+    assert batch.fact("reflections").tolist() == [3, 3]
+
+
+def test_a_hash_of_63_bits_arrives_exactly() -> None:
+    assert batch_of(judged(THINKING), (PROBLEM,)).fact("problem").tolist() == [2**62 + 1]
+
+
+def test_facts_that_nobody_declares_stay_where_they_are() -> None:
+    batch = batch_of(judged(THINKING))
+    assert batch.redundant is None and batch.necessary is None and not batch.facts
+
+
+def test_some_groups_of_a_batch_are_a_batch_with_their_facts() -> None:
+    now, rollouts = Moment(0, True, 0, 1, 16, {}), judged(THINKING) + judged([1, 2])
+    part = to_batch(rollouts, [False] * 2, Label.facts, now, ALONE)[0].rows(torch.tensor([False, True]))
     assert part.length.tolist() == [2] and part.redundant.tolist() == [[2, 4]] and part.max_length == 16
 
 
-def test_a_batch_without_labels_says_so() -> None:
-    batch, _ = to_batch(to_columns(judged(THINKING), None, [False], "cpu"), 1, 16, 0, labelled=False)
-    assert batch.redundant is None and batch.necessary is None
+def test_ranks_gather_in_one_call_for_each_type_of_number() -> None:
+    calls: list[torch.dtype] = []
+
+    def gather(values: Tensor) -> Tensor:
+        calls.append(values.dtype)
+        return torch.cat([values, values])
+
+    facts = (Fact("a"), Fact("b", 2), PROBLEM)
+    found = gather_facts(facts, {"a": [1.0], "b": [(2.0, 3.0)], "problem": [5]}, World(0, gather, "cpu"))
+    assert found["a"].tolist() == [1, 1] and found["b"].tolist() == [[2, 3]] * 2 and found["problem"].tolist() == [5, 5]
+    assert calls == [torch.float32, torch.int64]
 
 
-def test_a_rank_without_rollouts_has_no_rows() -> None:
-    assert to_columns(judged(THINKING).take([]), [], [], "cpu").shape == (0, 10)
+def test_a_rank_without_rollouts_gathers_no_rows() -> None:
+    found = gather_facts((Fact("a"), Fact("b", 2)), {"a": [], "b": []}, ALONE)
+    assert found["a"].shape == (0,) and found["b"].shape == (0, 2)
 
 
-def test_what_is_taken_out_leaves_the_answer_and_no_log_probability_behind_it() -> None:
-    (cropped,) = crop(judged(THINKING), [STATED], DELIMITERS).rollouts
-    assert cropped.ids == [1, 2, CLOSE, 9, EOS]
-    assert cropped.logprobs == [-0.5, -0.5, None, None, None]
-
-
-def test_a_cropped_rollout_is_read_anew_and_keeps_its_verdict() -> None:
-    cropped = crop(judged(THINKING), [STATED], DELIMITERS)
-    assert (cropped.traces[0].length, cropped.traces[0].think_length, cropped.traces[0].answer_ids) == (5, 2, (9,))
-    assert cropped.verdicts == [1.0]
-
-
-def test_a_rollout_without_redundant_tokens_stays_as_it_is() -> None:
-    (rollout,) = judged(THINKING).rollouts
-    assert without(rollout, (4, 4)) == rollout
-
-
-def test_forced_tokens_stay_untrained_when_others_are_taken_out() -> None:
-    rollout = replace(judged(THINKING).rollouts[0], trained=[True, True, True, True, False, True, True])
-    assert without(rollout, (2, 4)).trained == [True, True, False, True, True]
-
-
-def test_gathered_columns_are_those_of_all_ranks() -> None:
-    parts = [to_columns(judged(THINKING), None, [False], "cpu"), to_columns(judged([1, 2]), None, [False], "cpu")]
-    batch, _ = to_batch(torch.cat(parts), 2, 16, 0, labelled=False)
-    assert batch.length.tolist() == [7, 2]
+def test_a_rank_finds_its_own_share() -> None:
+    assert World(1, lambda values: values, "cpu").mine(torch.arange(6), 2).tolist() == [2, 3]

@@ -82,17 +82,12 @@ def test_weights_that_take_gradient_away_are_warned_about(
 
 
 def test_what_ranks_counted_is_added_up_and_the_slowest_is_waited_for() -> None:
-    one = Counted(2, 30, 4, {"verifier/judged": 2}, {"rollout": 1.0, "verify": 0.5})
-    other = Counted(4, 90, 2, {"verifier/judged": 4, "judge/unsure": 1}, {"rollout": 3.0})
+    one = Counted(2, 30, {"verifier/judged": 2}, {"rollout": 1.0, "verify": 0.5})
+    other = Counted(4, 90, {"verifier/judged": 4, "judge/unsure": 1}, {"rollout": 3.0})
     assert step_metrics([one, other]) == {
         "rollout/sampled": 20.0,
-        "reflections/mean": 1.0,
         "verifier/judged": 6.0,
         "judge/unsure": 1.0,
         "time/rollout": 3.0,
         "time/verify": 0.5,
     }
-
-
-def test_nobody_looked_for_reflections() -> None:
-    assert "reflections/mean" not in step_metrics([Counted(2, 30, None, {}, {})])

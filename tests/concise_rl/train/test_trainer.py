@@ -17,7 +17,8 @@ from concise_rl import ConciseConfig, ConciseTrainer, load_rows, to_messages
 from concise_rl.methods import Credit, Objective, Parts, RolloutBatch, RunContext
 from concise_rl.models.resolve import resolve_model
 from concise_rl.rollout.engine import Asked, Sampling
-from concise_rl.rollout.sync.links import OfTrl, OwnModel, Probe
+from concise_rl.rollout.sync.links import OfTrl, OwnModel
+from concise_rl.rollout.sync.probe import Probe
 from concise_rl.train.gather import fit_width
 from reward import Decs, Grpo, LengthPenalty, SGrpo
 

@@ -335,7 +335,7 @@ def test_workers_die_with_a_parent_that_is_killed_in_the_middle_of_an_item(
     custom: str, tmp_path: Path, order: str
 ) -> None:
     script = (
-        "from concise_rl.verify import VerifierPool\n"
+        "from concise_rl.verify.pool import VerifierPool\n"
         f"pool = VerifierPool('{custom}.obey', workers=1, timeout_s=1)\n"
         f"pool.judge([('pid', {{'answer': '', 'file': {str(tmp_path / 'pid')!r}}})])\n"
         "pool._timeout_s = 60\n"

@@ -46,7 +46,7 @@ def demo(path: Path, count: int = 40, **changes: Any) -> Path:
         "samples": samples(count),
         "remark": "",
     }
-    write_page(path, "demo.html.j2", "tests.concise_rl.pages", **{**values, **changes})
+    write_page(path, "demo.html.j2", "tests.concise_rl.output.pages", **{**values, **changes})
     return path
 
 
@@ -79,7 +79,7 @@ def test_scripts_that_a_page_does_not_use_are_not_in_it() -> None:
 
 def test_what_is_missing_among_the_values_is_an_error() -> None:
     with pytest.raises(Exception, match="'rows' is undefined"):
-        render("demo.html.j2", "tests.concise_rl.pages")
+        render("demo.html.j2", "tests.concise_rl.output.pages")
 
 
 def test_a_text_of_html_is_shown_and_does_not_run(tmp_path: Path, open_page: OpenPage) -> None:
