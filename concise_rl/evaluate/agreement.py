@@ -12,7 +12,7 @@ from rich import box
 from rich.table import Table
 
 from concise_rl.data.rows import columns_read
-from concise_rl.evaluate.problems import measured_rows
+from concise_rl.evaluate.rows import measured_rows
 from concise_rl.evaluate.samples import Sample, read_samples
 from concise_rl.evaluate.spec import MANIFEST, Manifest, read_manifest
 from concise_rl.evaluate.text import percent

@@ -10,9 +10,9 @@ from concise_rl.data.rows import columns_read, keep_verifiable
 from concise_rl.evaluate.drawing import Drawing, complete_samples
 from concise_rl.evaluate.engines import EvalEngine, open_engine
 from concise_rl.evaluate.labels import open_judge
-from concise_rl.evaluate.problems import measured_rows
 from concise_rl.evaluate.progress import Progress
 from concise_rl.evaluate.prompts import writer_of
+from concise_rl.evaluate.rows import measured_rows
 from concise_rl.evaluate.samples import cut_torn_line, read_samples
 from concise_rl.evaluate.spec import EvalSpec, Manifest, Measurement, ModelRun, claim_folder, installed_versions
 from concise_rl.evaluate.training import record_trainings

@@ -13,7 +13,7 @@ from concise_rl.data.sources import FILE_ENDINGS
 from concise_rl.errors import in_a_line
 from concise_rl.evaluate.cli import batch_of, default_size
 from concise_rl.evaluate.options import TINY_CAP
-from concise_rl.evaluate.problems import measured_rows
+from concise_rl.evaluate.rows import measured_rows
 from concise_rl.evaluate.run import evaluate
 from concise_rl.evaluate.spec import BASELINE, EvalSpec, Measurement, ModelRun, fingerprint
 from concise_rl.labels.judges import DEFAULT_JUDGE
