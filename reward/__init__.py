@@ -6,12 +6,14 @@ from pydantic import BaseModel
 
 from concise_rl.methods import Objective, SequenceReward, find_class, with_options
 from reward.acoer import Acoer
+from reward.adaptthink import AdaptThink
 from reward.conciser import Conciser
 from reward.ddca import Ddca
 from reward.decs import Decs
 from reward.dot import Dot
 from reward.elastic import Elastic
 from reward.gfpo import Gfpo
+from reward.gppo import Gppo
 from reward.grpo import Grpo
 from reward.grpo_lambda import GrpoLambda
 from reward.hapo import Hapo
@@ -19,10 +21,15 @@ from reward.jet import Jet
 from reward.l1 import ExactTarget, L1Exact, L1Max, MaxTarget
 from reward.lc_r1 import LcR1
 from reward.length_penalty import LengthPenalty
+from reward.mrt import Mrt
+from reward.on_policy_sft import OnPolicySft
 from reward.s_grpo import SGrpo
+from reward.selections import SELECTIONS, AdaR1, ShortestRight
 from reward.thinkprune import ThinkPrune
+from reward.vsrm import Vsrm
 
 OBJECTIVES: dict[str, type[Objective]] = {
+    "adaptthink": AdaptThink,
     "acoer": Acoer,
     "conciser": Conciser,
     "ddca": Ddca,
@@ -30,6 +37,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "dot": Dot,
     "elastic": Elastic,
     "gfpo": Gfpo,
+    "gppo": Gppo,
     "grpo": Grpo,
     "grpo_lambda": GrpoLambda,
     "hapo": Hapo,
@@ -38,8 +46,11 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "l1_max": L1Max,
     "lc_r1": LcR1,
     "length_penalty": LengthPenalty,
+    "mrt": Mrt,
+    "on_policy_sft": OnPolicySft,
     "s_grpo": SGrpo,
     "thinkprune": ThinkPrune,
+    "vsrm": Vsrm,
 }
 
 PROMPTS: dict[str, type[BaseModel]] = {"l1_exact": ExactTarget, "l1_max": MaxTarget}
@@ -48,13 +59,17 @@ PROMPTS: dict[str, type[BaseModel]] = {"l1_exact": ExactTarget, "l1_max": MaxTar
 __all__ = [
     "OBJECTIVES",
     "PROMPTS",
+    "SELECTIONS",
     "Acoer",
+    "AdaR1",
+    "AdaptThink",
     "Conciser",
     "Ddca",
     "Decs",
     "Dot",
     "Elastic",
     "Gfpo",
+    "Gppo",
     "Grpo",
     "GrpoLambda",
     "Hapo",
@@ -63,8 +78,12 @@ __all__ = [
     "L1Max",
     "LcR1",
     "LengthPenalty",
+    "Mrt",
+    "OnPolicySft",
     "SGrpo",
+    "ShortestRight",
     "ThinkPrune",
+    "Vsrm",
 ]
 
 

@@ -82,11 +82,11 @@ class Acoer(SequenceReward):
         return Credit(scope="run", form=self.format_weight > 0)
 
     def rewards(self, batch: RolloutBatch) -> Tensor:
-        """Return (B,) correctness, form and thinking; NaN where the verifier could not grade."""
+        """Return (B,) float64 correctness, form and thinking; NaN where it could not be graded."""
         share_B = batch.think_length.double() / batch.memory["budget"]
         bonus_B = batch.memory["alpha"] * efficiency(share_B, self.log_scale)
-        formatted_B = (batch.finished & batch.closed).to(batch.earned)
-        return batch.earned * (1 + bonus_B).to(batch.earned) + self.format_weight * formatted_B
+        formatted_B = (batch.finished & batch.closed).double()
+        return batch.earned * (1 + bonus_B) + self.format_weight * formatted_B
 
     def initial(self) -> Memory:
         """Start with a and B, and without means."""

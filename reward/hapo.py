@@ -68,9 +68,8 @@ class Hapo(SequenceReward):
         return torch.tensor(lengths, dtype=torch.float64)
 
     def rewards(self, batch: RolloutBatch) -> Tensor:
-        """Return (B,) correctness and length; NaN where the verifier could not grade."""
-        terms_B = length_terms(batch.earned, batch.length, self.shortest(batch))
-        return batch.earned + self.weight * terms_B.to(batch.earned.dtype)
+        """Return (B,) float64 correctness and length; NaN where it could not be graded."""
+        return batch.earned + self.weight * length_terms(batch.earned, batch.length, self.shortest(batch))
 
     def initial(self) -> Memory:
         """Know nothing of any problem."""

@@ -11,13 +11,13 @@ from concise_rl.methods import Credit, Fact, Parts, RolloutBatch, RunContext, Se
 
 
 def exact_rewards(correct_B: Tensor, length_B: Tensor, target_B: Tensor, alpha: float) -> Tensor:
-    """Return (B,) `c - alpha * |n - L|` in the dtype of `correct_B`; NaN where that is."""
-    return correct_B - (alpha * (target_B.double() - length_B).abs()).to(correct_B.dtype)
+    """Return (B,) float64 `c - alpha * |n - L|`; NaN where c is."""
+    return correct_B - alpha * (target_B.double() - length_B).abs()
 
 
 def max_rewards(correct_B: Tensor, length_B: Tensor, target_B: Tensor, alpha: float, delta: float) -> Tensor:
-    """Return (B,) `c * clip(alpha * (n - L) + delta, 0, 1)` in the dtype of `correct_B`; NaN where that is."""
-    return correct_B * (alpha * (target_B.double() - length_B) + delta).clamp(0, 1).to(correct_B.dtype)
+    """Return (B,) float64 `c * clip(alpha * (n - L) + delta, 0, 1)`; NaN where c is."""
+    return correct_B * (alpha * (target_B.double() - length_B) + delta).clamp(0, 1)
 
 
 class ExactTarget(BaseModel):
@@ -103,7 +103,7 @@ class L1Exact(ExactTarget, SequenceReward):
         return Parts(prompts=self)
 
     def rewards(self, batch: RolloutBatch) -> Tensor:
-        """Return (B,) correctness less what missing the target costs; NaN where the verifier could not grade."""
+        """Return (B,) float64 correctness less the cost of missing the target; NaN where it could not be graded."""
         return exact_rewards(batch.earned, batch.length, batch.fact("target"), self.alpha)
 
     def metrics(self, batch: RolloutBatch) -> dict[str, float]:
@@ -143,7 +143,7 @@ class L1Max(MaxTarget, SequenceReward):
         return Parts(prompts=self)
 
     def rewards(self, batch: RolloutBatch) -> Tensor:
-        """Return (B,) correctness by the bound, or by the target; NaN where the verifier could not grade."""
+        """Return (B,) float64 correctness by the bound, or by the target; NaN where it could not be graded."""
         columns = (batch.earned, batch.length, batch.fact("target"), self.alpha)
         return torch.where(batch.fact("exact") == 1, exact_rewards(*columns), max_rewards(*columns, self.delta))
 

@@ -10,8 +10,8 @@ from transformers import PreTrainedTokenizerBase
 
 from concise_rl.data.rows import listing, to_messages
 from concise_rl.evaluate.prompts import write_prompt, writer_of
-from concise_rl.evaluate.samples import hash_prompt
 from concise_rl.evaluate.spec import Measurement
+from concise_rl.reading.trace import hash_prompt
 from concise_rl.rollout.collect import Row
 
 
