@@ -79,7 +79,7 @@ def test_a_name_that_left_its_module_is_an_error_of_one_line_that_says_where_it_
     module: str, name: str, home: str
 ) -> None:
     with pytest.raises(ImportError, match=rf"^{name} is not in [\w.]+ any more. Import it from {home}\.$"):
-        __import__(module, fromlist=[name])
+        exec(f"from {module} import {name}")
 
 
 @pytest.mark.filterwarnings("ignore:concise_rl:DeprecationWarning")
