@@ -2,15 +2,40 @@
 
 import difflib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+NO_ROOM = ("No space left on device", "Disk quota exceeded", "File too large", "iostream error", "PytorchStreamWriter")
+"""What the system, safetensors and torch say of a write that found no room."""
+
 
 class EngineError(RuntimeError):
     """An engine that cannot go on: a server that is gone, silent, or answers what was not asked."""
+
+
+def without_room(error: BaseException) -> str | None:
+    """Say in a line that an error comes from a write that found no room.
+
+    Returns:
+        The line; None for any other error.
+    """
+    cause = next((one for one in _chain(error) if any(words in str(one) for words in NO_ROOM)), None)
+    if cause is None:
+        return None
+    return (
+        f"The disk is full, or a limit is reached ({str(cause).splitlines()[0]}). Make room and give the same command "
+        "again: it goes on from what is complete."
+    )
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error, and those during which it was raised: torch raises another one while it closes the file."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def in_a_line(error: ValidationError) -> str:

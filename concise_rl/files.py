@@ -53,12 +53,32 @@ ROLLOUTS_FILE = "rollouts.jsonl"
 PAGE_FILE = "run.html"
 
 
+def drop_torn_line(path: Path) -> int:
+    """Cut off a last line without its newline, which a full disk or the end of a process tore.
+
+    Returns:
+        How many bytes were cut off; 0 where there was nothing to cut, or no file.
+    """
+    if not path.is_file() or not path.stat().st_size:
+        return 0
+    with path.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        if file.read() == b"\n":
+            return 0
+        file.seek(0)
+        whole = sum(len(line) for line in file if line.endswith(b"\n"))
+        size = file.seek(0, os.SEEK_END)
+        file.truncate(whole)
+    return size - whole
+
+
 def append_line(path: Path, line: Mapping[str, Any]) -> None:
-    """Append one line.
+    """Append one line behind the last whole one: a torn one before it would make both unreadable.
 
     Raises:
         OSError: when writing fails.
     """
+    drop_torn_line(path)
     with path.open("a") as file:
         file.write(json.dumps(line, ensure_ascii=False) + "\n")
 

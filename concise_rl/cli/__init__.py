@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from concise_rl.cli.commands import COMMANDS
 from concise_rl.cli.parser import build_parser
 from concise_rl.cli.recipes import arrange
-from concise_rl.errors import EngineError, in_a_line, unknown
+from concise_rl.errors import EngineError, in_a_line, unknown, without_room
 
 __all__ = ["arrange", "build_parser", "main"]
 
@@ -18,7 +18,7 @@ INTERRUPTED = 130
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run a command line. Wrong input and Ctrl-C each end with one line, and no traceback.
+    """Run a command line. Wrong input, a full disk and Ctrl-C each end with one line, and no traceback.
 
     Args:
         argv: the words behind `concise-rl`; those of this process unless given.
@@ -35,6 +35,10 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(f"error: {in_a_line(error)}")
     except (ValueError, EngineError) as error:
         sys.exit(f"error: {error}")
+    except Exception as error:
+        if (said := without_room(error)) is None:
+            raise
+        sys.exit(f"error: {said}")
 
 
 def _run(argv: list[str]) -> None:

@@ -3,15 +3,15 @@
 import logging
 import sys
 
-from accelerate import PartialState
-
-from concise_rl.errors import EngineError
+from concise_rl.errors import EngineError, without_room
 from concise_rl.recipe.parse import parse_recipe
+from concise_rl.rollout.sync.main_rank import leave_process_group
 from concise_rl.train.run import run
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Entry point: `--config RECIPE` and overrides. What is wrong with the input is said in a line, not a traceback."""
+    """Entry point: `--config RECIPE` and overrides. Wrong input and a full disk end with one line, and no
+    traceback."""
     logging.basicConfig(format="%(levelname)s: %(message)s")
     args = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -20,11 +20,13 @@ def main(argv: list[str] | None = None) -> None:
         at = args.index("--config")
         recipe = parse_recipe(args[at + 1], args[:at] + args[at + 2 :])
         run(recipe)
-        state = PartialState()
-        state.wait_for_everyone()  # a rank that leaves early may abort one that still closes its connections
-        state.destroy_process_group()
+        leave_process_group()
     except (ValueError, EngineError) as error:
         sys.exit(f"error: {error}")
+    except Exception as error:
+        if (said := without_room(error)) is None:
+            raise
+        sys.exit(f"error: {said}")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -25,8 +26,11 @@ from reward import OBJECTIVES, build_objective
 CAP = 64
 # Options that show what a method does to groups of a few short rollouts, where its defaults leave those alone.
 BITING: dict[str, dict[str, Any]] = {
+    "acoer": {"budget_init": 40, "budget_min": 1, "warmup_steps": 0, "check_window": 1},
     "dot": {"std_multiplier": 0.5, "min_margin": 1},
     "gfpo": {"keep": 2},
+    "l1_exact": {"low": 10, "high": 60, "alpha": 0.01},
+    "l1_max": {"low": 10, "high": 60, "alpha": 0.005},
     "thinkprune": {"limits": (40, 20), "stage_steps": 3},
 }
 # Forms that a method has beside its default.
@@ -35,21 +39,28 @@ FORMS: list[tuple[str, dict[str, Any]]] = [
     ("ddca", {"dynamic": False}),
     ("decs", {"redundant_reward": "paper"}),
     ("decs", {"decoupled": False}),
+    ("l1_max", {"exact_share": 0.5}),
     ("lc_r1", {"pay_wrong": True}),
 ]
 # What turns the length mechanism of a method off.
 WEIGHT_ZERO: dict[str, dict[str, Any]] = {
+    "acoer": {"alpha_init": 0.0, "format_weight": 0.0},
     "conciser": {"coef": 0.0},
     "ddca": {"beta": 0.0, "estimator": "rloo"},
     "decs": {"beta": 0.0, "eps": 1e-4},
     "dot": {"std_multiplier": 1e6},
     "elastic": {},
     "gfpo": {"keep": 8},
+    "gppo": {},
     "grpo": {},
     "grpo_lambda": {"alpha": 0.0},
+    "hapo": {"weight": 0.0},
     "jet": {"alpha": 0.0, "delta": 0.0, "format_weight": 0.0},
+    "l1_exact": {"alpha": 0.0},
+    "l1_max": {"alpha": 0.0, "delta": 1.0},
     "lc_r1": {"len_coef": 0.0, "think_end_coef": 0.0, "format_weight": 0.0},
     "length_penalty": {"alpha": 0.0},
+    "mrt": {"alpha": 0.0},
     "s_grpo": {"decay": 1.0},
     "thinkprune": {"limits": (CAP,)},
 }
@@ -81,6 +92,16 @@ def ordered(method: Objective) -> bool:
     return parts_of(method).plan.whole_groups
 
 
+def stands_alone(method: Objective) -> bool:
+    """Whether the method compares a rollout with no other one."""
+    return method.credit.scope == "rollout"
+
+
+def pays_steps(method: Objective) -> bool:
+    """Whether parts of a rollout earn something beside its outcome: a signal in groups that have none otherwise."""
+    return any(fact.name == "probe_correct" for fact in parts_of(method).facts)
+
+
 def drops(method: Objective) -> bool:
     """Whether tokens may leave the loss."""
     return type(method).kept_length is not Objective.kept_length
@@ -95,12 +116,16 @@ def batch_of(correct: list[list[float]], length: list[list[int]]) -> RolloutBatc
     """A batch of (P, G) verdicts and lengths; what reaches the cap is unfinished.
 
     Right rollouts are redundant in the second half of their thinking, except that lengths divisible by 5 never state
-    the answer there. For a method that crops, lengths are those after the crop.
+    the answer there. For a method that crops, lengths are those after the crop. Of right rollouts each half of the
+    thinking adds half to the share of right answers, where answers are forced on the way.
     """
     length_B = torch.tensor(length).flatten()
     correct_B = torch.tensor(correct, dtype=torch.float32).flatten()
     think_B, finished_B = (length_B - 2).clamp(min=0), length_B < CAP
     stated_B = (correct_B == 1) & (length_B % 5 != 0)
+    places_B3 = torch.stack([torch.zeros_like(think_B), think_B // 2, think_B], dim=1)
+    is_place_B3 = (think_B[:, None] > 1) | (torch.arange(3) == 0)
+    shares_B3 = torch.tensor([0, 0.5, 1]) * ((correct_B == 1) & finished_B)[:, None]
     return RolloutBatch(
         correct=correct_B,
         length=length_B,
@@ -114,12 +139,30 @@ def batch_of(correct: list[list[float]], length: list[list[int]]) -> RolloutBatc
         facts={
             "redundant": torch.stack([torch.where(stated_B, (think_B + 1) // 2, think_B), think_B], dim=1),
             "necessary": 0.5 * stated_B,
+            "probe_at": places_B3.masked_fill(~is_place_B3, -1),
+            "probe_correct": shares_B3.masked_fill(~is_place_B3, torch.nan),
         },
     )
 
 
+def read_by(method: Objective, batch: RolloutBatch) -> RolloutBatch:
+    """The batch as the method is given it at the second visit: with facts of its prompts and problems, and memory."""
+    parts, rng = parts_of(method), np.random.default_rng(0)
+    groups_P = range(len(batch.correct) // batch.num_generations)
+    known_P: list[dict[str, Any]] = [dict.fromkeys((fact.name for fact in parts.facts), group) for group in groups_P]
+    if parts.prompts:
+        known_P = [known | parts.prompts.write({"prompt": ""}, rng)[1] for known in known_P]
+    of_group = {
+        fact.name: torch.tensor([known[fact.name] for known in known_P], dtype=fact.dtype) for fact in parts.facts
+    }
+    of_rollout = {name: values_P.repeat_interleave(batch.num_generations) for name, values_P in of_group.items()}
+    batch = replace(batch, facts={**of_rollout, **batch.facts}, memory=method.initial())
+    return replace(batch, memory=method.learn(batch))
+
+
 def advantages_of(objective: Objective, batch: RolloutBatch) -> Tensor:
     """(P, G) advantages; of token-level methods their mean over the rollout's own tokens."""
+    batch = read_by(objective, batch)
     advantages = objective.advantages(batch)
     if advantages.ndim == 1:
         return batch.grouped(advantages)
@@ -159,7 +202,7 @@ def groups(draw: st.DrawFn, max_groups: int = 4, ties: bool = True) -> tuple[lis
 @settings(max_examples=40)
 @given(groups())
 def test_advantages_are_finite_and_have_one_value_for_each_rollout_or_token(objective: Objective, case) -> None:
-    batch = batch_of(*case)
+    batch = read_by(objective, batch_of(*case))
     advantages = objective.advantages(batch)
     assert torch.isfinite(advantages).all()
     assert advantages.shape == (
@@ -212,7 +255,7 @@ def test_a_wrong_rollout_never_beats_a_correct_one_through_length(objective: Obj
         assert not len(right_G) or not len(wrong_G) or right_G.min() > wrong_G.max()
 
 
-@over(EVERY, lambda method: not method.credit.wrong and not method.credit.form)
+@over(EVERY, lambda method: not method.credit.wrong and not method.credit.form and not pays_steps(method))
 @settings(max_examples=20)
 @given(st.lists(st.integers(1, CAP), min_size=4, max_size=4))
 def test_a_group_that_is_all_wrong_gets_exactly_zero(objective: Objective, lengths: list[int]) -> None:
@@ -228,7 +271,7 @@ def test_a_group_that_is_all_wrong_in_due_form_gets_exactly_zero(objective: Obje
 
 
 # A method that pays by place tells apart what verdict and length do not; one that crops pays for that as well.
-@over(EVERY, lambda method: not ordered(method) and not crops(method))
+@over(EVERY, lambda method: not any(has(method) for has in (ordered, crops, stands_alone, pays_steps)))
 def test_a_group_alike_in_verdict_and_length_gets_exactly_zero(objective: Objective) -> None:
     batch = batch_of([[1] * 7, [1, 0, 1, 1, 0, 1, 1]], [[17] * 7, [17] * 7])
     assert (advantages_of(objective, batch)[0] == 0).all()
@@ -251,8 +294,8 @@ def test_the_only_correct_rollout_of_a_group_has_the_only_positive_advantage(obj
 @over(PLAIN, lambda method: not method.credit.wrong and not method.credit.unfinished and not method.credit.form)
 def test_an_unfinished_rollout_earns_nothing(objective: Objective) -> None:
     batch = batch_of([[1, 1, 1, 0]], [[11, CAP, 12, 13]])
-    _, cut, _, wrong = objective.advantages(batch).view(4, -1)
-    assert torch.equal(cut, wrong) and (wrong < 0).all()
+    _, cut, _, wrong = objective.advantages(read_by(objective, batch)).view(4, -1)[:, :13]  # on tokens that all have
+    assert torch.equal(cut, wrong) and ((wrong < 0).all() or stands_alone(objective))
 
 
 @over(PLAIN, lambda method: method.credit.form)
@@ -296,7 +339,7 @@ def test_only_a_method_that_drops_takes_tokens_out_of_the_loss(objective: Object
     assert drops(objective) or not parts_of(objective).rejudge
 
 
-@over(EVERY, drops)
+@over(EVERY, lambda method: drops(method) and not stands_alone(method))
 def test_a_method_that_drops_does_so_as_it_comes_in_a_group_that_is_large_enough(objective: Objective) -> None:
     batch = batch_of([[1] * 32], [[11] * 32])
     batch = replace(batch, length=torch.tensor([300, *[11] * 31]))
@@ -327,7 +370,8 @@ def test_an_engine_is_asked_to_keep_some_members_and_not_all(objective: Objectiv
 
 @over(EVERY)
 def test_what_a_method_logs_are_numbers(objective: Objective) -> None:
-    metrics = objective.metrics(batch_of([[1, 0, 1, 1], [1, 1, 1, 1]], [[5, 9, 12, 30], [5, CAP, 6, 6]]))
+    batch = batch_of([[1, 0, 1, 1], [1, 1, 1, 1]], [[5, 9, 12, 30], [5, CAP, 6, 6]])
+    metrics = objective.metrics(read_by(objective, batch))
     assert all(type(value) is float and value == value for value in metrics.values())
 
 
@@ -342,6 +386,7 @@ OWN_NORMALISATION: dict[str, Callable[[Tensor], Tensor]] = {
     "ddca": leave_one_out,
     "decs": lambda rewards_PG: group_advantages(rewards_PG.double()).float(),
     "lc_r1": lambda rewards_PG: group_advantages(rewards_PG, "none"),
+    "mrt": group_advantages,
     "s_grpo": lambda rewards_PG: group_advantages(rewards_PG, "none"),
 }
 
@@ -351,11 +396,11 @@ OWN_NORMALISATION: dict[str, Callable[[Tensor], Tensor]] = {
 @settings(max_examples=40)
 @given(groups())
 def test_weight_zero_is_grpo_bit_for_bit(name: str, scale: str, case) -> None:
-    batch = batch_of(*case)
     objective = scaled(OBJECTIVES[name](**WEIGHT_ZERO[name]), scale)
+    batch = read_by(objective, batch_of(*case))
     normalise = OWN_NORMALISATION.get(name, lambda rewards_PG: group_advantages(rewards_PG, scale))
-    expected = normalise(batch.grouped(paid(objective, batch))).flatten()
     advantages = objective.advantages(batch)
+    expected = normalise(batch.grouped(paid(objective, batch).to(advantages.dtype))).flatten()
     assert torch.equal(advantages, expected[:, None].expand_as(advantages) if objective.credit.by_token else expected)
     assert torch.equal(objective.kept_length(batch), batch.length)
     assert objective.cap(10**6, CAP) == CAP
@@ -363,7 +408,8 @@ def test_weight_zero_is_grpo_bit_for_bit(name: str, scale: str, case) -> None:
 
 
 def test_every_method_with_a_weight_is_held_against_grpo() -> None:
-    assert set(WEIGHT_ZERO) == set(OBJECTIVES)
+    of_tokens = {"vsrm"}  # what it standardises are the tokens of the batch
+    assert set(WEIGHT_ZERO) == {name for name, cls in OBJECTIVES.items() if not stands_alone(cls())} - of_tokens
 
 
 @pytest.mark.parametrize("name", sorted(OBJECTIVES))

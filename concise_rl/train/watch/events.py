@@ -5,6 +5,7 @@ run that goes on from one that was killed. Only the main process writes.
 """
 
 import logging
+import sys
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -41,7 +42,7 @@ class Listener(logging.Handler):
         self.tell("warning", at=record.created, text=record.getMessage(), logger=record.name)
 
     def tell(self, event: str, at: float | None = None, **facts: Any) -> None:
-        """Write one event. A full disk costs the line, and logging says so on stderr."""
+        """Write one event. A full disk costs the line, which stderr is told."""
         line = {"time": round(at or time.time(), 3), "event": event, "step": self.step, **facts}
         self._write(line)
 
@@ -51,8 +52,8 @@ class Listener(logging.Handler):
             return
         try:
             append_line(self.path, line)
-        except OSError:
-            self.handleError(logging.makeLogRecord({"msg": f"could not write to {self.path}: {line}"}))
+        except OSError as error:  # not by logging, which would come back here
+            print(f"WARNING: Could not write to {self.path}: {error}", file=sys.stderr)
 
     def open(self, path: Path) -> None:
         """Say where the events go, also those that were heard before."""
