@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -21,22 +22,9 @@ from concise_rl.methods import (
     group_advantages,
 )
 from reward import OBJECTIVES, build_objective
+from tests.reward.options import any_of, variants
 
 CAP = 64
-# Options that show what a method does to groups of a few short rollouts, where its defaults leave those alone.
-BITING: dict[str, dict[str, Any]] = {
-    "dot": {"std_multiplier": 0.5, "min_margin": 1},
-    "gfpo": {"keep": 2},
-    "thinkprune": {"limits": (40, 20), "stage_steps": 3},
-}
-# Forms that a method has beside its default.
-FORMS: list[tuple[str, dict[str, Any]]] = [
-    ("ddca", {"estimator": "rloo"}),
-    ("ddca", {"dynamic": False}),
-    ("decs", {"redundant_reward": "paper"}),
-    ("decs", {"decoupled": False}),
-    ("lc_r1", {"pay_wrong": True}),
-]
 # What turns the length mechanism of a method off.
 WEIGHT_ZERO: dict[str, dict[str, Any]] = {
     "conciser": {"coef": 0.0},
@@ -55,7 +43,7 @@ WEIGHT_ZERO: dict[str, dict[str, Any]] = {
 }
 
 PLAIN = [OBJECTIVES[name]() for name in sorted(OBJECTIVES)]
-EVERY = PLAIN + [OBJECTIVES[name](**options) for name, options in [*BITING.items(), *FORMS]]
+EVERY = [method for name in sorted(OBJECTIVES) for method in variants(OBJECTIVES[name])]
 
 
 def name_of(objective: object) -> str | None:
@@ -66,9 +54,19 @@ def name_of(objective: object) -> str | None:
     return "-".join([name, *(f"{key}={getattr(objective, key)}" for key in sorted(objective.model_fields_set))])
 
 
-def over(objectives: list[Objective], holds: Callable[[Objective], bool] = lambda method: True) -> pytest.MarkDecorator:
+Holds = Callable[[Objective], bool]
+Drawn = st.SearchStrategy[Objective]
+
+
+def over(objectives: list[Objective], holds: Holds = lambda method: True) -> pytest.MarkDecorator:
     """Run a test over the methods among `objectives` that say that it applies."""
     return pytest.mark.parametrize("objective", [method for method in objectives if holds(method)], ids=name_of)
+
+
+def over_options(holds: Holds = lambda method: True) -> pytest.MarkDecorator:
+    """Run a test over all methods, with any options under which they say that it applies. It draws from `methods`."""
+    applying = [name for name in sorted(OBJECTIVES) if any(map(holds, variants(OBJECTIVES[name])))]
+    return pytest.mark.parametrize("methods", [any_of(OBJECTIVES[name], holds) for name in applying], ids=applying)
 
 
 def parts_of(method: Objective) -> Parts:
@@ -81,6 +79,11 @@ def ordered(method: Objective) -> bool:
     return parts_of(method).plan.whole_groups
 
 
+def of_its_group(method: Objective) -> bool:
+    """Whether groups do not matter to each other, which the recipe's `scale_rewards: batch` makes them do."""
+    return method.credit.scope in ("rollout", "group") and getattr(method, "scale_rewards", "group") != "batch"
+
+
 def drops(method: Objective) -> bool:
     """Whether tokens may leave the loss."""
     return type(method).kept_length is not Objective.kept_length
@@ -91,11 +94,31 @@ def crops(method: Objective) -> bool:
     return any(isinstance(stage, Crop) for stage in parts_of(method).stages)
 
 
-def batch_of(correct: list[list[float]], length: list[list[int]]) -> RolloutBatch:
+def facts_of(method: Objective, num_groups: int, size: int) -> dict[str, Tensor]:
+    """Facts that a method's parts declare, alike for the members of a group: as its prompts are written, and else the
+    number of the group, a half, or where there are several that nothing is known."""
+    parts, row = parts_of(method), {"prompt": "What is 1 + 1?", "answer": "2"}
+    draws = [np.random.default_rng(group) for group in range(num_groups)]
+    written = [parts.prompts.write(row, draw)[1] if parts.prompts else {} for draw in draws]
+    plain_P = {torch.int64: torch.arange(num_groups), torch.float32: torch.full((num_groups,), 0.5)}
+    nothing = {torch.int64: -1, torch.float32: torch.nan}
+    facts: dict[str, Tensor] = {}
+    for fact in parts.facts:
+        if fact.width > 1:
+            facts[fact.name] = torch.full((num_groups * size, fact.width), nothing[fact.dtype])
+        elif fact.name in written[0]:
+            facts[fact.name] = torch.tensor([one[fact.name] for one in written]).repeat_interleave(size)
+        else:
+            facts[fact.name] = plain_P[fact.dtype].repeat_interleave(size)
+    return facts
+
+
+def batch_of(correct: list[list[float]], length: list[list[int]], method: Objective | None = None) -> RolloutBatch:
     """A batch of (P, G) verdicts and lengths; what reaches the cap is unfinished.
 
     Right rollouts are redundant in the second half of their thinking, except that lengths divisible by 5 never state
-    the answer there. For a method that crops, lengths are those after the crop.
+    the answer there. For a method that crops, lengths are those after the crop. The batch has the facts and the memory
+    of a method at its first step.
     """
     length_B = torch.tensor(length).flatten()
     correct_B = torch.tensor(correct, dtype=torch.float32).flatten()
@@ -111,7 +134,9 @@ def batch_of(correct: list[list[float]], length: list[list[int]]) -> RolloutBatc
         num_generations=len(correct[0]),
         max_length=CAP,
         step=0,
+        memory={} if method is None else method.initial(),
         facts={
+            **({} if method is None else facts_of(method, len(correct), len(correct[0]))),
             "redundant": torch.stack([torch.where(stated_B, (think_B + 1) // 2, think_B), think_B], dim=1),
             "necessary": 0.5 * stated_B,
         },
@@ -155,11 +180,12 @@ def groups(draw: st.DrawFn, max_groups: int = 4, ties: bool = True) -> tuple[lis
     return draw(rows(verdict)), draw(rows(st.integers(1, CAP), unique=not ties))
 
 
-@over(EVERY)
+@over_options()
 @settings(max_examples=40)
-@given(groups())
-def test_advantages_are_finite_and_have_one_value_for_each_rollout_or_token(objective: Objective, case) -> None:
-    batch = batch_of(*case)
+@given(st.data(), groups())
+def test_advantages_are_finite_and_have_one_value_for_each_rollout_or_token(methods: Drawn, data: Any, case) -> None:
+    objective = data.draw(methods)
+    batch = batch_of(*case, objective)
     advantages = objective.advantages(batch)
     assert torch.isfinite(advantages).all()
     assert advantages.shape == (
@@ -168,127 +194,151 @@ def test_advantages_are_finite_and_have_one_value_for_each_rollout_or_token(obje
 
 
 # Equal lengths aside: a method that drops some of a group's members has to choose among those by their place.
-@over(EVERY, lambda method: not ordered(method))
+@over_options(lambda method: not ordered(method))
 @settings(max_examples=40)
-@given(groups(ties=False), st.randoms())
-def test_the_order_inside_a_parallel_group_does_not_matter(objective: Objective, case, random) -> None:
-    correct, length = case
+@given(st.data(), groups(ties=False), st.randoms())
+def test_the_order_inside_a_parallel_group_does_not_matter(methods: Drawn, data: Any, case, random) -> None:
+    assert_order_does_not_matter(data.draw(methods), *case, random)
+
+
+def assert_order_does_not_matter(objective: Objective, correct: list, length: list, random: Any) -> None:
+    """What a method gives to the members of a group, it gives to them in any other order, too."""
     order = list(range(len(correct[0])))
     random.shuffle(order)
-    batch = batch_of(correct, length)
-    shuffled = batch_of([[row[i] for i in order] for row in correct], [[row[i] for i in order] for row in length])
+    in_order = [[[row[i] for i in order] for row in column] for column in (correct, length)]
+    batch, shuffled = batch_of(correct, length, objective), batch_of(*in_order, objective)
     expected = advantages_of(objective, batch)[:, order]
     torch.testing.assert_close(advantages_of(objective, shuffled), expected, atol=1e-5, rtol=1e-5)
     assert torch.equal(kept_of(objective, shuffled), kept_of(objective, batch)[:, order])
 
 
-@over(EVERY, lambda method: not ordered(method) and not drops(method))
+@over_options(lambda method: not ordered(method) and not drops(method))
 @settings(max_examples=40)
-@given(groups(), st.randoms())
-def test_equal_lengths_do_not_bring_the_order_in_where_nothing_is_dropped(objective: Objective, case, random) -> None:
-    test_the_order_inside_a_parallel_group_does_not_matter.hypothesis.inner_test(objective, case, random)
+@given(st.data(), groups(), st.randoms())
+def test_equal_lengths_do_not_bring_the_order_in_where_nothing_is_dropped(
+    methods: Drawn, data: Any, case, random
+) -> None:
+    assert_order_does_not_matter(data.draw(methods), *case, random)
 
 
-@over(EVERY, lambda method: method.credit.scope in ("rollout", "group"))
+@over_options(of_its_group)
 @settings(max_examples=40)
-@given(groups(max_groups=4))
-def test_other_groups_do_not_matter_to_a_method_of_group_scope(objective: Objective, case) -> None:
+@given(st.data(), groups(max_groups=4))
+def test_other_groups_do_not_matter_to_a_method_of_group_scope(methods: Drawn, data: Any, case) -> None:
+    objective = data.draw(methods)
     correct, length = case
-    together, alone = batch_of(correct, length), batch_of(correct[:1], length[:1])
+    together, alone = batch_of(correct, length, objective), batch_of(correct[:1], length[:1], objective)
     torch.testing.assert_close(advantages_of(objective, together)[:1], advantages_of(objective, alone))
     assert torch.equal(kept_of(objective, together)[:1], kept_of(objective, alone))
 
 
-@pytest.mark.parametrize("scale", ["group", "batch", "none"])
-@over(EVERY, lambda method: not method.credit.wrong)
+@over_options(lambda method: not method.credit.wrong)
+@settings(max_examples=80)
+@given(st.data(), groups())
+def test_a_wrong_rollout_never_beats_a_correct_one_through_length(methods: Drawn, data: Any, case) -> None:
+    assert all(right >= wrong for right, wrong in least_right_and_best_wrong(data.draw(methods), *case))
+
+
+@over(PLAIN, lambda method: not method.credit.wrong)
 @settings(max_examples=40)
 @given(groups())
-def test_a_wrong_rollout_never_beats_a_correct_one_through_length(objective: Objective, scale: str, case) -> None:
-    batch = batch_of(*case)
-    advantages_PG = advantages_of(scaled(objective, scale), batch)
-    columns = (advantages_PG, batch.grouped(paid(objective, batch)), kept_of(objective, batch) > 0)
-    for advantages_G, paid_G, kept_G in zip(*columns, strict=True):
-        right_G, wrong_G = advantages_G[kept_G & (paid_G == 1)], advantages_G[kept_G & (paid_G == 0)]
-        assert not len(right_G) or not len(wrong_G) or right_G.min() > wrong_G.max()
+def test_a_correct_rollout_beats_every_wrong_one_where_a_method_is_as_it_comes(objective: Objective, case) -> None:
+    assert all(right > wrong for right, wrong in least_right_and_best_wrong(objective, *case))
 
 
-@over(EVERY, lambda method: not method.credit.wrong and not method.credit.form)
+def least_right_and_best_wrong(objective: Objective, correct: list, length: list) -> list[tuple[float, float]]:
+    """The two advantages, of each group in which both kinds stay in the loss."""
+    batch = batch_of(correct, length, objective)
+    kept_PG, paid_PG = kept_of(objective, batch) > 0, batch.grouped(paid(objective, batch))
+    columns = zip(advantages_of(objective, batch), kept_PG & (paid_PG == 1), kept_PG & (paid_PG == 0), strict=True)
+    mixed = [(own_G[right_G], own_G[wrong_G]) for own_G, right_G, wrong_G in columns if right_G.any() and wrong_G.any()]
+    return [(right.min().item(), wrong.max().item()) for right, wrong in mixed]
+
+
+@over_options(lambda method: not method.credit.wrong and not method.credit.form)
 @settings(max_examples=20)
-@given(st.lists(st.integers(1, CAP), min_size=4, max_size=4))
-def test_a_group_that_is_all_wrong_gets_exactly_zero(objective: Objective, lengths: list[int]) -> None:
-    batch = batch_of([[0, 0, 0, 0], [1, 1, 0, 1]], [lengths, [5, 9, 7, 12]])
+@given(st.data(), st.lists(st.integers(1, CAP), min_size=4, max_size=4))
+def test_a_group_that_is_all_wrong_gets_exactly_zero(methods: Drawn, data: Any, lengths: list[int]) -> None:
+    assert_nothing_for_the_wrong(data.draw(methods), lengths)
+
+
+def assert_nothing_for_the_wrong(objective: Objective, lengths: list[int]) -> None:
+    """A group that is all wrong has no advantage, whatever is beside it."""
+    batch = batch_of([[0, 0, 0, 0], [1, 1, 0, 1]], [lengths, [5, 9, 7, 12]], objective)
     assert (advantages_of(objective, batch)[0] == 0).all()
 
 
-@over(EVERY, lambda method: method.credit.form)
+@over_options(lambda method: method.credit.form)
 @settings(max_examples=20)
-@given(st.lists(st.integers(3, CAP - 1), min_size=4, max_size=4))
-def test_a_group_that_is_all_wrong_in_due_form_gets_exactly_zero(objective: Objective, lengths: list[int]) -> None:
-    test_a_group_that_is_all_wrong_gets_exactly_zero.hypothesis.inner_test(objective, lengths)
+@given(st.data(), st.lists(st.integers(3, CAP - 1), min_size=4, max_size=4))
+def test_a_group_that_is_all_wrong_in_due_form_gets_exactly_zero(methods: Drawn, data: Any, lengths: list[int]) -> None:
+    assert_nothing_for_the_wrong(data.draw(methods), lengths)
 
 
 # A method that pays by place tells apart what verdict and length do not; one that crops pays for that as well.
 @over(EVERY, lambda method: not ordered(method) and not crops(method))
 def test_a_group_alike_in_verdict_and_length_gets_exactly_zero(objective: Objective) -> None:
-    batch = batch_of([[1] * 7, [1, 0, 1, 1, 0, 1, 1]], [[17] * 7, [17] * 7])
+    batch = batch_of([[1] * 7, [1, 0, 1, 1, 0, 1, 1]], [[17] * 7, [17] * 7], objective)
     assert (advantages_of(objective, batch)[0] == 0).all()
 
 
 @over(EVERY)
 @pytest.mark.parametrize("lengths", [[0, 1, 1, 0], [1, 1, 1, 1], [0, CAP - 1, 1, CAP]])
 def test_lengths_of_zero_one_and_the_cap_are_taken(objective: Objective, lengths: list[int]) -> None:
-    batch = batch_of([[1, 1, 0, 1]], [lengths])
+    batch = batch_of([[1, 1, 0, 1]], [lengths], objective)
     assert torch.isfinite(advantages_of(objective, batch)).all()
     assert (kept_of(objective, batch) <= torch.tensor([lengths])).all()
 
 
 @over(PLAIN)
 def test_the_only_correct_rollout_of_a_group_has_the_only_positive_advantage(objective: Objective) -> None:
-    batch = batch_of([[0, 0, 1, 0]], [[3, 9, 60, 5]])
+    batch = batch_of([[0, 0, 1, 0]], [[3, 9, 60, 5]], objective)
     assert (advantages_of(objective, batch) > 0).tolist() == [[False, False, True, False]]
 
 
 @over(PLAIN, lambda method: not method.credit.wrong and not method.credit.unfinished and not method.credit.form)
 def test_an_unfinished_rollout_earns_nothing(objective: Objective) -> None:
-    batch = batch_of([[1, 1, 1, 0]], [[11, CAP, 12, 13]])
+    batch = batch_of([[1, 1, 1, 0]], [[11, CAP, 12, 13]], objective)
     _, cut, _, wrong = objective.advantages(batch).view(4, -1)
     assert torch.equal(cut, wrong) and (wrong < 0).all()
 
 
 @over(PLAIN, lambda method: method.credit.form)
 def test_an_unfinished_rollout_earns_less_than_a_wrong_one_in_due_form_where_form_is_paid(objective: Objective) -> None:
-    right, cut, wrong = advantages_of(objective, batch_of([[1, 1, 0]], [[10, CAP, 11]]))[0]
+    right, cut, wrong = advantages_of(objective, batch_of([[1, 1, 0]], [[10, CAP, 11]], objective))[0]
     assert right > wrong > cut
 
 
 @over(PLAIN, lambda method: method.credit.unfinished)
 def test_an_unfinished_rollout_is_paid_as_a_finished_one_where_a_method_says_so(objective: Objective) -> None:
-    right, cut, wrong = advantages_of(objective, batch_of([[1, 1, 0]], [[10, CAP, 11]]))[0]
+    right, cut, wrong = advantages_of(objective, batch_of([[1, 1, 0]], [[10, CAP, 11]], objective))[0]
     assert right == cut > 0 > wrong
 
 
 @over(PLAIN)
 def test_a_rollout_without_a_verdict_gets_zero_and_does_not_move_the_others(objective: Objective) -> None:
     nan = float("nan")
-    with_it = advantages_of(objective, batch_of([[1, 0, 1, nan]], [[5, 9, 12, 2]]))[0]
-    without = advantages_of(objective, batch_of([[1, 0, 1]], [[5, 9, 12]]))[0]
+    with_it = advantages_of(objective, batch_of([[1, 0, 1, nan]], [[5, 9, 12, 2]], objective))[0]
+    without = advantages_of(objective, batch_of([[1, 0, 1]], [[5, 9, 12]], objective))[0]
     assert with_it[3] == 0
     torch.testing.assert_close(with_it[:3], without)
 
 
-@over(EVERY)
+@over_options()
 @settings(max_examples=40)
-@given(groups())
-def test_a_rollout_without_a_verdict_gets_zero(objective: Objective, case) -> None:
-    batch = batch_of(*case)
+@given(st.data(), groups())
+def test_a_rollout_without_a_verdict_gets_zero(methods: Drawn, data: Any, case) -> None:
+    objective = data.draw(methods)
+    batch = batch_of(*case, objective)
     assert not advantages_of(objective, batch)[batch.grouped(paid(objective, batch).isnan())].any()
 
 
-@over(EVERY)
+@over_options()
 @settings(max_examples=40)
-@given(groups())
-def test_only_a_method_that_drops_takes_tokens_out_of_the_loss(objective: Objective, case) -> None:
-    batch = batch_of(*case)
+@given(st.data(), groups())
+def test_only_a_method_that_drops_takes_tokens_out_of_the_loss(methods: Drawn, data: Any, case) -> None:
+    objective = data.draw(methods)
+    batch = batch_of(*case, objective)
     kept_B = objective.kept_length(batch)
     assert kept_B.dtype == batch.length.dtype
     assert (kept_B >= 0).all() and (kept_B <= batch.length).all()
@@ -296,25 +346,27 @@ def test_only_a_method_that_drops_takes_tokens_out_of_the_loss(objective: Object
     assert drops(objective) or not parts_of(objective).rejudge
 
 
-@over(EVERY, drops)
+@over(PLAIN, drops)
 def test_a_method_that_drops_does_so_as_it_comes_in_a_group_that_is_large_enough(objective: Objective) -> None:
-    batch = batch_of([[1] * 32], [[11] * 32])
+    batch = batch_of([[1] * 32], [[11] * 32], objective)
     batch = replace(batch, length=torch.tensor([300, *[11] * 31]))
     assert objective.kept_length(batch)[0] < 300
 
 
-@over(EVERY)
+@over_options()
 @settings(max_examples=40)
-@given(groups())
-def test_a_rollout_that_is_dropped_whole_has_no_advantage(objective: Objective, case) -> None:
-    batch = batch_of(*case)
+@given(st.data(), groups())
+def test_a_rollout_that_is_dropped_whole_has_no_advantage(methods: Drawn, data: Any, case) -> None:
+    objective = data.draw(methods)
+    batch = batch_of(*case, objective)
     assert not advantages_of(objective, batch)[kept_of(objective, batch) == 0].any()
 
 
-@over(EVERY)
+@over_options()
 @settings(max_examples=20)
-@given(st.integers(0, 10**6), st.integers(1, 10**5))
-def test_the_cap_is_never_above_what_the_recipe_gives(objective: Objective, step: int, max_length: int) -> None:
+@given(st.data(), st.integers(0, 10**6), st.integers(1, 10**5))
+def test_the_cap_is_never_above_what_the_recipe_gives(methods: Drawn, data: Any, step: int, max_length: int) -> None:
+    objective = data.draw(methods)
     assert 1 <= objective.cap(step, max_length) <= max_length
 
 
@@ -327,7 +379,7 @@ def test_an_engine_is_asked_to_keep_some_members_and_not_all(objective: Objectiv
 
 @over(EVERY)
 def test_what_a_method_logs_are_numbers(objective: Objective) -> None:
-    metrics = objective.metrics(batch_of([[1, 0, 1, 1], [1, 1, 1, 1]], [[5, 9, 12, 30], [5, CAP, 6, 6]]))
+    metrics = objective.metrics(batch_of([[1, 0, 1, 1], [1, 1, 1, 1]], [[5, 9, 12, 30], [5, CAP, 6, 6]], objective))
     assert all(type(value) is float and value == value for value in metrics.values())
 
 
@@ -351,8 +403,8 @@ OWN_NORMALISATION: dict[str, Callable[[Tensor], Tensor]] = {
 @settings(max_examples=40)
 @given(groups())
 def test_weight_zero_is_grpo_bit_for_bit(name: str, scale: str, case) -> None:
-    batch = batch_of(*case)
     objective = scaled(OBJECTIVES[name](**WEIGHT_ZERO[name]), scale)
+    batch = batch_of(*case, objective)
     normalise = OWN_NORMALISATION.get(name, lambda rewards_PG: group_advantages(rewards_PG, scale))
     expected = normalise(batch.grouped(paid(objective, batch))).flatten()
     advantages = objective.advantages(batch)
