@@ -2,52 +2,89 @@
 
 from typing import Any
 
+from pydantic import BaseModel
+
 from concise_rl.methods import Objective, SequenceReward, find_class, with_options
+from reward.acoer import Acoer
+from reward.adaptthink import AdaptThink
 from reward.conciser import Conciser
 from reward.ddca import Ddca
 from reward.decs import Decs
 from reward.dot import Dot
 from reward.elastic import Elastic
 from reward.gfpo import Gfpo
+from reward.gppo import Gppo
 from reward.grpo import Grpo
 from reward.grpo_lambda import GrpoLambda
+from reward.hapo import Hapo
 from reward.jet import Jet
+from reward.l1 import ExactTarget, L1Exact, L1Max, MaxTarget
 from reward.lc_r1 import LcR1
 from reward.length_penalty import LengthPenalty
+from reward.mrt import Mrt
+from reward.on_policy_sft import OnPolicySft
 from reward.s_grpo import SGrpo
+from reward.selections import SELECTIONS, AdaR1, ShortestRight, SolveRate
 from reward.thinkprune import ThinkPrune
+from reward.vsrm import Vsrm
 
 OBJECTIVES: dict[str, type[Objective]] = {
+    "adaptthink": AdaptThink,
+    "acoer": Acoer,
     "conciser": Conciser,
     "ddca": Ddca,
     "decs": Decs,
     "dot": Dot,
     "elastic": Elastic,
     "gfpo": Gfpo,
+    "gppo": Gppo,
     "grpo": Grpo,
     "grpo_lambda": GrpoLambda,
+    "hapo": Hapo,
     "jet": Jet,
+    "l1_exact": L1Exact,
+    "l1_max": L1Max,
     "lc_r1": LcR1,
     "length_penalty": LengthPenalty,
+    "mrt": Mrt,
+    "on_policy_sft": OnPolicySft,
     "s_grpo": SGrpo,
     "thinkprune": ThinkPrune,
+    "vsrm": Vsrm,
 }
+
+PROMPTS: dict[str, type[BaseModel]] = {"l1_exact": ExactTarget, "l1_max": MaxTarget}
+"""What writes into prompts, by the names that an evaluation takes."""
 
 __all__ = [
     "OBJECTIVES",
+    "PROMPTS",
+    "SELECTIONS",
+    "Acoer",
+    "AdaR1",
+    "AdaptThink",
     "Conciser",
     "Ddca",
     "Decs",
     "Dot",
     "Elastic",
     "Gfpo",
+    "Gppo",
     "Grpo",
     "GrpoLambda",
+    "Hapo",
     "Jet",
+    "L1Exact",
+    "L1Max",
     "LcR1",
     "LengthPenalty",
+    "Mrt",
+    "OnPolicySft",
     "SGrpo",
+    "ShortestRight",
+    "SolveRate",
     "ThinkPrune",
+    "Vsrm",
 ]
 
 

@@ -7,6 +7,8 @@ from accelerate import Accelerator
 from deepspeed.utils import safe_get_full_grad
 from transformers import TrainingArguments
 
+from concise_rl.rollout.sync.main_rank import leave_process_group
+
 STEPS = 65
 SMALL = 2.0**-10
 """Too little to change a bf16 number of 1."""
@@ -29,7 +31,7 @@ def main() -> None:
     if accelerator.is_main_process:
         stage = engine.config["zero_optimization"]["stage"]
         print(json.dumps({"stage": stage, "sum": summed.mean().item()}))
-    accelerator.end_training()
+    leave_process_group()
 
 
 if __name__ == "__main__":

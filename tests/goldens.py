@@ -24,10 +24,12 @@ from concise_rl.curriculum.curricula import Kappa, kappa_quota
 from concise_rl.curriculum.memory import OversampleFactor
 from concise_rl.evaluate.statistics import aes
 from concise_rl.labels.labeller import Labels
-from concise_rl.methods import RolloutBatch, RunContext, group_advantages
+from concise_rl.methods import LossInputs, RolloutBatch, RunContext, group_advantages
 from concise_rl.reading.passages import ChunkTokens, chunk_spans
 from concise_rl.reading.trace import Delimiters, StopReason
 from concise_rl.rollout.engine import Asked, Completion, Request, Sampling, stop_reason
+from reward.acoer import Acoer
+from reward.adaptthink import FirstTokenLoss, adaptthink_advantages
 from reward.conciser import Conciser
 from reward.ddca import Ddca
 from reward.decs import Decs
@@ -35,11 +37,15 @@ from reward.dot import Dot
 from reward.elastic import Elastic
 from reward.gfpo import Gfpo
 from reward.grpo_lambda import top_fraction_gate
+from reward.hapo import Hapo
 from reward.jet import jet_rewards
+from reward.l1 import exact_rewards, max_rewards
 from reward.lc_r1 import lc_r1_rewards, think_end_bonus, with_bonus
 from reward.length_penalty import penalised_rewards
+from reward.mrt import progress
 from reward.s_grpo import SGrpo
 from reward.thinkprune import ThinkPrune
+from reward.vsrm import step_rewards
 
 Fields = dict[str, Any]
 Comparison = Callable[[Fields, Fields], Fields]
@@ -359,7 +365,109 @@ def by_group(
     return compare
 
 
+def adaptthink(inputs: Fields, params: Fields) -> Fields:
+    """The advantages of one group, which are its rewards."""
+    correct_B, skips_B = (torch.tensor(inputs[name]).double() for name in ("correct", "nothinking"))
+    reference_B = torch.full_like(correct_B, inputs["ref_acc"])
+    reward = adaptthink_advantages(correct_B, reference_B, skips_B, params["bonus"]).tolist()
+    return {"reward": reward, "advantage": reward}
+
+
+def adaptthink_loss(inputs: Fields, params: Fields) -> Fields:
+    """The mean over rollouts of their loss, with some forced to skip their thinking."""
+    old_BT = torch.tensor(inputs["old_logprob"])
+    loss_BT = FirstTokenLoss(params["nothinking_ratio"])(
+        LossInputs(
+            torch.tensor(inputs["logprob"]),
+            old_BT,
+            torch.tensor(inputs["advantage"])[:, None],
+            (torch.arange(old_BT.size(1)) < torch.tensor(inputs["length"])[:, None]).float(),
+            params["clip_low"],
+            params["clip_high"],
+            {"forced_first": torch.tensor(inputs["nothinking"])},
+        )
+    )
+    return {"loss": loss_BT[:, 0].mean().item()}
+
+
+def mrt_progress(inputs: Fields, params: Fields) -> Fields:
+    """The progress of each episode, and what a rollout earns in all."""
+    gained = progress(torch.tensor([inputs["J"]], dtype=torch.float64))[0]
+    bonus = params["alpha"] * gained
+    total = inputs["correct"] + bonus.sum().item()
+    return {"progress": gained.tolist(), "bonus": bonus.tolist(), "total_reward": total}
+
+
+def vsrm_step_reward(inputs: Fields, params: Fields) -> Fields:
+    """The reward at each cut: none where cuts and shares do not fit together, or the rollout has ended before."""
+    cuts, shares = inputs["cut_position"], inputs["prefix_accuracy"]
+    fits = len(shares) == len(cuts) + 1
+    rewards = step_rewards(shares, params["gamma"], params["max_lookahead"]) if fits else [0.0] * len(cuts)
+    within = [reward if cut < inputs["length"] else 0.0 for cut, reward in zip(cuts, rewards, strict=True)]
+    return {"reward_at_cut": within}
+
+
+def hapo(inputs: Fields, params: Fields) -> Fields:
+    """Rewards of the visits to one problem, and its history before and after each."""
+    assert params["floor"] == -0.7, params
+    method, visits = Hapo(weight=params["weight"]), []
+    memory = method.initial()
+    for visit in inputs["visits"]:
+        problem_B = torch.zeros(len(visit["correct"]), dtype=torch.int64)
+        batch = replace(rollouts_of(visit["correct"], visit["length"]), facts={"problem": problem_B}, memory=memory)
+        before, memory = memory["shortest"].get(0), method.learn(batch)
+        after = memory["shortest"].get(0)
+        visits.append({"reward": method.rewards(batch).tolist(), "h_before": before, "h_after": after})
+    return {"visits": visits}
+
+
+def acoer(inputs: Fields, params: Fields) -> Fields:
+    """Rewards without those for form, and the loop's weight and budget after each step; characters for tokens."""
+    same = ("alpha_init", "alpha_min", "alpha_max", "alpha_up", "alpha_down", "ema_span", "check_window")
+    renamed = {"acc_drop": params["acc_drop_threshold"], "budget_min": 4 * params["min_budget"]}
+    renamed |= {"budget_init": 4 * params["max_thinking_tokens"]}
+    scale = params["log_scale"] if params["mode"] == "log" else 0.0
+    options = {name: params[name] for name in (*same, "budget_ratio", "warmup_steps")} | renamed
+    method, steps = Acoer(**options, log_scale=scale, format_weight=0.0), []
+    memory = method.initial()
+    for step, rollouts in enumerate(inputs["steps"]):
+        think_B = torch.tensor(rollouts["think_length"])
+        batch = replace(rollouts_of(rollouts["correct"], rollouts["think_length"]), think_length=think_B)
+        batch = replace(batch, memory=memory, step=step)
+        memory = method.learn(batch)
+        after = {"alpha_after": memory["alpha"], "budget_after": memory["budget"]}
+        steps.append({"reward": method.rewards(batch).tolist(), **after})
+    return {"steps": steps}
+
+
+def l1_columns(inputs: Fields) -> tuple[Tensor, Tensor, Tensor]:
+    """Verdict, length and target of the one rollout of a case."""
+    correct_B, length_B, target_B = (
+        torch.tensor([inputs[name]], dtype=torch.float64) for name in ("correct", "length", "target_length")
+    )
+    return correct_B, length_B, target_B
+
+
+def l1_exact(inputs: Fields, params: Fields) -> Fields:
+    """The published sum. As a product, which no setting uses, a penalty gives 0."""
+    correct_B, length_B, target_B = l1_columns(inputs)
+    delta = exact_rewards(torch.zeros_like(correct_B), length_B, target_B, params["alpha"]).item()
+    reward = exact_rewards(correct_B, length_B, target_B, params["alpha"]).item()
+    return {"delta": delta, "reward": reward if params["combine"] == "add" else correct_B.item() * max(0.0, delta)}
+
+
+def l1_max(inputs: Fields, params: Fields) -> Fields:
+    """The published product; the code halves the slope of the paper's equation. No setting uses the sum."""
+    correct_B, *columns = l1_columns(inputs)
+    delta = max_rewards(torch.ones_like(correct_B), *columns, params["alpha"] / 2, 0.5).item()
+    reward = max_rewards(correct_B, *columns, params["alpha"] / 2, 0.5).item()
+    return {"delta": delta, "reward": reward if params["combine"] == "multiply" else correct_B.item() + delta}
+
+
 COMPARISONS: dict[str, Comparison] = {
+    "acoer": acoer,
+    "adaptthink": adaptthink,
+    "adaptthink_loss": adaptthink_loss,
     "aes": lambda inputs, params: {"aes": aes(**inputs, **params)},
     "decs_chunks": decs_chunks,
     "decs_easy_quota": decs_easy_quota,
@@ -374,14 +482,19 @@ COMPARISONS: dict[str, Comparison] = {
     "elastic_rollout": elastic_rollout,
     "gfpo": gfpo,
     "grpo_lambda": grpo_lambda,
+    "hapo": hapo,
     "jet": jet,
+    "l1_exact": l1_exact,
+    "l1_max": l1_max,
     "lc_r1": lc_r1,
+    "mrt_progress": mrt_progress,
     "s_grpo": s_grpo,
     "thinkprune": thinkprune,
     "verl_drgrpo": by_group(lambda rewards_PG, eps: group_advantages(rewards_PG, "none")),
     "verl_grpo": by_group(
         lambda rewards_PG, eps: group_advantages(rewards_PG, "group", eps), lambda reward, eps: reward / (1 + eps)
     ),
+    "vsrm_step_reward": vsrm_step_reward,
     "verl_rloo": by_group(lambda rewards_PG, eps: leave_one_out(rewards_PG)),
     "zanette": zanette,
 }

@@ -15,11 +15,17 @@ import pyarrow.parquet
 from pydantic import TypeAdapter, ValidationError
 
 from concise_rl.errors import unknown
+from concise_rl.named import find_class, with_options
 from concise_rl.verify.verifiers.metadata import dump_metadata
 
 FILE_ENDINGS = (".jsonl", ".json", ".parquet")
 GENERATED = ("reasoning_gym:", "reasoning:", "tiny:")
 """What the sources begin with whose rows are made on the spot, with what reasoning-gym's scorers need."""
+
+SELECTED = "selected:"
+"""What a source begins with whose rows are chosen from stored samples."""
+SAMPLE_FIELDS = ("prompt", "prompt_hash", "text", "completion_ids", "length", "finished", "correct")
+"""What a selection reads of a stored sample."""
 
 Row = Mapping[str, Any]
 
@@ -56,13 +62,16 @@ def read_source(source: str, split: str, num_rows: int | None, seed: int, wanted
         return _from_rows(_numbered(_reasoning_rows(name, split, num_rows, seed)), wanted)
     if kind == "tiny":
         return _from_rows(_numbered(_tiny_rows(name, split, num_rows, seed)), wanted)
+    if kind == "selected":
+        return _from_rows(_numbered(_selected_rows(name)), wanted)
     if path.suffix in FILE_ENDINGS and not path.is_dir():
         return _read_file(path, wanted)
     if not path.is_file() and (path.is_dir() or re.fullmatch(r"[\w.-]+/[\w.-]+(:[\w.-]+)?", source)):
         return _read_hub(source, split, wanted)
     raise ValueError(
         f"Cannot load {source!r}: give a file ending in {', '.join(FILE_ENDINGS)}, a folder or hub id "
-        "(org/name, org/name:config), reasoning_gym:TASK?option=value, reasoning:NAME or tiny:sums."
+        "(org/name, org/name:config), reasoning_gym:TASK?option=value, reasoning:NAME, tiny:sums or "
+        "selected:NAME?samples=FILE."
     )
 
 
@@ -203,6 +212,42 @@ def _reasoning_gym_rows(task: str, split: str, num_rows: int | None, seed: int) 
         {"prompt": entry["question"], "answer": entry["answer"], "metadata": dump_metadata(entry["metadata"])}
         for entry in (entries[i] for i in range(len(entries)))
     ]
+
+
+def _selected_rows(query: str) -> list[dict[str, Any]]:
+    """Rows that a selection makes of stored samples, from `NAME?samples=FILE&option=value`.
+
+    Raises:
+        ValueError: for an unknown selection or option, no file of samples, and samples of which nothing is selected.
+    """
+    from concise_rl.methods import Selection
+    from reward import SELECTIONS
+
+    name, _, options = query.partition("?")
+    pairs = parse_qsl(options, keep_blank_values=True)
+    files = [value for key, value in pairs if key == "samples"]
+    if not files:
+        raise ValueError(
+            f"selected:{name} does not say from what: add ?samples=FILE, a file that concise-rl eval made."
+        )
+    cls = find_class("selection", name, SELECTIONS, Selection)
+    selection = with_options("selection", name, cls, {key: value for key, value in pairs if key != "samples"})
+    samples = [sample for number, file in enumerate(files) for sample in _stored_samples(Path(file), number)]
+    rows = selection.select(samples)
+    if not rows:
+        raise ValueError(f"{name} selects nothing from the {len(samples)} samples in {', '.join(files)}.")
+    return rows
+
+
+def _stored_samples(path: Path, number: int) -> list[Row]:
+    """The samples in a file, with its number."""
+    if not path.is_file():
+        raise ValueError(f"There is no file {path}. concise-rl eval writes one of samples for each model.")
+    rows = list(jsonl_rows(path))
+    for place, row in rows:
+        if missing := [field for field in SAMPLE_FIELDS if field not in row]:
+            raise ValueError(f"{path}, {place}: no sample of an evaluation, which has {missing[0]!r}.")
+    return [{**row, "file": number} for _, row in rows]
 
 
 def _options(source: str, hints: Mapping[str, Any], query: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 from concise_rl.evaluate.options import (
     DEFAULT,
     TASKS,
+    Group,
     add_engine_options,
     add_prompt_options,
     add_sampling_options,
@@ -68,7 +69,24 @@ def add_eval_arguments(parser: argparse.ArgumentParser) -> None:
     _add_reader_arguments(parser)
     data = parser.add_argument_group("how the problems are put")
     add_prompt_options(data)
+    _add_writer_options(data)
     add_source_options(data)
+
+
+def _add_writer_options(group: Group) -> None:
+    """Declare what is written into prompts, and differs between problems."""
+    group.add_argument(
+        "--prompts",
+        metavar="NAME",
+        help="what writes something into each prompt, a target of tokens say: a name in reward.PROMPTS, or a class's "
+        "dotted path (default: nothing)",
+    )
+    group.add_argument(
+        "--prompts-options",
+        type=json_options,
+        metavar="JSON",
+        help="""its options, as '{"low": 512, "high": 512}' (default: its own)""",
+    )
 
 
 def _add_size_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,6 +1,5 @@
 """Samples on disk: one JSON line for each completion. Everything else about an evaluation is computed from them."""
 
-import hashlib
 import logging
 import os
 from collections.abc import Iterator, Sequence
@@ -72,6 +71,8 @@ class Sample(BaseModel):
         reflections: cues of reflection in the thinking. None where it was given up, and in files from before cues were
             counted.
         labels: where the thinking first states the gold answer. None where `correct` is not 1 or nobody judged it.
+        facts: numbers that were written into the prompt, by name: a target of tokens, say. Left out of the file where
+            there are none, as in those from before anything was written into prompts.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -94,6 +95,7 @@ class Sample(BaseModel):
     oracle_length: int | None = None
     reflections: int | None = Field(None, ge=0)
     labels: ThinkingLabels | None = None
+    facts: dict[str, float] = Field(default_factory=dict)
 
     @field_validator("stop_reason")
     @classmethod
@@ -138,15 +140,10 @@ class Sample(BaseModel):
         }
 
 
-def hash_prompt(prompt_ids: Sequence[int]) -> str:
-    """sha256 of token ids."""
-    return hashlib.sha256(",".join(map(str, prompt_ids)).encode()).hexdigest()
-
-
 def append_samples(path: Path, samples: Sequence[Sample]) -> None:
     """Add whole lines to the file; they are on disk when this returns."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = "".join(sample.model_dump_json() + "\n" for sample in samples)
+    lines = "".join(sample.model_dump_json(exclude=None if sample.facts else {"facts"}) + "\n" for sample in samples)
     with path.open("ab") as file:
         file.write(lines.encode())
         file.flush()

@@ -80,6 +80,10 @@ class Measurement(BaseModel):
     system_prompt: str | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     """What the chat template takes besides the messages, as in training: `{"enable_thinking": false}`."""
+    prompts: str | None = None
+    """Who writes something into each prompt, a length target say: a name in `reward.PROMPTS` or a dotted path; None
+    for nobody."""
+    prompts_options: dict[str, Any] | None = None
     revision: str | None = None
     """Of the models that are hub ids; None for the main one."""
     trust_remote_code: bool = False
@@ -125,6 +129,12 @@ class Measurement(BaseModel):
             raise ValueError("a judge reads the thinking: give think_end, the text that closes it, or no judge")
         if self.judge is None and self.judge_options:
             raise ValueError("judge_options are a judge's: give one, or leave them out")
+        return self
+
+    @model_validator(mode="after")
+    def _options_have_an_owner(self) -> Self:
+        if self.prompts is None and self.prompts_options:
+            raise ValueError("prompts_options are a prompt writer's: give one as prompts, or leave them out")
         return self
 
     @model_validator(mode="after")

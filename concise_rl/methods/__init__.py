@@ -5,6 +5,7 @@ from concise_rl.methods.batch import RolloutBatch
 from concise_rl.methods.loss import Clipped, LossInputs, TokenLoss
 from concise_rl.methods.objective import Objective, SequenceReward
 from concise_rl.methods.parts import Credit, Memory, Parts, PromptWriter, RunContext, add_to_prompt
+from concise_rl.methods.selection import Selection, StoredSample, by_prompt, demonstration, is_right, preference
 from concise_rl.methods.stages import Column, Crop, Label, ProblemKey, Stage, Tools, problem_key
 from concise_rl.named import find_class, with_options
 from concise_rl.reading.trace import Delimiters, StopReason
@@ -52,18 +53,24 @@ __all__ = [
     "RolloutBatch",
     "RunContext",
     "ScaleRewards",
+    "Selection",
     "SequenceReward",
     "SerialExits",
     "Stage",
     "StopReason",
+    "StoredSample",
     "ThinkingBudget",
     "TokenLoss",
     "Tools",
     "Uniform",
     "add_to_prompt",
+    "by_prompt",
+    "demonstration",
     "find_class",
     "group_advantages",
     "has_signal",
+    "is_right",
+    "preference",
     "problem_key",
     "with_options",
 ]

@@ -14,7 +14,6 @@ from concise_rl.reading.passages import count_cues
 from concise_rl.reading.trace import Delimiters
 from concise_rl.rollout.collect import Judged
 from concise_rl.rollout.facts import Fact
-from concise_rl.verify.grade import earned
 
 
 @dataclass(frozen=True)
@@ -32,12 +31,18 @@ class Tools:
 
 
 class Stage(Protocol):
-    """From judged rollouts of a rank to the same with more facts, or changed."""
+    """From judged rollouts of a rank to the same with more facts, or changed. A stage that derives from this one says
+    only what is not as here."""
 
     @property
     def facts(self) -> tuple[Fact, ...]:
         """Facts that it adds."""
-        ...
+        return ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of the data that it reads beside `prompt` and `answer`."""
+        return ()
 
     def __call__(self, judged: Judged, tools: Tools) -> Judged:
         """Return the rollouts as the next stage is to see them."""
@@ -45,7 +50,7 @@ class Stage(Protocol):
 
 
 @dataclass(frozen=True)
-class Label:
+class Label(Stage):
     """Marks the tokens thought after the answer was stated, in right rollouts.
 
     Facts: `redundant` (2,), first and last + 1 of the redundant tokens, as indices of the completion as it was sampled,
@@ -68,8 +73,7 @@ class Label:
         assert tools.labeller is not None, "a run with this stage has a labeller"
         completions = [rollout.ids for rollout in judged.rollouts]
         thinking = [ids[: trace.think_length] for ids, trace in zip(completions, judged.traces, strict=True)]
-        verdicts = [earned(*pair) for pair in zip(judged.verdicts, judged.traces, strict=True)]
-        labels = tools.labeller.label(judged.rows, completions, judged.traces, verdicts)
+        labels = tools.labeller.label(judged.rows, completions, judged.traces, judged.earned)
         return judged.knowing(
             redundant=[label.redundant for label in labels],
             necessary=[label.necessary for label in labels],
@@ -78,10 +82,8 @@ class Label:
 
 
 @dataclass(frozen=True)
-class Crop:
+class Crop(Stage):
     """Takes the redundant tokens out of right rollouts. Comes after `Label`; answers and verdicts stay."""
-
-    facts: ClassVar[tuple[Fact, ...]] = ()
 
     def __call__(self, judged: Judged, tools: Tools) -> Judged:
         """See `Stage`."""
@@ -89,7 +91,7 @@ class Crop:
 
 
 @dataclass(frozen=True)
-class ProblemKey:
+class ProblemKey(Stage):
     """Tells problems apart: fact `problem`, the same whenever a problem comes up again in the run."""
 
     facts: ClassVar[tuple[Fact, ...]] = (Fact("problem", dtype=torch.int64),)
@@ -106,7 +108,7 @@ def problem_key(row: Mapping[str, Any]) -> int:
 
 
 @dataclass(frozen=True)
-class Column:
+class Column(Stage):
     """Makes a fact of a numeric column of the data.
 
     Attributes:
@@ -121,6 +123,11 @@ class Column:
     def facts(self) -> tuple[Fact, ...]:
         """The column."""
         return (Fact(self.name),)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The column."""
+        return (self.name,)
 
     def __call__(self, judged: Judged, tools: Tools) -> Judged:
         """See `Stage`.

@@ -4,6 +4,7 @@ Decoded text is not enough: decoding may skip the think delimiters, and a length
 costs.
 """
 
+import hashlib
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,6 +44,11 @@ class StopReason(IntEnum):
     def label(self) -> str:
         """The name in metrics and files."""
         return self.name.lower()
+
+
+def hash_prompt(prompt_ids: Sequence[int]) -> str:
+    """Hash a prompt's token ids (sha256): samples of two models are compared where these agree."""
+    return hashlib.sha256(",".join(map(str, prompt_ids)).encode()).hexdigest()
 
 
 def encode_words(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[int, ...]:

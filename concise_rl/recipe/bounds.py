@@ -68,6 +68,10 @@ BOUNDS: dict[str, Range] = {
     "dataloader_num_workers": Range(0, math.inf),
     "ddp_timeout": _COUNT,
     "max_length": _COUNT,
+    "ld_alpha": _SHARE,
+    "label_smoothing": Range(0, 1, below=True),
+    "discopop_tau": _POSITIVE,
+    "precompute_ref_batch_size": _COUNT,
     **dict.fromkeys(
         (
             *("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"),

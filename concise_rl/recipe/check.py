@@ -12,7 +12,7 @@ from trl import get_peft_config
 
 from concise_rl.curriculum.curricula import build_curriculum
 from concise_rl.data.rows import MAX_UNVERIFIABLE, keep_verifiable, to_messages
-from concise_rl.data.sources import GENERATED
+from concise_rl.data.sources import GENERATED, SELECTED
 from concise_rl.labels.judges import DEFAULT_JUDGE, judge_options
 from concise_rl.methods import RunContext
 from concise_rl.models.eos import eos_ids_of
@@ -20,8 +20,16 @@ from concise_rl.models.policy import hub_settings
 from concise_rl.named import mapping
 from concise_rl.output.lines import console_for, print_json, say
 from concise_rl.reading.trace import Delimiters
-from concise_rl.recipe.compatibility import check_compatible, label_of, parts_of, shares_prefixes, stages_wanted
+from concise_rl.recipe.compatibility import (
+    check_compatible,
+    check_preferences,
+    label_of,
+    parts_of,
+    shares_prefixes,
+    stages_wanted,
+)
 from concise_rl.recipe.config import ConciseConfig
+from concise_rl.recipe.demonstrations import LOADERS
 from concise_rl.recipe.findings import Findings
 from concise_rl.recipe.fit.facts import find_facts
 from concise_rl.recipe.fit.hardware import Gpus, find_launch
@@ -37,7 +45,7 @@ from concise_rl.recipe.preflight import (
     local_folder,
     prompts_a_step,
 )
-from concise_rl.recipe.problems import find_too_long, rl_columns, room_for_prompts
+from concise_rl.recipe.problems import find_too_long, read_rows, room_for_prompts
 from concise_rl.rollout.sync.refused import refuse_unsupported
 from concise_rl.shared_prefix.attention import use_tree_attention
 from concise_rl.verify.pool import VerifierPool
@@ -145,12 +153,12 @@ def check_data(recipe: Recipe, tokenizer: PreTrainedTokenizerBase | None, findin
     """
     data = recipe.data
     is_rl = recipe.stage == "rl"
-    on_hub = not data.dataset.startswith(GENERATED) and not Path(data.dataset).exists()
+    on_hub = not data.dataset.startswith((*GENERATED, SELECTED)) and not Path(data.dataset).exists()
     if on_hub and not data.dataset.endswith((".json", ".jsonl", ".parquet")):
         findings.add("data", f"{data.dataset} (hub id, not looked up)")
         findings.facts += [("verifier", f"{recipe.training.verifier} (not tried)")] if is_rl else []
         return
-    rows = data.load(recipe.training.seed, rl_columns(recipe.training) if is_rl else ())
+    rows = read_rows(recipe) if is_rl else data.load(recipe.training.seed, ())
     findings.add("data", f"{data.dataset}: {len(rows)} rows")
     to_messages(rows.select([0]), data.prompt_template, data.system_prompt)
     with findings.collecting():
@@ -161,6 +169,9 @@ def check_data(recipe: Recipe, tokenizer: PreTrainedTokenizerBase | None, findin
     if is_rl and tokenizer is not None:
         with findings.collecting():
             findings.add("", _fitting(rows, recipe))
+    if not is_rl and tokenizer is not None:
+        with findings.collecting():
+            LOADERS[recipe.stage](recipe)
     if is_rl:
         with findings.collecting():
             findings.add("verifier", check_answers(rows, recipe.training))
@@ -258,6 +269,9 @@ def find_faults(recipe: Recipe, findings: Findings, *, data: bool = True) -> Non
         with findings.collecting():
             findings.facts += check_objective(recipe.training)
             check_groups(recipe)
+    if recipe.stage == "dpo":
+        with findings.collecting():
+            check_preferences(recipe.training)
     if data:
         with findings.collecting():
             check_data(recipe, tokenizer, findings)

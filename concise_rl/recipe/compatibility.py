@@ -6,22 +6,35 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from datasets import IterableDataset
+from trl import DPOConfig
 
 from concise_rl.curriculum.curricula import Curriculum
 from concise_rl.errors import unknown
 from concise_rl.methods import Label, Objective, Parts, RunContext, SequenceReward, Stage
 from concise_rl.named import mapping
 from concise_rl.recipe.config import ConciseConfig
-from concise_rl.recipe.settings import BESIDE, RL, defaults_of, is_default, refusal
+from concise_rl.recipe.settings import (
+    BESIDE,
+    BESIDE_OF_DPO,
+    CLIPPED_LOSSES,
+    RL,
+    Beside,
+    defaults_of,
+    is_default,
+    refusal,
+)
 
 logger = logging.getLogger(__name__)
 
 LOSSES = ("grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo")
 """Those that TRL has. It finds out about another one in the first step."""
+PREFERENCE_LOSSES = (
+    *("sigmoid", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard", "aot", "aot_unpaired"),
+    *("apo_zero", "apo_down", "discopop", "sft", "sigmoid_norm"),
+)
+"""The same of `stage: dpo`."""
 LOSSES_BY_TOKEN = ("dapo", "cispo")
 """Losses that divide by the tokens of the whole batch: what is masked leaves the normaliser, too."""
-NORMALISED = ("grpo", "bnpo", "dr_grpo", "dapo", "luspo")
-"""Losses whose masks and means a loss of the method's own can have."""
 LONG = 512
 """Tokens from where on a weight of a whole sequence is mostly rounding: .03 nats a token are .7 of a sequence."""
 
@@ -62,8 +75,13 @@ def _no_refused_setting(objective: Objective, args: ConciseConfig) -> str | None
 
 
 def _nothing_dropped(objective: Objective, args: ConciseConfig) -> str | None:
-    defaults = defaults_of(ConciseConfig)
-    for beside in BESIDE:
+    return dropped_setting(BESIDE, args)
+
+
+def dropped_setting(settings: Sequence[Beside], args: Any) -> str | None:
+    """Find a setting that nothing reads, since the one beside which it is read has another value."""
+    defaults = defaults_of(type(args))
+    for beside in settings:
         for name in beside.names:
             if not beside.reads(args) and not is_default(getattr(args, name), defaults[name]):
                 return f"{name}: nothing reads it but {beside.when}. Set that, or leave {name} out."
@@ -94,8 +112,8 @@ def _own_loss_reads_its_settings(objective: Objective, args: ConciseConfig) -> s
     if loss is None:
         return None
     own = f"{type(loss).__name__} is a loss of its own"
-    if args.loss_type not in NORMALISED:
-        return f"loss_type {args.loss_type} is a formula, and {own}: set one of {', '.join(NORMALISED)}."
+    if args.loss_type not in CLIPPED_LOSSES:
+        return f"loss_type {args.loss_type} is a formula, and {own}: set one of {', '.join(CLIPPED_LOSSES)}."
     given = {
         "delta": args.delta is not None,
         "importance_sampling_level": args.importance_sampling_level != "token",
@@ -171,6 +189,19 @@ def _batches_as_sampled(objective: Objective, args: ConciseConfig) -> str | None
     if getattr(args.accelerator_config, "split_batches", False):
         return "accelerator_config: split_batches would tear groups apart. Leave it out."
     return None
+
+
+def check_preferences(args: DPOConfig) -> None:
+    """Refuse settings of `stage: dpo` that TRL would refuse in the first step, or never read.
+
+    Raises:
+        ValueError: naming the setting and what to set it to.
+    """
+    for loss in args.loss_type:
+        if loss not in PREFERENCE_LOSSES:
+            raise unknown("loss_type", loss, PREFERENCE_LOSSES)
+    if complaint := dropped_setting(BESIDE_OF_DPO, args):
+        raise ValueError(complaint)
 
 
 def corrects_by_sequence(args: ConciseConfig) -> bool:

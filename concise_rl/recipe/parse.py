@@ -5,11 +5,11 @@ import difflib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 from datasets import Dataset
-from trl import GRPOConfig, ModelConfig, SFTConfig, TrlParser, get_quantization_config
+from trl import GRPOConfig, ModelConfig, TrlParser, get_quantization_config
 
 from concise_rl.data.rows import check_prompts, load_rows, user_turn
 from concise_rl.errors import unknown
@@ -20,13 +20,12 @@ from concise_rl.recipe.settings import (
     MODEL,
     NEEDS_EVALUATION,
     NO_DATA,
-    RL,
-    SFT,
     SWITCHES,
     defaults_of,
     is_default,
     refusal,
 )
+from concise_rl.recipe.stages import STAGES
 from concise_rl.recipe.typed import names_or_pattern, typed
 
 
@@ -37,7 +36,7 @@ class DataConfig:
     dataset: str = field(
         metadata={
             "help": "A .jsonl, .json or .parquet file, a hub id, reasoning_gym:NAME?option=value, reasoning:NAME, "
-            "or tiny:sums."
+            "tiny:sums, or selected:NAME?samples=FILE for samples of concise-rl eval."
         }
     )
     dataset_split: str = field(default="train", metadata={"help": "Split of the data set."})
@@ -76,12 +75,12 @@ class Recipe:
     """A parsed recipe.
 
     Attributes:
-        stage: `rl`, or `sft` for supervised fine-tuning.
+        stage: a key of `STAGES`.
         data, training, model: the configurations that its keys filled.
         settings: the keys as given, overrides included: what identifies the run.
     """
 
-    stage: Literal["rl", "sft"]
+    stage: str
     data: DataConfig
     training: Any
     model: ModelConfig
@@ -99,10 +98,6 @@ class Recipe:
         return str(self.training.output_dir)
 
 
-STAGES: dict[str, type] = {"rl": ConciseConfig, "sft": SFTConfig}
-KEYS = {"rl": RL, "sft": SFT}
-
-
 def own_keys() -> list[dataclasses.Field]:
     """The keys that are this project's: those of the data, and what `ConciseConfig` adds to TRL's or sets otherwise."""
     trl = defaults_of(GRPOConfig)
@@ -117,8 +112,10 @@ def keys_help() -> str:
     for f in own_keys():
         default = "required" if f.default is dataclasses.MISSING else yaml.safe_dump(f.default).split("\n")[0]
         lines += [f"  {f.name} ({default})", f"      {f.metadata['help']}"]
-    more = "Every field of trl's GRPOConfig (SFTConfig for stage: sft) and ModelConfig is a key, too."
-    return "\n".join([*lines, "  stage (rl)", "      rl, or sft for supervised fine-tuning.", "", more])
+    stages = ", ".join(f"{name} for {stage.title}" for name, stage in STAGES.items())
+    bases = ", ".join(f"{stage.base} for stage: {name}" for name, stage in STAGES.items())
+    more = f"Every field of trl's ModelConfig is a key, too, and of the stage's own configuration ({bases})."
+    return "\n".join([*lines, "  stage (rl)", f"      {stages}.", "", more])
 
 
 def _read_yaml(text: str, where: str) -> Any:
@@ -204,11 +201,11 @@ def parse_recipe(path: str | Path, args: list[str] | None = None, processes: int
     stage = str(settings.get("stage", "rl"))
     if stage not in STAGES:
         raise unknown("stage", stage, STAGES)
-    classes: Any = (DataConfig, _on(STAGES[stage], processes), ModelConfig)
+    classes: Any = (DataConfig, _on(STAGES[stage].config, processes), ModelConfig)
     values = {key: value for key, value in settings.items() if key != "stage"}
     _check_keys(values, overrides, path, classes)
     defaults = {name: default for cls in classes for name, default in defaults_of(cls).items()}
-    for keys in (KEYS[stage], MODEL):
+    for keys in (STAGES[stage].keys, MODEL):
         if refused := refusal(keys, values, defaults, in_recipe=True):
             raise ValueError(refused)
     values = typed(values, classes)
@@ -219,7 +216,7 @@ def parse_recipe(path: str | Path, args: list[str] | None = None, processes: int
     training.model_init_kwargs = {**_model_init_kwargs(model), **mapping(training.model_init_kwargs)}
     if dropped and training.process_index == 0:
         print(f"Left out of {path}, since the command line names another: {', '.join(dropped)}.")
-    return Recipe("sft" if stage == "sft" else "rl", data, training, model, settings)
+    return Recipe(stage, data, training, model, settings)
 
 
 def _on(training: type, processes: int | None) -> type:

@@ -18,10 +18,11 @@ from concise_rl.models.context import context_length
 from concise_rl.models.policy import hub_settings
 from concise_rl.models.resolve import resolve_model
 from concise_rl.named import mapping
-from concise_rl.recipe.config import ConciseConfig
+from concise_rl.recipe.compatibility import parts_of
 from concise_rl.recipe.parse import Recipe
 from concise_rl.recipe.preflight import check_rows
 from concise_rl.verify.pool import VerifierPool
+from reward import build_objective
 
 logger = logging.getLogger(__name__)
 
@@ -36,12 +37,12 @@ def load_problems(recipe: Recipe, pool: VerifierPool) -> Dataset:
     Each rank reads the columns that are used. The first finds the rows to keep, and tells the others their numbers.
 
     Raises:
-        ValueError: for data that cannot be used, see `load_rows`, `find_unverifiable` and `find_too_long`; and when
+        ValueError: for data that cannot be used, see `read_rows`, `find_unverifiable` and `find_too_long`; and when
             ranks read different rows.
     """
     state, data = PartialState(), recipe.data
     with state.main_process_first():
-        rows = data.load(recipe.training.seed, rl_columns(recipe.training))
+        rows = read_rows(recipe)
     check_rows(len(rows), recipe)  # before they are judged
     found: list[Any] = [None]
     if state.is_main_process:
@@ -56,13 +57,23 @@ def load_problems(recipe: Recipe, pool: VerifierPool) -> Dataset:
     return to_messages(rows, data.prompt_template, data.system_prompt)
 
 
-def rl_columns(config: ConciseConfig) -> set[str] | None:
-    """Columns that reinforcement learning reads beside `prompt` and `answer`; None for all.
+def read_rows(recipe: Recipe) -> Dataset:
+    """Read the rows with the columns that reinforcement learning uses.
 
     Raises:
-        ValueError: as `columns_read` does.
+        ValueError: as `load_rows` and `columns_read` do, and where a column is not there that the method reads.
     """
-    return columns_read(config.verifier, config.judge or DEFAULT_JUDGE)
+    config = recipe.training
+    method = build_objective(config.objective, config.options, config.scale_rewards)
+    wanted = {column for stage in parts_of(method, config).stages for column in stage.columns}
+    graded = columns_read(config.verifier, config.judge or DEFAULT_JUDGE)
+    rows = recipe.data.load(config.seed, None if graded is None else graded | wanted)
+    if missing := sorted(wanted - set(rows.column_names)):
+        raise ValueError(
+            f"{type(method).__name__} reads the column {missing[0]!r}, which {recipe.data.dataset} has not. Needed for "
+            f"this method: {method.needs}."
+        )
+    return rows
 
 
 def _usable(rows: Dataset, recipe: Recipe, pool: VerifierPool) -> list[int]:

@@ -50,7 +50,7 @@ TRANSFORMERS = frozenset(
         *("model_init_kwargs", "trust_remote_code", "router_aux_loss_coef", "pad_to_multiple_of", "shuffle_dataset"),
     }
 )
-"""What both stages hand to transformers, accelerate, or what TRL's trainers have in common."""
+"""What each stage hands to transformers, accelerate, or what TRL's trainers have in common."""
 
 EVALUATION = frozenset(
     {
@@ -79,7 +79,7 @@ _RESUME = (
 _METRICS_OF_EVALUATION = "nothing reads it: an evaluation hands on its rollouts' metrics, no predictions. Leave it out"
 _IN_HALF = "it would turn the weights themselves into 16 bit when the model is evaluated. Leave it out"
 
-IN_BOTH_STAGES = {
+IN_EVERY_STAGE = {
     "do_train": _OF_SCRIPTS,
     "do_predict": _OF_SCRIPTS,
     "resume_from_checkpoint": _RESUME,
@@ -128,7 +128,7 @@ RL = Keys(
         }
     ),
     refused={
-        **IN_BOTH_STAGES,
+        **IN_EVERY_STAGE,
         "remove_unused_columns": "the verifier reads the rows' other columns, and would judge nothing. Leave it out",
         "train_sampling_strategy": _ORDER,
         "length_column_name": _ORDER,
@@ -165,13 +165,42 @@ SFT = Keys(
     },
     ours=frozenset(),
     refused={
-        **IN_BOTH_STAGES,
+        **IN_EVERY_STAGE,
         "dataset_text_field": "the rows are prompts and answers, without a text. Set prompt_column and answer_column",
         "dataset_kwargs": "the rows are always tokenised by TRL. Leave it out",
     },
     without_data=EVALUATION | {"eval_packing"},
 )
 """`stage: sft`: TRL's SFTConfig in its SFTTrainer."""
+
+_FIRST_REFERENCE = "a run that goes on where it was cut would begin with the first reference again. Leave it out"
+
+DPO = Keys(
+    as_trl=(TRANSFORMERS - {"shuffle_dataset"})
+    | EVALUATION
+    | {
+        *("dataset_num_proc", "pad_token", "max_length", "truncation_mode", "disable_dropout"),
+        *("beta", "loss_type", "loss_weights", "label_smoothing", "ld_alpha", "use_weighting"),
+        *("f_divergence_type", "f_alpha_divergence_coef", "discopop_tau"),
+        *("precompute_ref_log_probs", "precompute_ref_batch_size", "activation_offloading", "data_seed"),
+        *("train_sampling_strategy", "include_num_input_tokens_seen", "auto_find_batch_size"),
+        *("dataloader_in_order", "remove_unused_columns", "logging_nan_inf_filter"),
+        "restore_callback_states_from_checkpoint",
+    },
+    ours=frozenset(),
+    refused={
+        **IN_EVERY_STAGE,
+        "sync_ref_model": _FIRST_REFERENCE,
+        "ref_model_mixup_alpha": _FIRST_REFERENCE,
+        "ref_model_sync_steps": _FIRST_REFERENCE,
+        "padding_free": "TRL's DPOTrainer has no such forward any more. Leave it out",
+        "length_column_name": "the rows are preferences, without a length. Leave it out",
+        "label_smoothing_factor": "the loss has no labels to smooth. Set label_smoothing",
+        "average_tokens_across_devices": "the loss is a mean over pairs. Leave it out",
+    },
+    without_data=EVALUATION,
+)
+"""`stage: dpo`: TRL's DPOConfig in its DPOTrainer."""
 
 MODEL = Keys(
     as_trl=frozenset(
@@ -185,7 +214,7 @@ MODEL = Keys(
     ours=frozenset(),
     refused={"lora_task_type": "a model that writes text is trained: CAUSAL_LM. Leave it out"},
 )
-"""The model of either stage: TRL's ModelConfig."""
+"""The model of each stage: TRL's ModelConfig."""
 
 
 def defaults_of(cls: Any) -> dict[str, Any]:
@@ -285,6 +314,18 @@ BESIDE = (
     Beside(("do_eval", "eval_delay"), lambda c: c.eval_strategy != "no", "an eval_strategy"),
 )
 """Those of `RL`. What only vLLM reads may stay where `use_vllm: false` turns it off."""
+
+BESIDE_OF_DPO = (
+    Beside(
+        ("f_alpha_divergence_coef",),
+        lambda c: c.f_divergence_type == "alpha_divergence",
+        "f_divergence_type alpha_divergence",
+    ),
+    Beside(("discopop_tau",), lambda c: "discopop" in c.loss_type, "loss_type discopop"),
+    Beside(("loss_weights",), lambda c: len(c.loss_type) > 1, "more than one loss_type"),
+    Beside(("precompute_ref_batch_size",), lambda c: c.precompute_ref_log_probs, "precompute_ref_log_probs: true"),
+)
+"""Those of `DPO`."""
 
 SWITCHES = {
     "use_vllm": ("vllm_",),

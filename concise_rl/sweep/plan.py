@@ -140,10 +140,8 @@ def _check_words(words: Sequence[str]) -> None:
 
 def _plan(path: Path, seed: int, out: Path, words: tuple[str, ...], accelerate: str | None, elsewhere: bool) -> Run:
     given = {**read_recipe(path), **parse_overrides(list(words))}
-    if given.get("stage") == "sft":
-        raise ValueError(
-            f"{path} is supervised fine-tuning (stage: sft): a sweep compares methods of RL. Leave it out."
-        )
+    if (stage := given.get("stage", "rl")) != "rl":
+        raise ValueError(f"{path} is of stage: {stage}, and a sweep compares methods of RL. Leave it out.")
     launcher = find_launcher(path, given, accelerate, elsewhere)
     own = ["--seed", str(seed), "--output_dir", str(out / "runs" / f"{path.stem}-{seed}")]
     return Run(path.stem, seed, path, words, parse_here(path, [*words, *own], launcher.processes), launcher)

@@ -3,10 +3,9 @@
 import logging
 import sys
 
-from accelerate import PartialState
-
 from concise_rl.errors import EngineError, without_room
 from concise_rl.recipe.parse import parse_recipe
+from concise_rl.rollout.sync.main_rank import leave_process_group
 from concise_rl.train.run import run
 
 
@@ -21,9 +20,7 @@ def main(argv: list[str] | None = None) -> None:
         at = args.index("--config")
         recipe = parse_recipe(args[at + 1], args[:at] + args[at + 2 :])
         run(recipe)
-        state = PartialState()
-        state.wait_for_everyone()  # a rank that leaves early may abort one that still closes its connections
-        state.destroy_process_group()
+        leave_process_group()
     except (ValueError, EngineError) as error:
         sys.exit(f"error: {error}")
     except Exception as error:

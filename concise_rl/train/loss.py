@@ -3,7 +3,7 @@
 TRL computes the loss of a micro-batch in one function, which has no place for another formula. `TokenLosses` overrides
 it for methods that bring a `TokenLoss`, and does the rest as TRL does: reference policy, entropy mask, importance
 weights, the normalisation of `loss_type`, and what is logged. With `Clipped` its losses and gradients are TRL's, bit
-for bit; a test says so for each `loss_type` in `compatibility.NORMALISED`.
+for bit; a test says so for each `loss_type` in `CLIPPED_LOSSES`.
 
 Axis letters in tensor names: B completions of a micro-batch, T completion tokens.
 """

@@ -9,12 +9,11 @@ import functools
 from typing import Any
 
 from datasets import Dataset
-from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 from trl import GRPOTrainer
 
 from concise_rl.curriculum.filling import Filled
-from concise_rl.methods import Objective, RunContext, StopReason
+from concise_rl.methods import Objective, RunContext
 from concise_rl.models.policy import class_of_revision, training_processor
 from concise_rl.models.resolve import resolve_model
 from concise_rl.reading.trace import Delimiters
@@ -31,11 +30,12 @@ from concise_rl.train.engine_link import EngineLink, trl_without_vllm
 from concise_rl.train.eval_batches import EvalBatches
 from concise_rl.train.finite import FiniteSteps
 from concise_rl.train.forwards import Forwards
-from concise_rl.train.gather import Moment, World, fit_width, loss_mask
+from concise_rl.train.gather import Moment, World, fit_width
+from concise_rl.train.hand_over import HandOver
 from concise_rl.train.logs import BatchLogs
 from concise_rl.train.loss import FACT, TokenLosses
 from concise_rl.train.parts import build_steps, start_verifier
-from concise_rl.train.resume import Resumable, check_reference
+from concise_rl.train.resume import Resumable, TellEpoch, check_reference
 from concise_rl.train.shared_prefix import share_prefixes
 from concise_rl.train.watch.events import Told
 from concise_rl.train.watch.record import Recorder
@@ -51,6 +51,7 @@ class ConciseTrainer(
     WholeCheckpoints,
     EvalBatches,
     EngineLink,
+    HandOver,
     BatchLogs,
     Forwards,
     TokenLosses,
@@ -67,8 +68,6 @@ class ConciseTrainer(
     args: ConciseConfig
     num_generations: int
     train_dataset: Dataset
-    credited: Credited
-    """The batch that was made last. TRL reads it while it scores."""
 
     def __init__(
         self,
@@ -125,7 +124,8 @@ class ConciseTrainer(
         check_reference(self)
         use_progress_bar(self)
         self.recorder = Recorder(args.record_steps, args.record_groups)
-        self.add_callback(self.recorder)
+        for callback in (TellEpoch(self), self.recorder):
+            self.add_callback(callback)
         if args.shared_prefix:
             share_prefixes(self)
         self._prepare_rollouts()
@@ -163,43 +163,14 @@ class ConciseTrainer(
             filled = self.rollouts.batch(inputs, filler, kinds, now)
         credited = self.credited = self.creditor.credit(filled.judged, filled.filler, now)
         self.recorder.record(self, now)
-        output = self._scored_by_trl(credited)
+        output = self._scored_by_trl()
         self._log_batch(credited, output, filled.metrics | self._learn(filled, credited, now))
-        mine = self._mine(credited, credited.advantages).float().to(self.accelerator.device)
+        mine = self._mine(credited.advantages).float().to(self.accelerator.device)
         output["advantages"] = mine if mine.ndim == 1 else fit_width(mine, output["completion_ids"].size(1))
         for name in credited.batch.facts.keys() & set(self.parts.loss.facts if self.parts.loss else ()):
-            output[FACT + name] = self._mine(credited, credited.batch.fact(name)).to(self.accelerator.device)
+            output[FACT + name] = self._mine(credited.batch.fact(name)).to(self.accelerator.device)
         # TRL now shuffles the rows and cuts them into micro-batches; folded, these rows are groups.
         return fold_groups(output, self.num_generations) if self.args.shared_prefix and now.training else output
-
-    def _mine(self, credited: Credited, values_B: Tensor) -> Tensor:
-        return self.world.mine(values_B, len(credited.judged.rows))
-
-    def _scored_by_trl(self, credited: Credited) -> dict[str, Any]:
-        """Let TRL "generate" and "score" what is there already."""
-        # The prompt alone: TRL hands all columns on, under names of its own.
-        return super()._generate_and_score_completions([{"prompt": row["prompt"]} for row in credited.judged.rows])
-
-    def _rollout(self, prompts: list, trainer: GRPOTrainer) -> dict[str, Any]:
-        """Hand TRL the rollouts that were collected for this batch."""
-        judged, kept_B = self.credited.judged, self._mine(self.credited, self.credited.kept_B)
-        masks = [loss_mask(rollout, kept) for rollout, kept in zip(judged.rollouts, kept_B.tolist(), strict=True)]
-        wanted = self.rollouts.collector.sampling.logprobs
-        output = {
-            "prompt_ids": judged.prompt_ids,
-            "completion_ids": [rollout.ids for rollout in judged.rollouts],
-            "logprobs": [rollout.logprobs for rollout in judged.rollouts] if wanted else None,
-        }
-        return output if all(map(all, masks)) else output | {"env_mask": masks}
-
-    def correct(self, prompts: list, completions: list, completion_ids: list, **columns: Any) -> list[float | None]:
-        """Return the verdicts on this rank's rollouts, in the form of a TRL reward function. What was given up counts
-        as 0 here: TRL would print a warning for every row without a reward."""
-        judged = self.credited.judged
-        return [
-            0.0 if rollout.stop_reason is StopReason.ABORTED else verdict
-            for rollout, verdict in zip(judged.rollouts, judged.verdicts, strict=True)
-        ]
 
     def _learn(self, filled: Filled, credited: Credited, now: Moment) -> dict[str, float]:
         """Let the method and the curriculum learn from the batch. Returns what the curriculum has to log."""

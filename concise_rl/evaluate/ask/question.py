@@ -12,10 +12,10 @@ from datasets import Dataset
 from concise_rl.data.rows import columns_read
 from concise_rl.data.sources import GENERATED
 from concise_rl.evaluate.rows import measured_rows
-from concise_rl.evaluate.run import Row
 from concise_rl.evaluate.spec import Measurement
 from concise_rl.files import SETTINGS_FILE
 from concise_rl.labels.judges import DEFAULT_JUDGE
+from concise_rl.rollout.collect import Row
 from concise_rl.tasks.tiny import WEIGHTS
 from concise_rl.verify.pool import VerifierPool
 

@@ -10,12 +10,13 @@ from typing import Protocol
 from concise_rl.evaluate.ask.listening import Listening
 from concise_rl.evaluate.ask.question import Question
 from concise_rl.evaluate.ask.reply import Reader, Reply
+from concise_rl.evaluate.drawing import sampling_of, seed_of
 from concise_rl.evaluate.engines import EvalEngine, context_of, open_engine
-from concise_rl.evaluate.run import encode_problems
+from concise_rl.evaluate.problems import encode_problems
 from concise_rl.evaluate.spec import Measurement, is_url
 from concise_rl.models.resolve import resolve_model
 from concise_rl.reading.trace import Delimiters
-from concise_rl.rollout.engine import Request, Sampling, derive_seed
+from concise_rl.rollout.engine import Request
 from concise_rl.rollout.engines.http import Http
 from concise_rl.verify.pool import VerifierPool
 
@@ -141,11 +142,10 @@ def _ask_one(
     delimiters = Delimiters.of(engine.tokenizer, engine.eos_token_ids, measurement.think_end)
     reader = Reader.of(engine.tokenizer, delimiters, pool)
     listening = Listening(reader, question)
-    request = Request(problem.prompt_ids, cap, derive_seed(measurement.seed, question.index, 0))
-    sampling = Sampling(temperature=measurement.temperature, top_p=measurement.top_p)
+    request = Request(problem.prompt_ids, cap, seed_of(measurement, question.index, 0))
     view.listens(listening)
     began = time.perf_counter()
-    completion = engine.stream(request, sampling, listening.heard)
+    completion = engine.stream(request, sampling_of(measurement), listening.heard)
     seconds = time.perf_counter() - began
     return reader.read(asked.title, question, completion, seconds, prompt + len(completion.ids) == context)
 

@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 PROBLEMS, SAMPLES = 32, 16
 """As many samples of a problem as the larger of two usual groups has: how these would fall is then known exactly."""
 FEWEST_PROBLEMS = 10
-NOT_PROBED = {"baseline": None, "top_p": 1.0, "think_budget": None, "answer_budget": None, "keep_shortest": None}
+NOT_PROBED = {
+    **dict.fromkeys(("baseline", "think_budget", "answer_budget", "keep_shortest", "prompts", "prompts_options")),
+    "top_p": 1.0,
+}
 """What an evaluation can do and a probe does not: rollouts of a training are sampled as the model is."""
 
 

@@ -9,7 +9,7 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from concise_rl.evaluate.probe.rollouts import share_that_holds
-from concise_rl.evaluate.run import Problem, encode_problems
+from concise_rl.evaluate.problems import Problem, encode_problems
 from concise_rl.evaluate.samples import Sample
 from concise_rl.evaluate.spec import Measurement
 from concise_rl.models.eos import load_tokenizer

@@ -58,7 +58,7 @@ class Setup:
     @property
     def sequence(self) -> int:
         """The most tokens of a prompt and its completion."""
-        if self.recipe.stage == "sft":
+        if self.recipe.stage != "rl":
             return self.config.max_length or self.facts.context
         if self.config.use_vllm and self.config.vllm_max_model_length:
             return self.config.vllm_max_model_length
@@ -82,7 +82,7 @@ class Setup:
     @functools.cached_property
     def training(self) -> Training:
         """What decides the trainer's memory."""
-        config, is_rl = self.config, self.recipe.stage == "rl"
+        config = self.config
         adapters = adapter_parameters(self.recipe, self.facts)
         return Training(
             tokens=self._tokens(),
@@ -90,14 +90,21 @@ class Setup:
             weight_bytes=weight_bytes(self.recipe),
             checkpointing=bool(config.gradient_checkpointing),
             adapter_parameters=adapters,
-            reference=is_rl and config.beta > 0 and not adapters,
+            reference=self._has_reference and not adapters,
         )
+
+    @property
+    def _has_reference(self) -> bool:
+        """Whether a second model is compared with, unless adapters are trained."""
+        if self.recipe.stage == "dpo":
+            return not self.config.precompute_ref_log_probs
+        return self.recipe.stage == "rl" and self.config.beta > 0
 
     def _tokens(self) -> int:
         """Tokens of the largest micro-batch. One that shares prefixes has each of them once."""
         rows = self.config.per_device_train_batch_size
-        if self.recipe.stage == "sft":
-            return rows * self.sequence
+        if self.recipe.stage != "rl":
+            return rows * self.sequence * (2 if self.recipe.stage == "dpo" else 1)  # of a pair
         method, cap = objective_of(self.recipe), self.config.max_completion_length
         if not shares_prefixes(method, self.config):
             return rows * self.sequence

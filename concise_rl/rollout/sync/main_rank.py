@@ -1,16 +1,30 @@
 """One engine for all ranks, held by the main process."""
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from accelerate import Accelerator
+import torch.distributed as dist
+from accelerate import Accelerator, PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 
 from concise_rl.rollout.engine import Asked, Completion
 from concise_rl.rollout.engines.server import VllmServer
 
 T = TypeVar("T")
+
+
+def leave_process_group() -> None:
+    """Close the connections of this rank when all ranks have come here. Call it last, on every rank.
+
+    torch (2.13) joins the thread of gloo while it holds the interpreter's lock. That thread wants the lock to drop its
+    last reference to the barrier, so that a rank which goes on at once may wait for ever.
+    """
+    PartialState().wait_for_everyone()  # a rank that leaves early may abort one that still closes its connections
+    if dist.is_available() and dist.is_initialized():
+        time.sleep(1)  # without the lock
+        dist.destroy_process_group()
 
 
 class OnMainRank:

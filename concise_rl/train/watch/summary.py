@@ -90,7 +90,8 @@ def warning_text(event: Mapping[str, Any]) -> str:
 
 def title(run: Run) -> str:
     """What is trained by what: `grpo_lambda on tiny:base`."""
-    method = "supervised tuning" if run.settings.get("stage") == "sft" else run.settings.get("objective")
+    offline = {"sft": "supervised tuning", "dpo": "preference optimization"}
+    method = offline.get(str(run.settings.get("stage"))) or run.settings.get("objective")
     model = run.settings.get("model_name_or_path") or run.start.get("model") or ""
     method = method or ("supervised tuning" if run.is_supervised else "grpo")
     return f"{method} on {short_name(model)}" if model else str(method)

@@ -15,6 +15,7 @@ from concise_rl.curriculum.memory import OversampleFactor
 from concise_rl.reading.trace import StopReason, Trace
 from concise_rl.rollout.collect import Judged, Row
 from concise_rl.rollout.plans.plan import Rollout
+from concise_rl.rollout.sync.main_rank import leave_process_group
 
 GROUP = 2
 MIXED, RIGHT, WRONG, UNJUDGED = GroupKind
@@ -72,7 +73,7 @@ def main(folder: str) -> None:
     got = {name: run(accelerator, curriculum, given[rank]) for name, (curriculum, given) in CASES.items()}
     Path(folder, f"{rank}.json").write_text(json.dumps(got))
     accelerator.wait_for_everyone()
-    accelerator.end_training()  # gloo's threads, else, may outlive what they use: an abort now and then
+    leave_process_group()
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from concise_rl.methods import Objective
 from concise_rl.recipe import compatibility
 from concise_rl.recipe.compatibility import check_compatible, check_datasets
 from concise_rl.recipe.config import ConciseConfig
-from reward import Conciser, Decs, Dot, Grpo, SGrpo
+from reward import Conciser, Decs, Dot, Gppo, Grpo, SGrpo
 
 
 def config(**settings: Any) -> ConciseConfig:
@@ -171,3 +171,21 @@ def test_an_evaluation_is_made_of_whole_groups() -> None:
     config(per_device_eval_batch_size=8).check_evaluation()
     with pytest.raises(ValueError, match=r"per_device_eval_batch_size x processes \(6\) a multiple of .* \(4\)"):
         config(per_device_eval_batch_size=6, num_generations_eval=4).check_evaluation()
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"loss_type": "cispo"}, "loss_type cispo is a formula"),
+        ({"loss_type": "sapo"}, "loss_type sapo is a formula"),
+        ({"loss_type": "vespo"}, "loss_type vespo is a formula"),
+        ({"delta": 3.0}, "Leave delta out"),
+        ({"importance_sampling_level": "sequence"}, "Leave importance_sampling_level out"),
+        ({"off_policy_mask_threshold": 0.5}, "Leave off_policy_mask_threshold out"),
+        ({"entropy_coef": 0.01}, "Leave entropy_coef out"),
+        ({"use_adaptive_entropy": True}, "Leave use_adaptive_entropy out"),
+    ],
+)
+def test_a_setting_that_a_loss_of_the_method_would_not_read_is_named(settings: dict[str, Any], said: str) -> None:
+    assert said in complaint(Gppo(), **settings)
+    check_compatible(Grpo(), config(**settings))

@@ -146,8 +146,8 @@ def test_every_key_of_this_project_is_in_the_help() -> None:
 
 
 def test_an_unknown_stage_is_refused() -> None:
-    with pytest.raises(ValueError, match="Unknown stage 'dpo'"):
-        parse_recipe(TINY, ["--stage", "dpo"])
+    with pytest.raises(ValueError, match="Unknown stage 'ppo'"):
+        parse_recipe(TINY, ["--stage", "ppo"])
 
 
 @pytest.mark.parametrize("key", ["dataset", "model_name_or_path", "output_dir"])

@@ -6,12 +6,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from trl import GRPOConfig, ModelConfig, SFTConfig
+from trl import DPOConfig, GRPOConfig, ModelConfig, SFTConfig
 
 from concise_rl.recipe.bounds import BOUNDS, Range
 from concise_rl.recipe.config import ConciseConfig
 from concise_rl.recipe.parse import parse_recipe
-from concise_rl.recipe.settings import BESIDE, MODEL, RL, SFT, Keys, defaults_of, is_default, refusal
+from concise_rl.recipe.settings import (
+    BESIDE,
+    BESIDE_OF_DPO,
+    DPO,
+    MODEL,
+    RL,
+    SFT,
+    Keys,
+    defaults_of,
+    is_default,
+    refusal,
+)
 
 ROOT = Path(__file__).parents[3]
 TINY, TINY_SFT = ROOT / "recipes/tiny/grpo_lambda.yaml", ROOT / "recipes/tiny/sft.yaml"
@@ -22,7 +33,7 @@ def other_than(default: Any) -> Any:
     return not default if isinstance(default, bool) else "something else"
 
 
-@pytest.mark.parametrize(("keys", "cls"), [(RL, GRPOConfig), (SFT, SFTConfig), (MODEL, ModelConfig)])
+@pytest.mark.parametrize(("keys", "cls"), [(RL, GRPOConfig), (SFT, SFTConfig), (DPO, DPOConfig), (MODEL, ModelConfig)])
 def test_every_field_has_one_meaning(keys: Keys, cls: type) -> None:
     classes = [keys.as_trl, keys.ours, keys.refused.keys(), keys.without_data - keys.as_trl]
     named = [name for names in classes for name in names]
@@ -39,7 +50,9 @@ def test_every_default_of_ours_is_listed() -> None:
     assert {name for name in trl if trl[name] != ours[name]} <= RL.ours
 
 
-@pytest.mark.parametrize(("keys", "cls"), [(RL, ConciseConfig), (SFT, SFTConfig), (MODEL, ModelConfig)])
+@pytest.mark.parametrize(
+    ("keys", "cls"), [(RL, ConciseConfig), (SFT, SFTConfig), (DPO, DPOConfig), (MODEL, ModelConfig)]
+)
 def test_a_refused_key_is_refused_in_one_line_unless_it_has_its_default(keys: Keys, cls: type) -> None:
     defaults = defaults_of(cls)
     assert refusal(keys, defaults, defaults, in_recipe=True) is None
@@ -53,8 +66,8 @@ def test_evaluation_is_only_refused_in_a_recipe() -> None:
 
 
 def test_what_is_read_beside_another_key_exists() -> None:
-    defaults = defaults_of(ConciseConfig)
-    assert all(name in RL.as_trl | RL.ours and name in defaults for beside in BESIDE for name in beside.names)
+    assert {name for beside in BESIDE for name in beside.names} <= RL.as_trl | RL.ours
+    assert {name for beside in BESIDE_OF_DPO for name in beside.names} <= DPO.as_trl
 
 
 @pytest.mark.parametrize(
@@ -70,7 +83,7 @@ def test_a_setting_that_is_given_has_not(value: Any, default: Any) -> None:
 
 
 def test_every_default_is_within_its_bounds() -> None:
-    for cls in (ConciseConfig, SFTConfig, ModelConfig):
+    for cls in (ConciseConfig, SFTConfig, DPOConfig, ModelConfig):
         for key, value in defaults_of(cls).items():
             if key in BOUNDS and value is not None:
                 assert BOUNDS[key].holds(value), key

@@ -32,7 +32,7 @@ def test_the_seed_is_no_part_of_what_a_method_is(tmp_path: Path) -> None:
         ([], 1, "Give the recipes to train"),
         (["grpo", "grpo"], 1, "is given twice"),
         (["grpo"], 0, "--seeds is 0: train each recipe at least once"),
-        (["grpo", "sft"], 1, "supervised fine-tuning"),
+        (["grpo", "sft"], 1, "is of stage: sft, and a sweep compares methods of RL"),
         (["grpo", "nothing"], 1, "No recipe at"),
     ],
 )

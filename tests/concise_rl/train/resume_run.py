@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from concise_rl import ConciseConfig, ConciseTrainer, load_rows, to_messages
+from concise_rl.rollout.sync.main_rank import leave_process_group
 
 RESUMED_AT = 3
 
@@ -48,7 +49,7 @@ def main(folder: Path) -> None:
         shutil.copy(folder / "run" / "metrics.jsonl", folder / "resumed.jsonl")
         print("world size", accelerator.num_processes)
     accelerator.wait_for_everyone()
-    accelerator.end_training()
+    leave_process_group()
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from concise_rl import ConciseTrainer, load_rows, to_messages
+from concise_rl.rollout.sync.main_rank import leave_process_group
 from tests.concise_rl.train.test_trainer import config
 from tests.concise_rl.train.test_world_size import ROOT
 
@@ -39,8 +40,7 @@ def main(folder: str) -> None:
     found = trainer.evaluate()
     if trainer.accelerator.is_main_process:
         print("mean of", trainer.accelerator.num_processes, found["eval_correct/mean"], found["eval_length/mean"])
-    trainer.accelerator.wait_for_everyone()
-    trainer.accelerator.end_training()
+    leave_process_group()
 
 
 @pytest.mark.slow

@@ -59,6 +59,16 @@ CASES: dict[str, tuple[int, dict[str, Any]]] = {
         2,
         {"max_steps": 4, "beta": 0.1, "sync_ref_model": True, "ref_model_sync_steps": 1, "learning_rate": 1e-3},
     ),
+    "with a history of problems": (4, {"max_steps": 6, "objective": "hapo"}),
+    "with a control loop": (
+        3,
+        {
+            "max_steps": 5,
+            "objective": "acoer",
+            "objective_options": {"warmup_steps": 1, "check_window": 2, "ema_span": 2, "alpha_up": 2.0},
+        },
+    ),
+    "with requests in the prompts": (2, {"max_steps": 4, "objective": "l1_max"}),
     "in a generation batch of groups": (
         2,
         {"max_steps": 5, "steps_per_generation": 4, "per_device_train_batch_size": 4, "shared_prefix": True},

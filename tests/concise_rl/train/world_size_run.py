@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM
 from concise_rl import ConciseConfig, ConciseTrainer, load_rows, to_messages
 from concise_rl.models.resolve import resolve_model
 from concise_rl.rollout.engine import Asked, Completion, Request, stop_reason
+from concise_rl.rollout.sync.main_rank import leave_process_group
 from concise_rl.tasks.tiny.traces import overthinking_completion
 
 GROUP = 4
@@ -74,8 +75,7 @@ def main(folder: str, method: str, shared_prefix: str) -> None:
     if trainer.accelerator.is_main_process:
         torch.save(model.state_dict(), f"{folder}/weights.pt")
         print("world size", trainer.accelerator.num_processes)
-    trainer.accelerator.wait_for_everyone()
-    trainer.accelerator.end_training()
+    leave_process_group()
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from accelerate import Accelerator
 
 from concise_rl.rollout.engine import Asked, Request, Sampling
 from concise_rl.rollout.engines.server import VllmServer
-from concise_rl.rollout.sync.main_rank import OnMainRank
+from concise_rl.rollout.sync.main_rank import OnMainRank, leave_process_group
 
 
 def main(url: str, folder: Path, weights: Path, start_timeout: float) -> None:
@@ -36,7 +36,7 @@ def main(url: str, folder: Path, weights: Path, start_timeout: float) -> None:
         (folder / f"rank-{rank}.json").write_text(json.dumps(result))
     # Together: a rank that is gone while the other still closes its connections makes that one end badly.
     accelerator.wait_for_everyone()
-    accelerator.end_training()
+    leave_process_group()
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from concise_rl.rollout.engine import Asked, Request, Sampling
 from concise_rl.rollout.plans.budget import ThinkingBudget
 from concise_rl.rollout.plans.plan import Plan
 from concise_rl.rollout.plans.serial import AtFractions, SerialExits
-from concise_rl.rollout.sync.main_rank import OnMainRank
+from concise_rl.rollout.sync.main_rank import OnMainRank, leave_process_group
 from tests.goldens import ReplayEngine
 
 EOS, END = 1, 7
@@ -49,7 +49,7 @@ def main(folder: Path) -> None:
     }
     (folder / f"rank-{rank}.json").write_text(json.dumps({"world": accelerator.num_processes, "found": found}))
     accelerator.wait_for_everyone()
-    accelerator.end_training()
+    leave_process_group()
 
 
 if __name__ == "__main__":
