@@ -39,7 +39,8 @@ class Part:
 
     @property
     def identities(self) -> tuple[str, ...]:
-        """What tells its models from others: hashes of their weights, or names where there is nothing to hash."""
+        """Return what tells its models from others: hashes of their weights, or names where there is nothing to
+        hash."""
         return tuple(run.fingerprint or run.model for run in self.label.runs)
 
 

@@ -110,7 +110,7 @@ SECTIONS: tuple[Section, ...] = (
                     "groups/all_wrong": "all wrong",
                     "groups/all_correct": "all right",
                 },
-                "Shares of the groups. The rest to 100 % could not be judged.",
+                "Shares of the groups. The rest to 100 % could not be graded.",
                 "percent",
                 low=0.0,
                 high=1.0,
@@ -136,7 +136,7 @@ SECTIONS: tuple[Section, ...] = (
     Section(
         "method",
         "What the method pays",
-        "The parts of the objective, by the names that the method gives them.",
+        "The parts of the reward, by the names that the method gives them.",
         (),
         ("objective/",),
     ),
