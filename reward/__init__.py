@@ -24,7 +24,7 @@ from reward.length_penalty import LengthPenalty
 from reward.mrt import Mrt
 from reward.on_policy_sft import OnPolicySft
 from reward.s_grpo import SGrpo
-from reward.selections import SELECTIONS, AdaR1, ShortestRight
+from reward.selections import SELECTIONS, AdaR1, ShortestRight, SolveRate
 from reward.thinkprune import ThinkPrune
 from reward.vsrm import Vsrm
 
@@ -82,6 +82,7 @@ __all__ = [
     "OnPolicySft",
     "SGrpo",
     "ShortestRight",
+    "SolveRate",
     "ThinkPrune",
     "Vsrm",
 ]

@@ -1,4 +1,5 @@
-"""Methods that train offline, on the stored samples of an evaluation. A recipe names one in its `dataset`."""
+"""What is made of the stored samples of an evaluation: methods that train offline, and data for others. A recipe names
+one in its `dataset`."""
 
 import itertools
 import random
@@ -77,6 +78,24 @@ class AdaR1(Selection):
         return [preference(*pair) for pair in [*drawn, *within]]
 
 
+class SolveRate(Selection):
+    """Not a method by itself: the problems, and how often a model solves each, for methods that learn against that.
+
+    One row for each prompt, for `stage: rl`: the problem, its answer, and the share of right samples as the column
+    `ref_accuracy`. Samples that did not end by themselves count as wrong; those without a verdict do not count. Columns
+    that a verifier reads beside the answer are not there: take one that needs none, `math` say.
+    """
+
+    paper: ClassVar[str] = "https://hf.co/papers/2505.13417"
+
+    def select(self, samples: Sequence[StoredSample]) -> list[dict[str, Any]]:
+        """One row for each prompt."""
+        return [
+            {"prompt": group[0]["prompt"], "answer": group[0]["gold"], "ref_accuracy": accuracy(group)}
+            for group in by_prompt(samples)
+        ]
+
+
 def accuracy(samples: Sequence[StoredSample]) -> float:
     """The share of samples that are right."""
     return sum(map(is_right, samples)) / len(samples)
@@ -93,4 +112,4 @@ def halves(samples: Sequence[StoredSample]) -> tuple[list[StoredSample], list[St
     return ordered[len(ordered) - half :], ordered[:half]
 
 
-SELECTIONS: dict[str, type[Selection]] = {"adar1": AdaR1, "shortest_right": ShortestRight}
+SELECTIONS: dict[str, type[Selection]] = {"adar1": AdaR1, "shortest_right": ShortestRight, "solve_rate": SolveRate}

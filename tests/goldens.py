@@ -442,7 +442,10 @@ def acoer(inputs: Fields, params: Fields) -> Fields:
 
 def l1_columns(inputs: Fields) -> tuple[Tensor, Tensor, Tensor]:
     """Verdict, length and target of the one rollout of a case."""
-    return tuple(torch.tensor([inputs[name]], dtype=torch.float64) for name in ("correct", "length", "target_length"))
+    correct_B, length_B, target_B = (
+        torch.tensor([inputs[name]], dtype=torch.float64) for name in ("correct", "length", "target_length")
+    )
+    return correct_B, length_B, target_B
 
 
 def l1_exact(inputs: Fields, params: Fields) -> Fields:

@@ -23,7 +23,8 @@ class Selection(BaseModel, ABC):
 
     @abstractmethod
     def select(self, samples: Sequence[StoredSample]) -> list[dict[str, Any]]:
-        """Choose rows as `demonstration` makes them for `stage: sft`, or `preference` for `stage: dpo`.
+        """Choose rows as `demonstration` makes them for `stage: sft`, or `preference` for `stage: dpo`; for `stage: rl`
+        rows of a prompt, an answer, and columns that a method reads.
 
         Raises:
             ValueError: for files that it cannot take.

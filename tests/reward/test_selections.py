@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from reward import AdaR1, ShortestRight
+from reward import AdaR1, ShortestRight, SolveRate
 
 RIGHT, WRONG, UNFINISHED, UNJUDGED = (1, True), (0, True), (1, False), (None, False)
 
@@ -117,3 +117,15 @@ def test_the_prompts_of_a_pair_are_written_alike() -> None:
 def test_samples_of_more_than_two_models_are_refused() -> None:
     with pytest.raises(ValueError, match="adar1 compares two styles"):
         AdaR1().select(group([3], file=2))
+
+
+def solve_rates(*verdicts: tuple[int | None, bool]) -> list[dict[str, Any]]:
+    return SolveRate().select([{**sample(verdict, 5), "gold": "2"} for verdict in verdicts])
+
+
+def test_a_prompt_has_its_problem_its_answer_and_how_often_it_was_solved() -> None:
+    assert solve_rates(RIGHT, WRONG, RIGHT, RIGHT) == [{"prompt": "1 + 1", "answer": "2", "ref_accuracy": 0.75}]
+
+
+def test_a_sample_that_did_not_end_is_not_solved_and_one_without_a_verdict_does_not_count() -> None:
+    assert [row["ref_accuracy"] for row in solve_rates(RIGHT, UNFINISHED, UNJUDGED)] == [0.5]
