@@ -1,5 +1,5 @@
-"""Choose what the methods take in a recipe that follows from a probe: published values, and where those would not do here
-measured ones. Each comes with its reason."""
+"""Choose what the methods take in a recipe that follows from a probe: published values, and where those would not do
+here measured ones. Each comes with its reason."""
 
 import math
 from collections.abc import Callable

@@ -268,7 +268,7 @@ def test_redundant_tokens_stand_below_the_tokens_in_the_table_and_on_the_page(tm
     text = plain(write_report(read_by_a_judge(tmp_path)))
     page = (tmp_path / "report.html").read_text()
     assert "redundant" in text and " 25.5 " in text and " 9.5 " in text and "judge: rule" in text
-    assert all(words in page for words in (">Overthinking</h2>", "25.5", "necessary prefix", "<code>rule</code>"))
+    assert all(words in page for words in (">Overthinking</h2>", "25.5", "necessary share", "<code>rule</code>"))
 
 
 def test_a_report_on_samples_that_nobody_read_is_silent_about_redundancy(tmp_path: Path) -> None:
