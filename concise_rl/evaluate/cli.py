@@ -234,7 +234,7 @@ def judge_of(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def default_max_tokens(args: argparse.Namespace) -> int:
-    """What the budgets come to, where there are any. Otherwise: the embedded reasoner's context is short; real
+    """Return what the budgets come to, where there are any. Otherwise: the embedded reasoner's context is short; real
     reasoners need room, or the cap is all that is measured."""
     if args.think_budget and args.answer_budget and args.think_end:
         from concise_rl.models.eos import load_tokenizer

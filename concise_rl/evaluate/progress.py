@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Progress:
-    """Which samples there are, and what is worth watching about them."""
+    """Hold which samples there are, and what is worth watching about them."""
 
     title: str
     total: int

@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 class ThinkingLabels(BaseModel):
-    """Where the thinking of a correct sample first states the gold answer, and how much of it comes after.
+    """Say where the thinking of a correct sample first states the gold answer, and how much of it comes after.
 
     Attributes:
         passages: chunks of the thinking.

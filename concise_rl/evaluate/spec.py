@@ -40,7 +40,7 @@ def as_label(text: str) -> str:
 
 
 class Measurement(BaseModel):
-    """How samples are drawn and graded. Two models are compared only under one and the same measurement."""
+    """Declare how samples are drawn and graded. Two models are compared only under one and the same measurement."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -1,4 +1,4 @@
-"""Which labels of several evaluations are one method, and what all are compared with.
+"""Decide which labels of several evaluations are one method, and what all are compared with.
 
 Different models under one label, in several folders, are pooled as training seeds of one method in two cases alone: a
 `--label` gives that name, or their recipes are recorded beside them and differ in the seed alone. All others are told

@@ -66,7 +66,7 @@ METHODS: tuple[Method, ...] = (
 
 @dataclass(frozen=True)
 class Fit:
-    """Whether a method fits.
+    """Say whether a method fits.
 
     Attributes:
         name: of the method.

@@ -24,7 +24,7 @@ BUDGETS = 40
 
 @dataclass(frozen=True)
 class Groups:
-    """How groups of rollouts of one prompt would fall, as expected shares of all groups.
+    """Say how groups of rollouts of one prompt would fall, as expected shares of all groups.
 
     Unbiased: each problem's share is hypergeometric, over the groups that can be drawn from its samples.
 

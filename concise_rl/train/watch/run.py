@@ -35,7 +35,7 @@ def machine() -> str:
 
 @dataclass(frozen=True)
 class Status:
-    """Whether a run goes on.
+    """Say whether a run goes on.
 
     Attributes:
         word: `running`, `finished`, `stopped` (before its last step, by its own will), `failed`, `died`, `silent`.

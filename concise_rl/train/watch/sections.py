@@ -1,4 +1,4 @@
-"""Which curves a run's page has, by the prefixes of metrics: a method of the user's own has its page, too."""
+"""Choose which curves a run's page has, by the prefixes of metrics: a method of the user's own has its page, too."""
 
 from dataclasses import dataclass
 
@@ -22,7 +22,7 @@ SAME = frozenset(
 
 @dataclass(frozen=True)
 class Lines:
-    """Which metrics one pair of axes shows.
+    """Say which metrics one pair of axes shows.
 
     Attributes:
         title, note, format, low, high: as in `Panel`.

@@ -24,7 +24,7 @@ WINDOW = 0.1
 
 @dataclass(frozen=True)
 class Change:
-    """How a number moved.
+    """Say how a number moved.
 
     Attributes:
         label: what it is called.
