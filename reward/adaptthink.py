@@ -17,9 +17,9 @@ NEVER = -1e9
 class FirstTokenLoss:
     """Clip the importance ratio of whole rollouts, the first token of which was forced (AdaptThink, https://hf.co/papers/2505.13417).
 
-    The ratio of a rollout is the exponential of the mean log-ratio of its tokens. Old log-probability of the first
-    token is that of having been forced to it, whatever the model thought of it: so a beginning that the model would
-    never choose is learnt all the same. In an evaluation, where nothing is forced, it is the model's own.
+    The ratio of a rollout is the exponential of the mean log-ratio of its tokens. The old log-probability of the first
+    token is that of having been forced to it, not the model's own. So the model learns a beginning, too, that it would
+    never choose. An evaluation forces nothing and keeps the model's own.
 
     Attributes:
         share: of the rollouts that were forced to skip their thinking.
@@ -67,9 +67,9 @@ class AdaptThink(Objective):
 
     Set `loss_type: grpo`: the published loss is a mean over rollouts, whatever their length.
 
-    Published settings: delta 0.05, groups of 16, of which 8 skip and may have 4096 tokens, 128 prompts a step, cap
-    16384, learning rate 2e-6, temperature 0.6, no KL; accuracy of 16 samples; thinking begins with "Alright". Not as in
-    the published code: a right answer counts only where it ends by itself, as everywhere here.
+    Published settings: delta 0.05, groups of 16, of which 8 skip and may have 4096 tokens, 128 prompts a step. Cap
+    16384, learning rate 2e-6, temperature 0.6, no KL. The accuracy is that of 16 samples, and thinking begins with
+    "Alright". Not as in the published code: a right answer counts only where it ends by itself, as everywhere here.
     """
 
     paper: ClassVar[str] = "https://hf.co/papers/2505.13417"

@@ -43,7 +43,7 @@ class Mrt(Objective):
     """Meta Reinforcement Fine-Tuning (MRT, Qu et al.): reward the progress that each episode of thinking makes.
 
     Thinking is cut into episodes before sentences with words of reflection, at most `max_episodes` of them. Before the
-    first episode and behind each, thinking is closed by `exit_text` and answered `answers` times; the share of right
+    first episode and behind each, thinking is closed by `exit_text` and answered `answers` times. The share of right
     answers, J, is what the thinking so far is worth. The advantage of a token is GRPO's for correctness, plus
     `alpha * (J behind its episode - J before it)`. Tokens of the answer have the first part alone. So an episode that
     changes nothing earns nothing, and one that loses an answer that was there pays for it.
@@ -51,11 +51,11 @@ class Mrt(Objective):
     A rollout without a verdict gets 0. A group that is all right, or all wrong, still has the second part. Evaluation
     during training samples plainly, without answers on the way.
 
-    The paper adds the bonus once, at the end of a rollout that goes on from a prefix of an older policy. The form here,
-    by episode and on the policy's own rollouts, is that of the authors' later release (MRT-online): alpha 1.0, at most
-    6 episodes, 4 answers at each place, cap 16384, temperature 0.9, 248 steps on 4,000 NuminaMath problems. What that
-    release divides by, and how it joins episodes to have at most 6, we have not seen: here correctness is GRPO's and
-    the places are evenly spread. Its forced sentence is longer, and its answer begins with a forced headline.
+    The paper adds the bonus once, at the end of a rollout that goes on from a prefix of an older policy. The form here
+    is that of the authors' later release (MRT-online): by episode, on the policy's own rollouts. Its settings: alpha
+    1.0, at most 6 episodes, 4 answers at each place, cap 16384, temperature 0.9. It took 248 steps on 4,000 NuminaMath
+    problems. We have seen its description, not its code. Ours: correctness is GRPO's, and where there are more than 6
+    episodes, the places are evenly spread over them. The paper's analysis forces a longer sentence.
     """
 
     paper: ClassVar[str] = "https://hf.co/papers/2503.07572"

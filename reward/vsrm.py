@@ -55,17 +55,17 @@ class Vsrm(Objective):
     earns the next change within `look_ahead` steps, times `gamma` for each step until then, or 0. The last token earns
     correctness. So steps that only repeat earn nothing, and harmful ones pay; length itself has no price.
 
-    The reward of a step lies at its first token, as in the published code. From rewards to advantages: what a rollout
-    earns from a token on, minus the mean of that over the tokens of the batch, over its standard deviation
-    (REINFORCE++, https://hf.co/papers/2501.03262). The published script has a critic instead (PPO with GAE), and one
+    The reward of a step lies at its first token, as in the published code. A token returns what the rollout earns from
+    it on. Its advantage is that, standardised over the tokens of the batch (REINFORCE++,
+    https://hf.co/papers/2501.03262). The paper has this, and PPO with a critic, which is what its script runs, with one
     rollout a prompt. A rollout without a verdict gets 0 and counts nowhere. Evaluation during training samples plainly,
     without answers on the way.
 
-    Not as in the published code: words count only as whole words ("So" is none in "Sofa"); more than `max_cuts` cuts
-    are thinned out evenly; an answer that does not end within its cap is wrong.
+    Not as in the published code: words count only as whole words, "So" is none in "Sofa". More than `max_cuts` cuts
+    are thinned out evenly. An answer that does not end within its cap is wrong.
 
-    Published settings, which are the defaults: 5 answers of at most 768 tokens, gamma 0.7, look-ahead 4; 256 prompts a
-    step in minibatches of 128, learning rate 1e-6, KL 0.001, temperature 0.6, top-p 0.95, cap 7424, 3 epochs of
+    Published settings, which are the defaults: 5 answers of at most 768 tokens, gamma 0.7, look-ahead 4. 256 prompts a
+    step in minibatches of 128, learning rate 1e-6, KL 0.001, temperature 0.6, top-p 0.95, cap 7424. 3 epochs of
     DeepScaleR from DeepScaleR-1.5B-Preview.
     """
 

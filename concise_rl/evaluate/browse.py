@@ -114,6 +114,7 @@ def facts_of(shown: Sequence[Shown], beside: Sequence[int | None] | None) -> lis
         Number("problem", "problem", [s.problem for s in samples], listed=False, sort=False),
         Number("sample", "sample", [s.sample for s in samples], listed=False, sort=False),
         Category("difficulty", "difficulty", _difficulties(samples), listed=False),
+        *_written(samples),
     ]
     return [fact for fact in facts if any(value is not None for value in fact.values)]
 
@@ -132,6 +133,20 @@ def _ended(sample: Sample) -> str:
     if sample.finished and sample.answer is None:
         return "in the thinking"
     return _ENDINGS.get(sample.stop_reason, sample.stop_reason.replace("_", " "))
+
+
+def _written(samples: Sequence[Sample]) -> list[Number]:
+    """Return a column for each number that was written into prompts: fact `target` as `in prompt: target`."""
+    names = dict.fromkeys(name for s in samples for name in s.facts)
+    return [
+        Number(f"fact-{name}", f"in prompt: {name}", values, 0 if _are_whole(values) else 2, listed=False)
+        for name in names
+        for values in [[s.facts.get(name) for s in samples]]
+    ]
+
+
+def _are_whole(values: Sequence[float | None]) -> bool:
+    return all(value is None or value == int(value) for value in values)
 
 
 def _difficulties(samples: Sequence[Sample]) -> list[str | None]:

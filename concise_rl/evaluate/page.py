@@ -53,6 +53,7 @@ def render_page(report: Mapping[str, Any], evaluation: Evaluation, figures: Mapp
         headline=text.headline(report),
         rule=text.rule(report),
         judge=report["measurement"]["judge"] if text.has_labels(report) else None,
+        has_target=any(entry["target"] for entry in text.all_entries(report)),
         has_reflections=any(e["overthinking"]["reflections"]["value"] is not None for e in text.all_entries(report)),
         figures=[(*CAPTIONS[name], svg(figure, name)) for name, figure in figures.items()],
         entries=[(color_index(i), entry) for i, entry in entries],

@@ -26,6 +26,7 @@ from concise_rl.evaluate.statistics import (
     oracle_tokens,
     pool,
 )
+from concise_rl.evaluate.target import describe_target
 from concise_rl.files import write_atomically
 
 FEW_PROBLEMS = 30
@@ -79,11 +80,13 @@ def build_report(evaluation: Evaluation) -> dict[str, Any]:
 def _entry(label: Label, baseline: Label | None) -> dict[str, Any]:
     """All that is said about one label."""
     seeds = [_seed(label, i, baseline) for i in range(len(label.runs))]
+    target = describe_target(pool(label.drawn))
     return {
         "label": label.name,
         **asdict(describe(label.table, pool(label.drawn))),
         **_compared(label.tables, baseline),
         "overthinking": asdict(describe_thinking(pool(label.drawn))),
+        "target": asdict(target) if target else None,
         "seeds": seeds,
         "spread": _spread(seeds),
     }

@@ -12,6 +12,8 @@ from concise_rl.reading.trace import StopReason
 
 MEASURES = ("reflections", "states_answer", "necessary_prefix", "redundant_tokens", "overshoot")
 """What a sample's thinking says about overthinking, see `Sample.measures`."""
+TARGET_MEASURES = ("missed_by", "within_target")
+"""What a sample's length says about the target in its prompt, see `Sample.measures`."""
 
 logger = logging.getLogger(__name__)
 
@@ -126,8 +128,10 @@ class Sample(BaseModel):
 
     @property
     def measures(self) -> dict[str, float]:
-        """What is known of its thinking, by the names in `MEASURES`; what is not known is not there."""
-        known = {} if self.reflections is None else {"reflections": float(self.reflections)}
+        """Return what is known, by the names in `MEASURES` and `TARGET_MEASURES`; what is not known is left out."""
+        known = self._of_target()
+        if self.reflections is not None:
+            known["reflections"] = float(self.reflections)
         if self.labels is None:
             return known
         known["states_answer"] = float(self.labels.first is not None)
@@ -138,6 +142,12 @@ class Sample(BaseModel):
             "redundant_tokens": float(self.labels.redundant),
             "overshoot": float(self.labels.overshoot),
         }
+
+    def _of_target(self) -> dict[str, float]:
+        target = self.facts.get("target")
+        if target is None or self.stop_reason == StopReason.ABORTED.label:
+            return {}
+        return {"missed_by": abs(self.length - target), "within_target": float(self.length <= target)}
 
 
 def append_samples(path: Path, samples: Sequence[Sample]) -> None:

@@ -97,6 +97,17 @@ def redundancy(report: Mapping[str, Any]) -> str:
     )
 
 
+def targets(report: Mapping[str, Any]) -> str:
+    """Say how well samples keep to the tokens their prompts ask for, in a line; empty where no prompt asks."""
+    kept = [
+        f"{entry['label']} misses it by {tokens(entry['target']['missed_by']['value'])} tokens, "
+        f"{percent(entry['target']['within']['value'])} are within"
+        for entry in all_entries(report)
+        if entry["target"]
+    ]
+    return f"Target in the prompt: {'; '.join(kept)}." if kept else ""
+
+
 def unclosed(report: Mapping[str, Any]) -> str:
     """What unclosed samples are, in a line; empty where there are none."""
     if not any(entry["ended_thinking"] for entry in all_entries(report)):
@@ -132,13 +143,12 @@ def terminal_table(report: Mapping[str, Any]) -> Table:
     """The report as a table: one line for each label, with its 95 % intervals below the numbers."""
     measurement = report["measurement"]
     intervals = "Brackets: 95 % intervals, paired bootstrap over problems. Change of accuracy in points."
+    notes = (intervals, *(write(report) for write in (redundancy, targets, rule, endings, unclosed)))
     table = Table(
         box=box.SIMPLE_HEAD,
         padding=0,  # all columns fit 80 characters
         title=f"{measurement['task']}: {report['problems']} problems x {measurement['samples']} samples",
-        caption="\n".join(
-            filter(None, (intervals, redundancy(report), rule(report), endings(report), unclosed(report)))
-        ),
+        caption="\n".join(filter(None, notes)),
         title_style="bold",
         caption_justify="left",
     )

@@ -33,7 +33,7 @@ class Rollout:
         logprobs: of each token; None for one that was forced, or altogether.
         trained: for each token whether the loss may read it. None: all of them.
         facts: what the plan knows of it, by the names of the plan's `facts`: a number each, or a tuple of them.
-        probes: answers forced after parts of its thinking. They are judged with it, but never trained on.
+        probes: answers forced after parts of its thinking. They are graded with it, but never trained on.
     """
 
     ids: list[int]

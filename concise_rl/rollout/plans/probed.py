@@ -75,13 +75,14 @@ class Probed(Plan):
     """Plain rollouts, and behind several places of their thinking answers that were forced there.
 
     Each place, and the end of the thinking, is closed by the exit text, and so many answers are sampled behind it.
-    They are the rollout's probes: judged with it, never trained on, and counted in its `sampled` tokens. The fact
-    `probe_at` has the places, ascending, -1 where there are fewer; `probe_correct` the share of right answers at each,
-    NaN where nothing could be judged. The engine is called twice, whatever the number of requests: ranks may share one.
+    They are the rollout's probes: graded with it, never trained on, and counted in its `sampled` tokens. The fact
+    `probe_at` has the places, ascending, and -1 where there are fewer. The fact `probe_correct` has the share of right
+    answers at each, and NaN where nothing could be graded. The engine is called twice, whatever the number of requests:
+    ranks may share one.
 
     - Thinking that was never closed ends where the rollout does; what is forced there shows what it was worth.
-    - A rollout's cap is lower than the request's by the exit text and `answer_tokens`, so that the latest probe fits
-      under the request's cap too.
+    - A rollout's cap is lower than the request's by the exit text and `answer_tokens`: so the latest probe, too, fits
+      under it.
 
     Attributes:
         delimiters: of the model.

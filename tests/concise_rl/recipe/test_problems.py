@@ -179,3 +179,14 @@ def test_all_processes_train_on_the_rows_that_the_first_keeps(tmp_path: Path) ->
     kept = [str(i + 1) for i in range(200) if i != 5]
     assert f"answers 0 {kept}" in said and f"answers 1 {kept}" in said
     assert said.count("199 problems") == 1
+
+
+def test_a_column_that_the_method_reads_comes_along(tmp_path: Path) -> None:
+    rows = [row | {"ref_accuracy": 0.5, "unread": 1} for row in sums(40)]
+    problems = load(recipe_of(tmp_path, rows, objective="adaptthink", objective_options={"think_text": "<think>"}))
+    assert problems["ref_accuracy"][:] == [0.5] * 40 and "unread" not in problems.column_names
+
+
+def test_data_without_a_column_that_the_method_reads_is_refused_with_what_the_method_needs(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"AdaptThink reads the column 'ref_accuracy', which .* has not.*accuracy on"):
+        load(recipe_of(tmp_path, sums(40), objective="adaptthink"))
