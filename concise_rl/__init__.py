@@ -50,7 +50,7 @@ _MOVED = {
 
 
 class _Moved(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Find a module under the name that it had."""
+    """Find a module under the name that it had, and say where those of its names are that went elsewhere."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -63,7 +63,10 @@ class _Moved(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         new = _new_name(module.__name__)
         assert new, "found by this table"
         warnings.warn(f"{module.__name__} is {new} now.", DeprecationWarning, stacklevel=2)
-        sys.modules[module.__name__] = importlib.import_module(new)
+        from concise_rl.errors import said_elsewhere  # not for who only wants `concise_rl`
+
+        found = sys.modules[module.__name__] = importlib.import_module(new)
+        vars(found).setdefault("__getattr__", said_elsewhere(new))
 
 
 def _new_name(name: str) -> str | None:

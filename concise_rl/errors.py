@@ -1,7 +1,9 @@
 """Names that users give: what to say about one that nobody knows, and how to find what a dotted path names."""
 
 import difflib
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -64,3 +66,28 @@ def unknown(kind: str, name: str, valid: Iterable[str], first: Iterable[str] = (
     listed = ", ".join(valid[:shown]) + (f" and {len(valid) - shown} more" if len(valid) > shown else "")
     hint = f"Did you mean {near[0]!r}?" if near else f"Valid: {listed or 'none'}."
     return ValueError(f"Unknown {kind} {name!r}. {hint}")
+
+
+def defined_in(name: str) -> list[str]:
+    """List the modules of this project that define a function, a class or a constant of this name."""
+    root = Path(__file__).parents[1]
+    paths = [path for package in ("concise_rl", "reward") for path in sorted((root / package).rglob("*.py"))]
+    definition = re.compile(rf"^(?:(?:def|class) {name}\b|{name}(?:: .*)? = )", flags=re.MULTILINE)
+    found = [path.relative_to(root).with_suffix("") for path in paths if definition.search(path.read_text())]
+    return [".".join(path.parts).removesuffix(".__init__") for path in found]
+
+
+def said_elsewhere(module: str) -> Callable[[str], Any]:
+    """Make the `__getattr__` of a module from which names have moved: it says where a name is now.
+
+    Args:
+        module: whose names are asked for.
+    """
+
+    def missing(name: str) -> Any:
+        found = [] if name.startswith("_") else defined_in(name)
+        if found:
+            raise ImportError(f"{name} is not in {module} any more. Import it from {' or '.join(found)}.")
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+
+    return missing

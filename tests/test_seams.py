@@ -20,13 +20,13 @@ def test_the_overrides_of_mixins_are_recorded_too() -> None:
 
 def test_a_method_that_upstream_has_dropped_breaks() -> None:
     found = dict(current())
-    found.pop("concise_rl.train.trainer.ConciseTrainer.compute_loss")
+    found.pop("concise_rl.train.finite.FiniteSteps.compute_loss")
     assert [kind for kind, _ in differences(RECORDED, found)] == ["breaks"]
 
 
 @pytest.mark.parametrize(("change", "kind"), [({"signature": "(self)"}, "breaks"), ({"source": "0"}, "read again")])
 def test_a_method_that_has_changed_is_named(change: dict[str, str], kind: str) -> None:
-    found, name = dict(current()), "concise_rl.train.trainer.ConciseTrainer._save"
+    found, name = dict(current()), "concise_rl.train.card.WithCard._save"
     found[name] = replace(found[name], **change)
     ((said, line),) = differences(RECORDED, found)
     assert said == kind and line.startswith(name)

@@ -20,7 +20,6 @@ from concise_rl.curriculum.memory import CurriculumMemory, OversampleFactor
 from concise_rl.reading.trace import StopReason
 from concise_rl.rollout.collect import Judged, Row
 from concise_rl.rollout.engine import derive_seed
-from concise_rl.verify.grade import earned
 
 Sample = Callable[[list[Row], int], Judged]
 """Rollouts of rows that stand in whole groups; the number is the round."""
@@ -268,8 +267,7 @@ class Filling:
 
     def _of_sampled(self, judged: Judged) -> dict[str, float]:
         """Accuracy and cut rollouts of all that was sampled on all ranks: those of the batch depend on the choice."""
-        verdicts = [earned(*pair) for pair in zip(judged.verdicts, judged.traces, strict=True)]
-        known = [verdict for verdict in verdicts if verdict is not None]
+        known = [verdict for verdict in judged.earned if verdict is not None]
         plain = [
             not trace.finished
             for trace, rollout in zip(judged.traces, judged.rollouts, strict=True)

@@ -1,16 +1,20 @@
 """Reading the thinking of correct samples: where it first states the gold answer, and what comes after."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from transformers import PreTrainedTokenizerBase
 
 from concise_rl.evaluate.samples import ThinkingLabels
-from concise_rl.labels.judges import Judge, Passage
+from concise_rl.evaluate.spec import Measurement
+from concise_rl.labels.judges import Judge, Passage, build_judge
 from concise_rl.labels.labeller import Cut, Labeller, Labels, cutter
+from concise_rl.methods import Fact, Judged, Tools
 from concise_rl.reading.trace import Delimiters, Span, Trace, character_at
+from concise_rl.verify.pool import VerifierPool
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +53,7 @@ class ThinkingReader:
         traces: Sequence[Trace],
         verdicts: Sequence[float | None],
     ) -> list[ThinkingLabels | None]:
-        """Labels of each completion whose verdict is 1, in two calls of the judge; None for the others.
+        """Label each completion whose verdict is 1, in two calls of the judge; None for the others.
 
         Raises:
             ValueError, EngineError: see `Judge.states`.
@@ -92,7 +96,7 @@ class ThinkingReader:
         return [(chunk[0] + start, chunk[0] + end) for start, end in self.lines(ids[chunk[0] : chunk[1]])]
 
     def _passages(self, row: Row, thinking_ids: Sequence[int], spans: Sequence[Span]) -> list[Passage]:
-        """The passages at adjoining spans of tokens, in their thinking."""
+        """Return the passages at adjoining spans of tokens, in their thinking."""
         pieces = [thinking_ids[: spans[0][0]], *(thinking_ids[a:b] for a, b in spans), thinking_ids[spans[-1][1] :]]
         texts = [str(self.chunks.tokenizer.decode(list(ids), skip_special_tokens=True)) for ids in pieces]
         thinking, starts = "".join(texts), [len("".join(texts[: i + 1])) for i in range(len(spans))]
@@ -111,5 +115,40 @@ class ThinkingReader:
         )
 
     def _character(self, ids: Sequence[int], token: int) -> int:
-        """The place of a token in the text that a sample keeps."""
+        """Return the place of a token in the text that a sample keeps."""
         return character_at(self.chunks.tokenizer, ids, token, str(self.chunks.tokenizer.decode(list(ids))))
+
+
+@dataclass(frozen=True)
+class ReadThinking:
+    """Reads the thinking of right rollouts: the stage of an evaluation.
+
+    It adds `thinking`, the `ThinkingLabels` of each rollout or None. They become part of samples, and no batch of
+    numbers is made of them, so that the stage declares no fact.
+
+    Attributes:
+        reader: of the model.
+    """
+
+    reader: ThinkingReader
+    facts: ClassVar[tuple[Fact, ...]] = ()
+
+    def __call__(self, judged: Judged, tools: Tools) -> Judged:
+        """See `Stage`."""
+        completions = [rollout.ids for rollout in judged.rollouts]
+        return judged.knowing(thinking=self.reader.read(judged.rows, completions, judged.traces, judged.earned))
+
+
+@contextmanager
+def open_judge(measurement: Measurement, row: Row, pool: VerifierPool) -> Generator[Judge | None]:
+    """Build the measurement's judge, where it has one; it is let go of afterwards.
+
+    Raises:
+        ValueError: when it cannot be had, or cannot judge such rows.
+    """
+    if measurement.judge is None:
+        yield None
+        return
+    with closing(build_judge(measurement.judge, measurement.judge_options, pool)) as judge:
+        judge.states([Passage(row, "", 0, 0)])  # a judge that knows nothing of such rows says so before any is sampled
+        yield judge

@@ -1,9 +1,11 @@
-"""What a label's samples say about overthinking: how soon the thinking has the answer, and how long it then goes on."""
+"""Describe what a label's samples say about overthinking: how soon the thinking has the answer, and how long it goes
+on then."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
+from concise_rl.evaluate.samples import MEASURES
 from concise_rl.evaluate.statistics import Estimate, Table, estimate, mean_of_known
 
 
@@ -31,5 +33,5 @@ class Overthinking:
 
 def describe_thinking(drawn: Table) -> Overthinking:
     """Summarise the samples of a label."""
-    estimates = {name: estimate(np.mean, mean_of_known(values_PK)) for name, values_PK in drawn.measures_PK.items()}
+    estimates = {name: estimate(np.mean, mean_of_known(drawn.measures_PK[name])) for name in MEASURES}
     return Overthinking(**estimates, labelled=int((~np.isnan(drawn.measures_PK["states_answer"])).sum()))

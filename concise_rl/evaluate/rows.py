@@ -24,7 +24,7 @@ TAKEN_OVER = {"difficulty": (_is_scalar, "numbers or text"), "oracle_completion"
 
 
 def measured_rows(measurement: Measurement, columns: Collection[str] | None) -> Dataset:
-    """The problems of a measurement, those included that its verifier will not accept.
+    """Load the problems of a measurement, those included that its verifier will not accept.
 
     Args:
         measurement: says where they are.

@@ -12,12 +12,14 @@ from concise_rl.reading.trace import StopReason
 
 MEASURES = ("reflections", "states_answer", "necessary_prefix", "redundant_tokens", "overshoot")
 """What a sample's thinking says about overthinking, see `Sample.measures`."""
+TARGET_MEASURES = ("missed_by", "within_target")
+"""What a sample's length says about the target in its prompt, see `Sample.measures`."""
 
 logger = logging.getLogger(__name__)
 
 
 class ThinkingLabels(BaseModel):
-    """Where the thinking of a correct sample first states the gold answer, and how much of it comes after.
+    """Say where the thinking of a correct sample first states the gold answer, and how much of it comes after.
 
     Attributes:
         passages: chunks of the thinking.
@@ -51,7 +53,7 @@ class ThinkingLabels(BaseModel):
 
 
 class Sample(BaseModel):
-    """One completion of one problem, judged.
+    """One completion of one problem, graded.
 
     Attributes:
         problem, sample: position of the problem in the task, and of the completion among its problem's.
@@ -63,14 +65,16 @@ class Sample(BaseModel):
         sampled: tokens that the model sampled; the others were forced. None in files from before anything was forced.
         stop_reason: label of a `StopReason`.
         finished: ended by an EOS.
-        correct: verdict on the answer: 1, 0, or None where it could not be judged or the sample was given up.
+        correct: verdict on the answer: 1, 0, or None where it could not be graded or the sample was given up.
         answer: text after the closing delimiter; None without exactly one delimiter, and then `correct` is 0. None too
             where the sample was given up (`stop_reason` aborted).
         difficulty: the task's own measure, where it has one.
         oracle_length: tokens of the shortest sufficient completion, EOS included, where it is known.
         reflections: cues of reflection in the thinking. None where it was given up, and in files from before cues were
             counted.
-        labels: where the thinking first states the gold answer. None where `correct` is not 1 or nobody judged it.
+        labels: where the thinking first states the gold answer. None where `correct` is not 1 or no judge has read it.
+        facts: numbers that were written into the prompt, by name: a target of tokens, say. Left out of the file where
+            there are none, as in those from before anything was written into prompts.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -93,6 +97,7 @@ class Sample(BaseModel):
     oracle_length: int | None = None
     reflections: int | None = Field(None, ge=0)
     labels: ThinkingLabels | None = None
+    facts: dict[str, float] = Field(default_factory=dict)
 
     @field_validator("stop_reason")
     @classmethod
@@ -123,8 +128,10 @@ class Sample(BaseModel):
 
     @property
     def measures(self) -> dict[str, float]:
-        """What is known of its thinking, by the names in `MEASURES`; what is not known is not there."""
-        known = {} if self.reflections is None else {"reflections": float(self.reflections)}
+        """Return what is known, by the names in `MEASURES` and `TARGET_MEASURES`; what is not known is left out."""
+        known = self._of_target()
+        if self.reflections is not None:
+            known["reflections"] = float(self.reflections)
         if self.labels is None:
             return known
         known["states_answer"] = float(self.labels.first is not None)
@@ -136,11 +143,17 @@ class Sample(BaseModel):
             "overshoot": float(self.labels.overshoot),
         }
 
+    def _of_target(self) -> dict[str, float]:
+        target = self.facts.get("target")
+        if target is None or self.stop_reason == StopReason.ABORTED.label:
+            return {}
+        return {"missed_by": abs(self.length - target), "within_target": float(self.length <= target)}
+
 
 def append_samples(path: Path, samples: Sequence[Sample]) -> None:
     """Add whole lines to the file; they are on disk when this returns."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = "".join(sample.model_dump_json() + "\n" for sample in samples)
+    lines = "".join(sample.model_dump_json(exclude=None if sample.facts else {"facts"}) + "\n" for sample in samples)
     with path.open("ab") as file:
         file.write(lines.encode())
         file.flush()

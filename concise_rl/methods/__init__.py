@@ -10,6 +10,7 @@ from concise_rl.methods.stages import Column, Crop, Label, ProblemKey, Stage, To
 from concise_rl.named import find_class, with_options
 from concise_rl.reading.trace import Delimiters, StopReason
 from concise_rl.rollout.collect import Judged
+from concise_rl.rollout.engine import Asked, Engine
 from concise_rl.rollout.facts import Fact
 from concise_rl.rollout.plans import (
     AtFractions,
@@ -27,6 +28,7 @@ from concise_rl.rollout.plans import (
 )
 
 __all__ = [
+    "Asked",
     "AtFractions",
     "BeforeWords",
     "Clipped",
@@ -34,6 +36,7 @@ __all__ = [
     "Credit",
     "Crop",
     "Delimiters",
+    "Engine",
     "Fact",
     "ForcedFirst",
     "Judged",

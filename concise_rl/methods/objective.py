@@ -33,12 +33,13 @@ class Objective(BaseModel, ABC):
     paper: ClassVar[str]
     needs: ClassVar[str] = "nothing"
 
-    @classmethod
-    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, **kwargs: Any) -> None:
         """
         Raises:
             ValueError: for a method written for an older version, which would train as another one.
         """
+        # Here and not in pydantic's hook: pydantic would first complain of names without an annotation.
+        super().__init_subclass__(**kwargs)
         for name in MOVED.keys() & vars(cls).keys():
             raise ValueError(f"{cls.__name__}.{name} is not read any more. Say it in {MOVED[name]}.")
 

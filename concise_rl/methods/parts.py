@@ -12,11 +12,14 @@ from concise_rl.methods.loss import TokenLoss
 from concise_rl.methods.stages import Stage
 from concise_rl.reading.passages import token_texts
 from concise_rl.reading.trace import Delimiters, encode_words
+from concise_rl.rollout.engine import derive_seed
 from concise_rl.rollout.facts import Fact
 from concise_rl.rollout.plans.plan import Parallel, Plan
 
 CHARACTERS_A_TOKEN = 3
 """Characters of text that make a token, about, where there is no tokenizer to ask."""
+PROMPTS = 0x9E3779B9
+"""Part of the seed of what is drawn for a prompt, which no rollout of a batch has."""
 Row = dict[str, Any]
 Memory = Mapping[str, Any]
 """What a method knows of the run: plain numbers, texts, lists, mappings and tensors, which a checkpoint holds."""
@@ -71,6 +74,11 @@ class PromptWriter(Protocol):
             rng: seeded by the seed of the run, the step and the group, so that a resumed run draws the same.
         """
         ...
+
+
+def prompt_rng(*parts: int) -> np.random.Generator:
+    """Return what draws for a prompt: a function of `parts` alone, the run's seed, the step and the group, say."""
+    return np.random.default_rng(derive_seed(*parts, PROMPTS))
 
 
 def add_to_prompt(row: Row, text: str) -> Row:

@@ -14,7 +14,6 @@ from concise_rl.reading.passages import count_cues
 from concise_rl.reading.trace import Delimiters
 from concise_rl.rollout.collect import Judged
 from concise_rl.rollout.facts import Fact
-from concise_rl.verify.grade import earned
 
 
 @dataclass(frozen=True)
@@ -74,8 +73,7 @@ class Label(Stage):
         assert tools.labeller is not None, "a run with this stage has a labeller"
         completions = [rollout.ids for rollout in judged.rollouts]
         thinking = [ids[: trace.think_length] for ids, trace in zip(completions, judged.traces, strict=True)]
-        verdicts = [earned(*pair) for pair in zip(judged.verdicts, judged.traces, strict=True)]
-        labels = tools.labeller.label(judged.rows, completions, judged.traces, verdicts)
+        labels = tools.labeller.label(judged.rows, completions, judged.traces, judged.earned)
         return judged.knowing(
             redundant=[label.redundant for label in labels],
             necessary=[label.necessary for label in labels],

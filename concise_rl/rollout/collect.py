@@ -9,7 +9,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from concise_rl.reading.trace import Delimiters, StopReason, Trace, read_trace
-from concise_rl.rollout.engine import Asked, Engine, Request, Sampling
+from concise_rl.rollout.engine import Asked, Engine, Progress, Request, Sampling
 from concise_rl.rollout.plans.plan import Plan, Rollout
 from concise_rl.rollout.shortest import ShortestOnly
 from concise_rl.verify.grade import earned, grade
@@ -37,6 +37,11 @@ class Judged:
     traces: list[Trace]
     verdicts: list[float | None]
     facts: dict[str, list[Any]] = field(default_factory=dict)
+
+    @property
+    def earned(self) -> list[float | None]:
+        """Verdicts by which the rollouts count as right, in training and in evaluation; see `earned`."""
+        return [earned(*pair) for pair in zip(self.verdicts, self.traces, strict=True)]
 
     def take(self, indices: Sequence[int]) -> "Judged":
         """Some of the rollouts, in the order of `indices`."""
@@ -92,10 +97,11 @@ class Collector:
         max_tokens: int,
         seeds: Sequence[int],
         give_up: ShortestOnly | None = None,
+        progress: Progress | None = None,
     ) -> list[Rollout]:
         """Sample one rollout for each prompt."""
         requests = [Request(ids, max_tokens, seed) for ids, seed in zip(prompt_ids, seeds, strict=True)]
-        return self.plan.rollouts(self.engine, Asked(requests, self.sampling, give_up=give_up))
+        return self.plan.rollouts(self.engine, Asked(requests, self.sampling, progress, give_up))
 
     def judge(self, rows: Sequence[Row], prompt_ids: Sequence[list[int]], rollouts: Sequence[Rollout]) -> Judged:
         """Read and grade rollouts, and with them their probes. What was given up is not graded."""

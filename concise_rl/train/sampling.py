@@ -3,10 +3,9 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from concise_rl.curriculum.filling import Filled, Filling, Kinds
 from concise_rl.methods import Objective, Parts
+from concise_rl.methods.parts import prompt_rng
 from concise_rl.rollout.collect import Collector, Judged, Row
 from concise_rl.rollout.engine import derive_seed
 from concise_rl.rollout.shortest import ShortestOnly
@@ -15,8 +14,6 @@ from concise_rl.train.gather import Moment, World
 
 Tokenize = Callable[[Sequence[Row]], list[list[int]]]
 """From rows to the tokens of their prompts."""
-PROMPTS = 0x9E3779B9
-"""Part of the seed of what is drawn for a prompt, which no rollout of a batch has."""
 
 
 class Sampler:
@@ -79,6 +76,6 @@ class Sampler:
         written = []
         for i, row in enumerate(rows):
             group = (first + i) // now.group_size
-            written.append(writer.write(row, np.random.default_rng(derive_seed(self.seed, *name, group, PROMPTS))))
+            written.append(writer.write(row, prompt_rng(self.seed, *name, group)))
         facts = {fact.name: [known[fact.name] for _, known in written] for fact in writer.facts}
         return [row for row, _ in written], facts

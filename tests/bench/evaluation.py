@@ -21,7 +21,9 @@ import torch
 from datasets import Dataset
 
 from concise_rl.data.rows import keep_verifiable, load_rows
-from concise_rl.evaluate.run import Progress, complete_samples, encode_problems, requests_of
+from concise_rl.evaluate.drawing import Drawing, complete_samples, seed_of
+from concise_rl.evaluate.problems import encode_problems
+from concise_rl.evaluate.progress import Progress
 from concise_rl.evaluate.spec import Measurement
 from concise_rl.rollout.engines.vllm import VllmEngine, load_vllm_engine
 from concise_rl.verify.pool import VerifierPool
@@ -51,11 +53,12 @@ def raw(bench: Bench, seed: int) -> Callable[[], int]:
 
     measurement = bench.measurement(seed)
     problems = encode_problems(bench.rows, bench.engine.tokenizer, measurement)
-    requests = requests_of([(p, number) for p in problems for number in range(bench.samples)], measurement)
-    prompts: Any = [{"prompt_token_ids": request.prompt_ids} for request in requests]
+    places = [(problem, number) for problem in problems for number in range(bench.samples)]
+    prompts: Any = [{"prompt_token_ids": problem.prompt_ids} for problem, _ in places]
+    seeds = [seed_of(measurement, problem.index, number) for problem, number in places]
     params = [
-        SamplingParams(max_tokens=CAP, seed=request.seed, stop_token_ids=bench.engine.eos_token_ids, detokenize=False)
-        for request in requests
+        SamplingParams(max_tokens=CAP, seed=seed, stop_token_ids=bench.engine.eos_token_ids, detokenize=False)
+        for seed in seeds
     ]
 
     def way() -> int:
@@ -74,7 +77,7 @@ def evaluation(bench: Bench, seed: int, keep_shortest: int | None = None) -> Cal
         with tempfile.TemporaryDirectory() as folder:
             progress = Progress("evaluation", len(bench.rows) * bench.samples)
             path = Path(folder) / "samples.jsonl"
-            complete_samples(bench.engine, bench.rows, measurement, path, bench.verifier, progress)
+            complete_samples(Drawing.of(bench.engine, measurement, bench.verifier), bench.rows, path, progress)
         return progress.tokens
 
     return way

@@ -28,7 +28,6 @@ from concise_rl.objective import RolloutBatch, SequenceReward
 
 class Mine(SequenceReward):
     paper = "none"
-    scope = "rollout"
 
     def rewards(self, batch: RolloutBatch):
         return batch.earned
@@ -62,6 +61,49 @@ def test_an_old_name_is_the_same_module_and_warns_once_in_a_line() -> None:
 def test_a_recipe_may_name_a_class_by_its_old_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "written_before.py").write_text(METHOD)
     monkeypatch.syspath_prepend(tmp_path)
-    assert build_objective("written_before.Mine").scope == "rollout"
+    assert build_objective("written_before.Mine").paper == "none"
     assert isinstance(build_curriculum("concise_rl.schedule.Kappa", {}), Kappa)
     assert objective_class("reward.grpo.Grpo").__name__ == "Grpo"
+
+
+@pytest.mark.filterwarnings("ignore:concise_rl:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("module", "name", "home"),
+    [
+        ("concise_rl.objective", "build_objective", "reward"),
+        ("concise_rl.trace", "chunk_spans", "concise_rl.reading.passages"),
+        ("concise_rl.data", "keep_verifiable", "concise_rl.data.rows"),
+    ],
+)
+def test_a_name_that_left_its_module_is_an_error_of_one_line_that_says_where_it_is(
+    module: str, name: str, home: str
+) -> None:
+    with pytest.raises(ImportError, match=rf"^{name} is not in [\w.]+ any more. Import it from {home}\.$"):
+        exec(f"from {module} import {name}")
+
+
+@pytest.mark.filterwarnings("ignore:concise_rl:DeprecationWarning")
+def test_a_name_that_nobody_defines_is_missing_as_in_any_module() -> None:
+    for module in ("concise_rl.objective", "concise_rl.data"):
+        assert not hasattr(__import__(module, fromlist=["_"]), "no_such_name_anywhere")
+
+
+@pytest.mark.parametrize(
+    ("declared", "said"),
+    [
+        ('scope = "rollout"', "Mine.scope is not read any more. Say it in the property `credit`."),
+        ("token_level: ClassVar[bool] = True", "Mine.token_level is not read any more. Say it in the property `cre"),
+        ('labels = "chunk"', "Mine.labels is not read any more. Say it in parts(): Parts(stages=(Label(...), Crop()))"),
+        ("def plan(self, delimiters): ...", "Mine.plan is not read any more. Say it in parts(): Parts(plan=...)."),
+    ],
+)
+def test_a_method_of_an_older_version_is_refused_in_one_line(
+    declared: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older = "from typing import ClassVar\n" + METHOD.replace('paper = "none"', f'paper = "none"\n    {declared}')
+    (tmp_path / "older.py").write_text(older.replace("concise_rl.objective", "concise_rl.methods"))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "older", raising=False)
+    with pytest.raises(ValueError) as caught:
+        build_objective("older.Mine")
+    assert str(caught.value).startswith(said) and "\n" not in str(caught.value)

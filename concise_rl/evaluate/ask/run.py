@@ -10,12 +10,13 @@ from typing import Protocol
 from concise_rl.evaluate.ask.listening import Listening
 from concise_rl.evaluate.ask.question import Question
 from concise_rl.evaluate.ask.reply import Reader, Reply
+from concise_rl.evaluate.drawing import sampling_of, seed_of
 from concise_rl.evaluate.engines import EvalEngine, context_of, open_engine
-from concise_rl.evaluate.run import encode_problems
+from concise_rl.evaluate.problems import encode_problems
 from concise_rl.evaluate.spec import Measurement, is_url
 from concise_rl.models.resolve import resolve_model
 from concise_rl.reading.trace import Delimiters
-from concise_rl.rollout.engine import Request, Sampling, derive_seed
+from concise_rl.rollout.engine import Request
 from concise_rl.rollout.engines.http import Http
 from concise_rl.verify.pool import VerifierPool
 
@@ -44,20 +45,20 @@ class View(Protocol):
     """Who is told what happens."""
 
     def loads(self, title: str) -> None:
-        """A model is being loaded."""
+        """Hear that a model is being loaded."""
         ...
 
     def listens(self, listening: Listening) -> None:
-        """It begins to reply."""
+        """Hear that it begins to reply."""
         ...
 
     def has(self, reply: Reply) -> None:
-        """It has replied."""
+        """Hear that it has replied."""
         ...
 
 
 def find_model(name: str, engine: str) -> Asked:
-    """A model by its name, or by the URL of the server that holds it.
+    """Find a model by its name, or by the URL of the server that holds it.
 
     Raises:
         ValueError: for a model that is not there, and for a URL beside another engine.
@@ -72,7 +73,7 @@ def find_model(name: str, engine: str) -> Asked:
 
 
 def _served_at(url: str) -> str:
-    """The model that a server holds, as it calls it.
+    """Return the model that a server holds, as it calls it.
 
     Raises:
         ValueError: when no tokenizer is found by that name.
@@ -141,17 +142,17 @@ def _ask_one(
     delimiters = Delimiters.of(engine.tokenizer, engine.eos_token_ids, measurement.think_end)
     reader = Reader.of(engine.tokenizer, delimiters, pool)
     listening = Listening(reader, question)
-    request = Request(problem.prompt_ids, cap, derive_seed(measurement.seed, question.index, 0))
-    sampling = Sampling(temperature=measurement.temperature, top_p=measurement.top_p)
+    request = Request(problem.prompt_ids, cap, seed_of(measurement, question.index, 0))
     view.listens(listening)
     began = time.perf_counter()
-    completion = engine.stream(request, sampling, listening.heard)
+    completion = engine.stream(request, sampling_of(measurement), listening.heard)
     seconds = time.perf_counter() - began
     return reader.read(asked.title, question, completion, seconds, prompt + len(completion.ids) == context)
 
 
 def _cap(asked: Asked, prompt: int, context: int | None, default: int, given: int | None) -> int:
-    """The cap on completion tokens: the one that is given or set by default, the latter as far as there is room for it.
+    """Return the cap on completion tokens: the one that is given or set by default, the latter as far as there is room
+    for it.
 
     Raises:
         ValueError: when the context has no room.

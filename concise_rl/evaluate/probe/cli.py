@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 PROBLEMS, SAMPLES = 32, 16
 """As many samples of a problem as the larger of two usual groups has: how these would fall is then known exactly."""
 FEWEST_PROBLEMS = 10
-NOT_PROBED = {"baseline": None, "top_p": 1.0, "think_budget": None, "answer_budget": None, "keep_shortest": None}
+NOT_PROBED = {
+    **dict.fromkeys(("baseline", "think_budget", "answer_budget", "keep_shortest", "prompts", "prompts_options")),
+    "top_p": 1.0,
+}
 """What an evaluation can do and a probe does not: rollouts of a training are sampled as the model is."""
 
 
@@ -70,7 +73,7 @@ def add_probe_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_measurement(parser: argparse.ArgumentParser) -> None:
-    """Declare how rollouts are sampled, put and judged."""
+    """Declare how rollouts are sampled, put and graded."""
     how = parser.add_argument_group("how to sample")
     how.add_argument(
         "--max-tokens",

@@ -1,4 +1,4 @@
-"""What a model's tokenizer, chat template and outputs say about its delimiters, its ends and its prompts."""
+"""Read what a model's tokenizer, chat template and outputs say about its delimiters, its ends and its prompts."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from concise_rl.evaluate.probe.rollouts import share_that_holds
-from concise_rl.evaluate.run import Problem, encode_problems
+from concise_rl.evaluate.problems import Problem, encode_problems
 from concise_rl.evaluate.samples import Sample
 from concise_rl.evaluate.spec import Measurement
 from concise_rl.models.eos import load_tokenizer
@@ -38,7 +38,7 @@ SWITCH = "enable_thinking"
 
 @dataclass(frozen=True)
 class Tokens:
-    """What is known of a model beside its rollouts.
+    """Hold what is known of a model beside its rollouts.
 
     Attributes:
         parameters: of the model; None where its sizes are not known.

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+import torch.distributed as dist
 from accelerate import Accelerator, PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 
@@ -20,11 +21,10 @@ def leave_process_group() -> None:
     torch (2.13) joins the thread of gloo while it holds the interpreter's lock. That thread wants the lock to drop its
     last reference to the barrier, so that a rank which goes on at once may wait for ever.
     """
-    state = PartialState()
-    state.wait_for_everyone()  # a rank that leaves early may abort one that still closes its connections
-    if state.num_processes > 1:
+    PartialState().wait_for_everyone()  # a rank that leaves early may abort one that still closes its connections
+    if dist.is_available() and dist.is_initialized():
         time.sleep(1)  # without the lock
-    state.destroy_process_group()
+        dist.destroy_process_group()
 
 
 class OnMainRank:

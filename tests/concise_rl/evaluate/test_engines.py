@@ -14,8 +14,11 @@ import pytest
 from datasets import Dataset
 
 from concise_rl.data.rows import load_rows
+from concise_rl.evaluate.drawing import Drawing, complete_samples
 from concise_rl.evaluate.engines import EvalEngine, open_engine
-from concise_rl.evaluate.run import Progress, complete_samples, encode_problems, evaluate
+from concise_rl.evaluate.problems import encode_problems
+from concise_rl.evaluate.progress import Progress
+from concise_rl.evaluate.run import evaluate
 from concise_rl.evaluate.samples import Sample, read_samples
 from concise_rl.evaluate.spec import EvalSpec, Measurement, ModelRun
 from concise_rl.evaluate.statistics import tabulate
@@ -62,7 +65,7 @@ def sampled(
 ) -> list[Sample]:
     progress = Progress("m", len(rows) * settings.samples)
     progress.add(read_samples(path))
-    complete_samples(engine, rows, settings, path, verifier, progress)
+    complete_samples(Drawing.of(engine, settings, verifier), rows, path, progress)
     return sorted(read_samples(path), key=lambda s: (s.problem, s.sample))
 
 

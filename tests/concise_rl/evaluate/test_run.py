@@ -287,7 +287,7 @@ def test_a_full_disk_stops_the_evaluation_and_what_was_written_counts(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
-        patch.setattr("concise_rl.evaluate.run.append_samples", full)
+        patch.setattr("concise_rl.evaluate.drawing.append_samples", full)
         run(spec(tmp_path), out)
     run(spec(tmp_path), out)
     assert lines(out) == lines(tmp_path / "whole")

@@ -8,8 +8,8 @@ from concise_rl.evaluate.ask import wording
 from concise_rl.evaluate.ask.listening import Listening
 from concise_rl.evaluate.ask.question import Question, own_question, question_of_task
 from concise_rl.evaluate.ask.reply import Reader, Reply
-from concise_rl.evaluate.labels import ThinkingReader
-from concise_rl.evaluate.run import Problem, make_samples
+from concise_rl.evaluate.drawing import Drawing
+from concise_rl.evaluate.problems import Problem
 from concise_rl.evaluate.spec import Measurement
 from concise_rl.labels.judges import build_judge
 from concise_rl.reading.trace import Delimiters, StopReason
@@ -18,6 +18,7 @@ from concise_rl.rollout.engines.transformers import load_engine
 from concise_rl.rollout.plans.plan import as_rollout
 from concise_rl.tasks.tiny.model import build_tokenizer
 from concise_rl.verify.pool import VerifierPool
+from tests.concise_rl.evaluate.fabric import ScriptedEngine
 
 TOKENIZER = build_tokenizer()
 EOS = TOKENIZER.eos_token_id
@@ -60,12 +61,12 @@ def test_a_right_reply_is_redundant_behind_the_first_passage_that_states_the_ans
 
 def test_redundant_tokens_are_those_of_an_evaluation(reader: Reader) -> None:
     judge = build_judge("rule", None, reader.pool)
-    labels = ThinkingReader.of(judge, TOKENIZER, DELIMITERS)
+    drawing = Drawing.of(ScriptedEngine(), Measurement(task="tiny:sums"), reader.pool, judge)
     for text in (RIGHT, f"{PASS}</think>\n1", f"<think>\nHmm.\n{CHECK}{CHECK}</think>\n1"):
         reply = reply_to(reader, text)
         rollout = as_rollout(Completion(list(reply.ids), StopReason.EOS))
         problem = Problem(0, KNOWN.row, [1], "hash", None)
-        (sample,) = make_samples([(problem, 0, rollout)], TOKENIZER, DELIMITERS, reader.pool, labels)
+        (sample,) = drawing.read([(problem, 0)], [rollout])
         assert sample.labels is not None
         assert (sample.labels.redundant, sample.correct) == (reply.redundant, reply.verdict)
 
@@ -81,7 +82,7 @@ def test_a_wrong_reply_has_nothing_redundant_and_says_where_it_was_right(reader:
 def test_where_the_right_answer_is_not_known_the_own_one_is_looked_for_and_named_so(reader: Reader) -> None:
     reply = reply_to(reader, RIGHT, UNKNOWN)
     assert (reply.verdict, reply.reference, reply.redundant) == (None, "1", count(CHECK))
-    assert wording.verdict(reply).startswith("not judged")
+    assert wording.verdict(reply).startswith("not graded")
     assert (
         wording.statement(reply) == f"own answer (1) stated after {count(PASS)} tokens; if right, the rest is redundant"
     )

@@ -7,6 +7,10 @@ import yaml
 from transformers import LlamaConfig
 
 from concise_rl.recipe.check import check_recipe
+from concise_rl.recipe.fit.facts import find_facts
+from concise_rl.recipe.fit.hardware import Gpus, find_launch
+from concise_rl.recipe.fit.setup import Setup
+from concise_rl.recipe.parse import parse_recipe
 
 EIGHT = "Qwen/Qwen3-8B"
 PHI = "microsoft/Phi-4-reasoning"
@@ -173,3 +177,17 @@ def test_supervised_fine_tuning_has_no_rollouts(tmp_path: Path, capsys) -> None:
     check_recipe(str(tmp_path / "sft.yaml"), [], "8x80")
     out = capsys.readouterr().out
     assert "trainer" in out and "vLLM" not in out and "is fine" in out
+
+
+def test_preferences_take_two_rows_each_and_a_reference(tmp_path: Path) -> None:
+    kept = ("model_name_or_path", "dataset", "dtype", "bf16", "output_dir", "attn_implementation")
+    recipe = {"max_length": 4096, "per_device_train_batch_size": 2} | {key: RECIPE[key] for key in kept}
+    said = {}
+    for stage in ("sft", "dpo"):
+        (tmp_path / f"{stage}.yaml").write_text(yaml.safe_dump({"stage": stage, **recipe}))
+        parsed = parse_recipe(tmp_path / f"{stage}.yaml", ["--bf16", "false", "--use_cpu", "true"])
+        facts, gpus = find_facts(parsed.model_name), Gpus(8, 80)
+        assert facts
+        said[stage] = Setup(parsed, facts, gpus, find_launch(gpus, str(tmp_path / f"{stage}.yaml"))).training
+    assert (said["sft"].tokens, said["dpo"].tokens) == (2 * 4096, 4 * 4096)
+    assert said["dpo"].reference and not said["sft"].reference
