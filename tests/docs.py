@@ -29,6 +29,7 @@ from concise_rl.methods import (
     ProblemKey,
     RolloutBatch,
     RunContext,
+    StopReason,
 )
 from concise_rl.named import import_dotted
 from concise_rl.recipe.stages import STAGES
@@ -134,7 +135,11 @@ def facts() -> str:
     rows = [(type(part).__name__, fact) for part in (*TOLD_OF_STAGES, forced, probed) for fact in part.facts]
     rows += [("Parts(rejudge=True)", KEPT_CORRECT)]
     rows += [(writer.__name__, fact) for writer in PROMPTS.values() for fact in writer.facts]
-    told = [(f"`{fact.name}`", shape(fact), str(fact.dtype).removeprefix("torch."), f"`{by}`") for by, fact in rows]
+    adders = {fact: [f"`{by}`" for by, other in rows if other == fact] for _, fact in rows}
+    told = [
+        (f"`{fact.name}`", shape(fact), str(fact.dtype).removeprefix("torch."), ", ".join(by))
+        for fact, by in adders.items()
+    ]
     return table(("fact", "shape", "of", "added by"), told)
 
 
@@ -159,7 +164,7 @@ def properties() -> str:
 def logged_by_methods() -> str:
     """Write a row for each method that logs something of its own."""
     batch = test_objectives.batch_of([[1, 1, 0, 1] * 6], [[20, 30, 40, 64] * 6])
-    batch = replace(batch, stop_reason=batch.stop_reason.masked_fill(batch.length == 20, 4))
+    batch = replace(batch, stop_reason=batch.stop_reason.masked_fill(batch.length == 20, StopReason.FORCED_EXIT))
     rows = []
     for name, cls in sorted(OBJECTIVES.items()):
         if cls.metrics is not Objective.metrics:

@@ -17,9 +17,8 @@ DRAWINGS = re.findall(r"```mermaid\n(.*?)```", ARCHITECTURE, flags=re.DOTALL)
 STEP = next(drawing for drawing in DRAWINGS if drawing.startswith("sequenceDiagram"))
 PARTICIPANTS = {alias: (cls, where) for alias, cls, where in re.findall(r"participant (\w+) as (\w+)<br/>(\S+)", STEP)}
 CALLS = re.findall(r"^ +(\w+)->>(\w+): (\w+)\(\)", STEP, flags=re.MULTILINE)
-METRIC = re.compile(
-    r'"((?:correct|groups|length|rollout|redundant|reflections|ratio|curriculum|sync|padding|prefix)/\w+)"'
-)
+FAMILIES = "correct|groups|length|rollout|redundant|reflections|ratio|curriculum|sync|padding|prefix"
+METRIC = re.compile(rf'"((?:{FAMILIES})/\w+)"')
 
 
 @pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)

@@ -26,6 +26,8 @@ from tests.reward.test_objectives import batch_of
 
 PAGE = (Path(__file__).parents[1] / "docs/extending.md").read_text()
 EXAMPLES: dict[str, str] = dict(re.findall(r"```python\n# (\w+)\.py\n(.*?)```", PAGE, flags=re.DOTALL))
+CLASSES = {name: re.search(r"class (\w+)\((?:SequenceReward|Objective)\)", code) for name, code in EXAMPLES.items()}
+METHODS = {name: found[1] for name, found in CLASSES.items() if found}
 GROUP = 4
 
 
@@ -46,13 +48,13 @@ def method(name: str) -> Objective:
 
 
 def batch_for(method: Objective, evaluated: bool = False) -> RolloutBatch:
-    """Two groups, with a number in every fact that the method's parts declare."""
+    """Two groups, with a 20 in every fact that the method's parts declare."""
     batch = batch_of([[1, 0, 1, 1], [1, 1, 1, 0]], [[9, 12, 30, 64], [5, 6, 7, 8]])
     parts = method.parts(RunContext.sketch(GROUP))
     known = [*(() if evaluated else parts.plan.facts), *(fact for stage in parts.stages for fact in stage.facts)]
     known += parts.prompts.facts if parts.prompts else ()
     shapes = {fact: (8,) if fact.width == 1 else (8, fact.width) for fact in known}
-    facts = {fact.name: torch.ones(shape, dtype=fact.dtype) for fact, shape in shapes.items()}
+    facts = {fact.name: torch.full(shape, 20, dtype=fact.dtype) for fact, shape in shapes.items()}
     return batch_with(batch, facts, method)
 
 
@@ -62,7 +64,7 @@ def batch_with(batch: RolloutBatch, facts: dict[str, torch.Tensor], method: Obje
 
 
 def test_there_is_an_example_of_each_kind_and_none_is_longer_than_20_lines_of_code() -> None:
-    assert len(EXAMPLES) == 13 and len(METHODS) == 9
+    assert len(EXAMPLES) == 14 and len(METHODS) == 9
     for name, code in EXAMPLES.items():
         lines = [line for line in code.splitlines() if line.strip() and not line.startswith(("from ", "import "))]
         assert len(lines) <= 20, name

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from concise_rl.cli.parser import build_parser
+from reward import OBJECTIVES
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -46,11 +47,8 @@ def test_the_example_in_python_trains(tmp_path: Path, monkeypatch) -> None:
     assert (tmp_path / "runs/mine/metrics.jsonl").is_file()
 
 
-def test_the_example_of_a_method_is_one() -> None:
-    example = re.search(r"```python\n(from typing import ClassVar.*?)```", TEXT, flags=re.DOTALL)
-    assert example
-    exec(example[1], names := {})
-    assert names["ShortFirst"](alpha=0.5).model_dump() == {"alpha": 0.5, "scale_rewards": "group"}
+def test_the_number_of_methods_is_the_one_that_there_is() -> None:
+    assert f"the {len(OBJECTIVES)} methods" in (ROOT / "README.md").read_text()
 
 
 @pytest.mark.parametrize("placeholder", ["TBD", "RESULTS_TABLE", "BENCH_TABLE", "to be measured"])
