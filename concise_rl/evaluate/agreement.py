@@ -1,4 +1,4 @@
-"""How well one judge's labels of redundant tokens agree with another's, on the samples of an evaluation."""
+"""Say how well one judge's labels of redundant tokens agree with another's, on the samples of an evaluation."""
 
 import math
 import time
@@ -33,7 +33,7 @@ class Reading:
     Attributes:
         tokenizer: of the model that wrote them.
         delimiters: of that model.
-        verifier: name of the one that judged them.
+        verifier: name of the one that graded them.
         rows: the data row of each.
         completions: token ids of each.
         traces: how each reads.
@@ -49,7 +49,8 @@ class Reading:
 
 @dataclass(frozen=True)
 class JudgeAgreement:
-    """What two judges say about the same samples. NaN, and None in JSON, where there was nothing to be right about.
+    """Hold what two judges say about the same samples. NaN, and None in JSON, where there was nothing to be right
+    about.
 
     Attributes:
         passage: what the thinking was cut into.
@@ -81,12 +82,12 @@ class JudgeAgreement:
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
-        """Its fields, None where they are NaN."""
+        """Return its fields, None where they are NaN."""
         return json_numbers(self)
 
 
 def json_numbers(result: Any) -> dict[str, Any]:
-    """The fields of a dataclass, None where they are NaN."""
+    """Return the fields of a dataclass, None where they are NaN."""
     return {
         name: None if isinstance(value, float) and math.isnan(value) else value
         for name, value in asdict(result).items()
@@ -116,7 +117,7 @@ def compare_judges(
         judge: whose labels are in question.
         against: whose labels are taken for the truth.
         passages: what to cut the thinking into; one entry of the result for each.
-        verifier: used by the judges; None for the one that judged the samples.
+        verifier: used by the judges; None for the one that graded the samples.
         model: whose tokenizer wrote the samples; None for the one that the evaluation names.
 
     Raises:
@@ -163,7 +164,7 @@ def _mean(values: Sequence[bool]) -> float:
 def _label(
     reading: Reading, judge: JudgeSpec, passage: PassageKind, pool: VerifierPool
 ) -> tuple[list[Labels], dict[str, int], float]:
-    """Labels of all samples, what was counted, and the seconds that took."""
+    """Return the labels of all samples, what was counted, and the seconds that took."""
     labeller = build_labeller(passage, judge.name, judge.options, reading.delimiters, reading.tokenizer, pool)
     with closing(labeller):
         began = time.perf_counter()
@@ -174,7 +175,7 @@ def _label(
 def read_correct(
     paths: Sequence[Path], verifier: str | None = None, model: str | None = None, judges: Sequence[str] = ()
 ) -> Reading:
-    """The correct samples of some files, for judges of these names. Other arguments, and errors, as in
+    """Return the correct samples of some files, for judges of these names. Other arguments, and errors, as in
     `compare_judges`."""
     files = [(path, manifest_of(path)) for path in paths]
     first_path, first = files[0]
@@ -184,7 +185,7 @@ def read_correct(
                 f"{first_path} and {path} close their thinking differently: compare judges on one of them."
             )
         if not verifier and manifest.measurement.verifier != first.measurement.verifier:
-            raise ValueError(f"{first_path} and {path} were judged by different verifiers: choose one with --verifier.")
+            raise ValueError(f"{first_path} and {path} were graded by different verifiers: choose one with --verifier.")
     models = [model] if model else list(dict.fromkeys(_model_of(path, manifest) for path, manifest in files))
     source = (first.measurement.revision, first.measurement.trust_remote_code)
     model, (tokenizer, ends) = models[0], load_tokenizer(resolve_model(models[0]), *source)
@@ -204,7 +205,7 @@ def read_correct(
 
 
 def manifest_of(path: Path) -> Manifest:
-    """The record of the evaluation that a sample file belongs to.
+    """Return the record of the evaluation that a sample file belongs to.
 
     Raises:
         ValueError: when there is no such file, or it lies in no evaluation's folder.
@@ -220,7 +221,7 @@ def manifest_of(path: Path) -> Manifest:
 
 
 def _model_of(path: Path, manifest: Manifest) -> str:
-    """The model that wrote the samples of a file.
+    """Return the model that wrote the samples of a file.
 
     Raises:
         ValueError: when the evaluation knows no such file.
@@ -232,7 +233,7 @@ def _model_of(path: Path, manifest: Manifest) -> str:
 
 
 def _correct(path: Path, manifest: Manifest, columns: set[str] | None) -> list[tuple[Sample, Row]]:
-    """The correct samples of a file, each with its data row.
+    """Return the correct samples of a file, each with its data row.
 
     Raises:
         ValueError: for a sample whose problem the task does not have.
@@ -252,7 +253,7 @@ def _correct(path: Path, manifest: Manifest, columns: set[str] | None) -> list[t
 
 
 def agreement_table(results: Sequence[JudgeAgreement]) -> Table:
-    """The results as a table: one line for each kind of passage."""
+    """Return the results as a table: one line for each kind of passage."""
     first = results[0]
     table = Table(
         box=box.SIMPLE_HEAD,

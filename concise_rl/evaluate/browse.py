@@ -86,7 +86,7 @@ def _is_unmarked(sample: Sample) -> bool:
 
 
 def beside_of(shown: Sequence[Shown], baselines: int) -> list[int | None] | None:
-    """For each sample of a method the baseline's of the same problem and number; None without a baseline.
+    """Find for each sample of a method the baseline's of the same problem and number; None without a baseline.
 
     Args:
         shown: samples of every run.
@@ -99,7 +99,7 @@ def beside_of(shown: Sequence[Shown], baselines: int) -> list[int | None] | None
 
 
 def facts_of(shown: Sequence[Shown], beside: Sequence[int | None] | None) -> list[Category | Number]:
-    """The columns of the browser; those of which nothing is known are left out."""
+    """Return the columns of the browser; those of which nothing is known are left out."""
     samples = [one.sample for one in shown]
     changes = [None if i is None else _change(samples[i], s) for i, s in zip(beside or [], samples, strict=False)]
     facts: list[Category | Number] = [
@@ -120,7 +120,7 @@ def facts_of(shown: Sequence[Shown], beside: Sequence[int | None] | None) -> lis
 
 
 def verdict_of(sample: Sample) -> str:
-    """Its verdict, in the words of the page."""
+    """Return its verdict, in the words of the page."""
     return "given up" if sample.stop_reason == StopReason.ABORTED.label else VERDICTS[sample.correct]
 
 
@@ -129,7 +129,7 @@ def _change(before: Sample, after: Sample) -> str | None:
 
 
 def _ended(sample: Sample) -> str:
-    """How a sample ended, in the words of the page."""
+    """Say how a sample ended, in the words of the page."""
     if sample.finished and sample.answer is None:
         return "in the thinking"
     return _ENDINGS.get(sample.stop_reason, sample.stop_reason.replace("_", " "))
@@ -150,6 +150,6 @@ def _are_whole(values: Sequence[float | None]) -> bool:
 
 
 def _difficulties(samples: Sequence[Sample]) -> list[str | None]:
-    """The values of a filter; none at all where there are too many."""
+    """Return the values of a filter; none at all where there are too many."""
     values = [None if s.difficulty is None else str(s.difficulty) for s in samples]
     return values if len(set(values)) <= MAX_DIFFICULTIES else [None] * len(values)

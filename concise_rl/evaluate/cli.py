@@ -90,7 +90,7 @@ def _add_writer_options(group: Group) -> None:
 
 
 def _add_size_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare how much is sampled, and how it is drawn and judged."""
+    """Declare how much is sampled, and how it is drawn and graded."""
     how = parser.add_argument_group("how to measure")
     how.add_argument(
         "--samples",
@@ -172,7 +172,7 @@ def run_eval(args: argparse.Namespace) -> None:
 
 
 def next_commands(args: argparse.Namespace) -> list[tuple[str, str]]:
-    """What a reader of the report may want to run, and why."""
+    """Return what a reader of the report may want to run, and why."""
     (_, model), *_ = split_labels(args.model)
     commands = [(["report", str(folder_of(args)), "--json"], "the numbers for a script, without sampling")]
     if args.baseline:
@@ -183,7 +183,8 @@ def next_commands(args: argparse.Namespace) -> list[tuple[str, str]]:
 
 
 def folder_of(args: argparse.Namespace) -> Path:
-    """The folder that is named; else one that the models and the task name: `runs/eval/tiny-s_grpo-on-tiny-sums`."""
+    """Return the folder that is named; else one that the models and the task name:
+    `runs/eval/tiny-s_grpo-on-tiny-sums`."""
     if args.out:
         return args.out
     models = "+".join(dict.fromkeys(label for label, _ in split_labels(args.model)))
@@ -191,7 +192,7 @@ def folder_of(args: argparse.Namespace) -> Path:
 
 
 def spec_of(args: argparse.Namespace) -> EvalSpec:
-    """The evaluation that the arguments ask for.
+    """Return the evaluation that the arguments ask for.
 
     Raises:
         ValueError: when a value is out of bounds, a model is not there, or two models have one name by chance.
@@ -210,19 +211,19 @@ def spec_of(args: argparse.Namespace) -> EvalSpec:
 
 
 def default_size(task: str) -> dict[str, int | None]:
-    """How many problems are drawn, and samples of each."""
+    """Return how many problems are drawn, and samples of each."""
     return QUICK if task.startswith("tiny:") else {name: DEFAULT[name] for name in QUICK}
 
 
 def default_verifier(task: str) -> str:
-    """reasoning-gym's own scorer for its tasks, mathematics for everything else."""
+    """Name the verifier: reasoning-gym's own scorer for its tasks, mathematics for everything else."""
     from concise_rl.data.sources import GENERATED  # which imports datasets
 
     return "reasoning_gym" if task.startswith(GENERATED) else "math"
 
 
 def judge_of(args: argparse.Namespace) -> dict[str, Any]:
-    """The judge that is named; else that of the samples in the folder; else the rule, if there is thinking."""
+    """Return the judge that is named; else that of the samples in the folder; else the rule, if there is thinking."""
     if args.judge:
         return {"judge": None if args.judge == "none" else args.judge, "judge_options": args.judge_options}
     out = folder_of(args)
@@ -233,7 +234,7 @@ def judge_of(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def default_max_tokens(args: argparse.Namespace) -> int:
-    """What the budgets come to, where there are any. Otherwise: the embedded reasoner's context is short; real
+    """Return what the budgets come to, where there are any. Otherwise: the embedded reasoner's context is short; real
     reasoners need room, or the cap is all that is measured."""
     if args.think_budget and args.answer_budget and args.think_end:
         from concise_rl.models.eos import load_tokenizer
@@ -246,18 +247,19 @@ def default_max_tokens(args: argparse.Namespace) -> int:
 
 
 def default_batch_size(args: argparse.Namespace, samples: int) -> int:
-    """vLLM takes in new completions as others end, so its batches can be large. Whole problems, where those need it."""
+    """Return the batch size: vLLM takes in new completions as others end, so that its batches can be large. Whole
+    problems, where those need it."""
     size = batch_of(args.engine)
     return whole_groups(size, max(1, samples)) if args.keep_shortest else size
 
 
 def batch_of(engine: str) -> int:
-    """Completions that an engine draws together, unless told otherwise."""
+    """Return the completions that an engine draws together, unless told otherwise."""
     return DEFAULT["batch_size"] if engine == "transformers" else CONTINUOUS_BATCH
 
 
 def split_labels(models: list[str]) -> list[tuple[str, str]]:
-    """(label, model) of each `[LABEL=]MODEL`.
+    """Return (label, model) of each `[LABEL=]MODEL`.
 
     Raises:
         ValueError: for a label that cannot be a file's name, and when two models without a label would share one: they

@@ -26,7 +26,7 @@ from concise_rl.verify.pool import VerifierPool
 
 @dataclass(frozen=True)
 class Drawing:
-    """What it takes to draw the samples of one model.
+    """Hold what it takes to draw the samples of one model.
 
     Attributes:
         engine: holds the model.

@@ -73,7 +73,7 @@ def _finding(model: str) -> Generator[None]:
 
 
 def context_of(engine: EvalEngine) -> int | None:
-    """Most tokens that a prompt and its completion may have; None where that is not known."""
+    """Return the most tokens that a prompt and its completion may have; None where that is not known."""
     if isinstance(engine, TransformersEngine):
         return context_length(engine.model.config)
     if isinstance(engine, ServedModel):

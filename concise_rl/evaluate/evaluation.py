@@ -31,13 +31,13 @@ class Label:
 
     @cached_property
     def table(self) -> Table:
-        """What is counted, all runs pooled."""
+        """Return what is counted, all runs pooled."""
         return pool(self.tables)
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a folder holds.
+    """Hold what a folder holds.
 
     Attributes:
         folder: where it lies.
@@ -55,12 +55,13 @@ class Evaluation:
 
     @property
     def numbered(self) -> list[tuple[int, Label]]:
-        """The baseline as 0, if there is one, then the labels from 1 on: by these numbers pages and figures colour."""
+        """Return the baseline as 0, if there is one, then the labels from 1 on: by these numbers pages and figures
+        colour."""
         baseline = [(0, self.baseline)] if self.baseline else []
         return [*baseline, *enumerate(self.labels, start=1)]
 
     def find(self, run: ModelRun, problem: int, number: int) -> Sample:
-        """One sample, whole."""
+        """Find one sample, whole."""
         samples = read_samples(self.paths[run])
         return next(sample for sample in samples if (sample.problem, sample.sample) == (problem, number))
 
@@ -87,7 +88,7 @@ def _label(runs: Sequence[ModelRun], tables: Mapping[ModelRun, Table], keep: int
 
 
 def _read_tables(folder: Path, manifest: Manifest) -> dict[ModelRun, Table]:
-    """Every run's table; what is wrong with any of them is said at once."""
+    """Read every run's table; what is wrong with any of them is said at once."""
     tables, errors = {}, []
     for run in manifest.runs:
         path = run.samples_path(folder)

@@ -1,4 +1,4 @@
-"""How far a judge can be believed on thinking whose redundant part is known."""
+"""Say how far a judge can be believed on thinking whose redundant part is known."""
 
 import math
 import time
@@ -30,7 +30,8 @@ PROSE = "prose"
 
 @dataclass(frozen=True)
 class KnownAgreement:
-    """What a judge says about thinking whose necessary part is known. NaN where there was nothing to be right about.
+    """Hold what a judge says about thinking whose necessary part is known. NaN where there was nothing to be right
+    about.
 
     Attributes:
         passage: what the thinking was cut into.
@@ -60,7 +61,7 @@ class KnownAgreement:
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
-        """Its fields, None where they are NaN."""
+        """Return its fields, None where they are NaN."""
         return json_numbers(self)
 
 
@@ -75,7 +76,7 @@ class _Reading:
 
 
 def is_known(path: str | Path) -> bool:
-    """Whether these are traces with a known necessary part: `prose`, or a file whose rows say so."""
+    """Say whether these are traces with a known necessary part: `prose`, or a file whose rows say so."""
     if str(path) == PROSE:
         return True
     if not Path(path).is_file():
@@ -110,7 +111,7 @@ def _rows(path: Path) -> Iterator[KnownTrace]:
 
 
 def word_tokenizer(texts: Sequence[str]) -> PreTrainedTokenizerFast:
-    """Every word, number and mark of some texts as a token: for texts of no one model."""
+    """Make every word, number and mark of some texts a token: for texts of no one model."""
     cut = pre_tokenizers.ByteLevel(add_prefix_space=False)
     needed = ["a?", *(space + word for word in SPLIT_WORDS for space in ("", " "))]
     words = dict.fromkeys(word for text in (*texts, *needed, *NEWLINES) for word, _ in cut.pre_tokenize_str(text))
@@ -158,7 +159,7 @@ def _read(traces: Sequence[KnownTrace], model: str | None) -> _Reading:
 
 
 def _tokens_in(length: int, text: str, offsets: Sequence[tuple[int, int]]) -> int:
-    """How many tokens begin within the first characters of a text. White space behind them counts with them."""
+    """Count the tokens that begin within the first characters of a text. White space behind them counts with them."""
     for i, (start, end) in enumerate(offsets):
         piece = text[start:end]
         if piece.strip() and end - len(piece.lstrip()) >= length:
@@ -203,8 +204,8 @@ def _compare(
 
 
 def _place(label: Labels, end: int) -> str:
-    """Where the first passage that is said to state the answer lies, the one that holds the end of the necessary part
-    being right."""
+    """Say where the first passage that is said to state the answer lies, the one that holds the end of the necessary
+    part being right."""
     if label.first is None:
         return "never"
     start, stop = label.spans[label.first]
@@ -212,7 +213,7 @@ def _place(label: Labels, end: int) -> str:
 
 
 def known_table(results: Sequence[KnownAgreement]) -> Table:
-    """The results as a table: one line for each judge and kind of passage."""
+    """Return the results as a table: one line for each judge and kind of passage."""
     table = Table(
         box=box.SIMPLE_HEAD,
         padding=0,  # all columns fit 80 characters

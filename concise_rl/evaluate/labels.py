@@ -53,7 +53,7 @@ class ThinkingReader:
         traces: Sequence[Trace],
         verdicts: Sequence[float | None],
     ) -> list[ThinkingLabels | None]:
-        """Labels of each completion whose verdict is 1, in two calls of the judge; None for the others.
+        """Label each completion whose verdict is 1, in two calls of the judge; None for the others.
 
         Raises:
             ValueError, EngineError: see `Judge.states`.
@@ -96,7 +96,7 @@ class ThinkingReader:
         return [(chunk[0] + start, chunk[0] + end) for start, end in self.lines(ids[chunk[0] : chunk[1]])]
 
     def _passages(self, row: Row, thinking_ids: Sequence[int], spans: Sequence[Span]) -> list[Passage]:
-        """The passages at adjoining spans of tokens, in their thinking."""
+        """Return the passages at adjoining spans of tokens, in their thinking."""
         pieces = [thinking_ids[: spans[0][0]], *(thinking_ids[a:b] for a, b in spans), thinking_ids[spans[-1][1] :]]
         texts = [str(self.chunks.tokenizer.decode(list(ids), skip_special_tokens=True)) for ids in pieces]
         thinking, starts = "".join(texts), [len("".join(texts[: i + 1])) for i in range(len(spans))]
@@ -115,7 +115,7 @@ class ThinkingReader:
         )
 
     def _character(self, ids: Sequence[int], token: int) -> int:
-        """The place of a token in the text that a sample keeps."""
+        """Return the place of a token in the text that a sample keeps."""
         return character_at(self.chunks.tokenizer, ids, token, str(self.chunks.tokenizer.decode(list(ids))))
 
 

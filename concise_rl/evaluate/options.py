@@ -18,7 +18,7 @@ Group = argparse._ArgumentGroup  # argparse has no public name for what `add_arg
 
 
 def add_sampling_options(group: Group) -> None:
-    """Declare how completions are drawn and judged."""
+    """Declare how completions are drawn and graded."""
     group.add_argument(
         "--verifier",
         metavar="VERIFIER",
@@ -95,7 +95,7 @@ def add_source_options(group: Group, split: str = DEFAULT["split"]) -> None:
 
 
 def json_options(text: str) -> dict[str, Any]:
-    """Options as a JSON object.
+    """Parse options as a JSON object.
 
     Raises:
         ArgumentTypeError: when it is none.
@@ -110,5 +110,5 @@ def json_options(text: str) -> dict[str, Any]:
 
 
 def default_cap(task: str) -> int:
-    """Completion tokens at most. Real reasoners need room, or the cap is all that is measured."""
+    """Return the cap on completion tokens. Real reasoners need room, or the cap is all that is measured."""
     return TINY_CAP if task.startswith("tiny:") else DEFAULT["max_tokens"]

@@ -1,4 +1,5 @@
-"""What a label's samples say about overthinking: how soon the thinking has the answer, and how long it then goes on."""
+"""Describe what a label's samples say about overthinking: how soon the thinking has the answer, and how long it goes
+on then."""
 
 from dataclasses import dataclass
 

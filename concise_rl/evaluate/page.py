@@ -51,7 +51,7 @@ def render_page(report: Mapping[str, Any], evaluation: Evaluation, figures: Mapp
         "concise_rl.evaluate",
         report=report,
         headline=text.headline(report),
-        rule=text.rule(report),
+        voting=text.voting(report),
         judge=report["measurement"]["judge"] if text.has_labels(report) else None,
         has_target=any(entry["target"] for entry in text.all_entries(report)),
         has_reflections=any(e["overthinking"]["reflections"]["value"] is not None for e in text.all_entries(report)),
@@ -68,7 +68,7 @@ def render_page(report: Mapping[str, Any], evaluation: Evaluation, figures: Mapp
 
 
 def find_examples(evaluation: Evaluation) -> tuple[Sample | None, list[Example]]:
-    """Completions of one problem, before and after: the pair of median savings among those where both are correct.
+    """Find completions of one problem, before and after: the pair of median savings among those where both are correct.
 
     Returns:
         A sample that knows the problem's prompt and answer, and the completions; (None, []) where no pair is correct.
@@ -83,7 +83,8 @@ def find_examples(evaluation: Evaluation) -> tuple[Sample | None, list[Example]]
 
 
 def _median_place(labels: list[Label]) -> tuple[int, int] | None:
-    """(problem, sample) where each label's first run is correct and finished, in the middle by the ratio of lengths."""
+    """Find the (problem, sample) where each label's first run is correct and finished, in the middle by the ratio of
+    lengths."""
     tables = [label.drawn[0] for label in labels]
     usable_PK = np.all([(t.correct_PK == 1) & (t.stop_PK == StopReason.EOS.label) for t in tables], axis=0)
     ratio_PK = tables[-1].length_PK / (tables[0].length_PK if len(tables) > 1 else 1)

@@ -56,19 +56,19 @@ Method = Mapping[str, Any]
 
 
 def color(index: int) -> str:
-    """Colour of a label."""
+    """Return the colour of a label."""
     return SERIES[color_index(index)]
 
 
 def draw_figures(report: Method, evaluation: Evaluation) -> dict[str, Figure]:
-    """Every figure that the samples allow, by name."""
+    """Draw every figure that the samples allow, by name."""
     entries = numbered_entries(report)
     tables = [(i, label.name, label.table) for i, label in evaluation.numbered]
     figures = {}
     with matplotlib.rc_context(STYLE):
         if any(entry["accuracy"] is not None for _, entry in entries):
-            judged = [(i, entry) for i, entry in entries if entry["accuracy"] is not None]
-            figures["accuracy_against_tokens"] = accuracy_against_tokens(judged, report["oracle_tokens"])
+            graded = [(i, entry) for i, entry in entries if entry["accuracy"] is not None]
+            figures["accuracy_against_tokens"] = accuracy_against_tokens(graded, report["oracle_tokens"])
         lengths = [(i, name, table.length_PK.ravel()) for i, name, table in tables]
         measurement = evaluation.manifest.measurement
         if measurement.keep_shortest is None:
@@ -89,7 +89,8 @@ def new_axes(xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
 
 
 def _legend(axes: Axes, labels: Sequence[str]) -> None:
-    """Above the axes, where it covers no data: `labels` in their order, then lines for orientation, row by row."""
+    """Draw the legend above the axes, where it covers no data: `labels` in their order, then lines for orientation, row
+    by row."""
     order = [*labels, *(label for label in axes.get_legend_handles_labels()[1] if label not in labels)]
     entries = sorted(zip(*axes.get_legend_handles_labels(), strict=True), key=lambda entry: order.index(entry[1]))
     longest = max(len(label) for _, label in entries)
@@ -108,13 +109,13 @@ def _legend(axes: Axes, labels: Sequence[str]) -> None:
 
 
 def distances(value: float, interval: Sequence[float] | None) -> np.ndarray:
-    """Error bars as matplotlib takes them: (2, 1), below and above."""
+    """Return error bars as matplotlib takes them: (2, 1), below and above."""
     low, high = interval or (value, value)
     return np.array([[max(0.0, value - low)], [max(0.0, high - value)]])
 
 
 def accuracy_against_tokens(methods: Sequence[tuple[int, Method]], oracle_tokens: float | None) -> Figure:
-    """Every label as a cross of its two intervals; single training seeds as faint points.
+    """Draw every label as a cross of its two intervals; single training seeds as faint points.
 
     Args:
         methods: (colour, entry of the report) of each label with an accuracy.
@@ -154,20 +155,20 @@ def accuracy_against_tokens(methods: Sequence[tuple[int, Method]], oracle_tokens
 
 
 def _ends(key: str, methods: Sequence[Method]) -> list[float]:
-    """The ends of all intervals of `tokens` or `accuracy`, and the values: all that has to be in sight."""
+    """Return the ends of all intervals of `tokens` or `accuracy`, and the values: all that has to be in sight."""
     values = [entry[key] for m in methods for entry in (m, *m["seeds"]) if entry[key] is not None]
     return values + [end for m in methods for end in m[f"{key}_ci95"] or ()]
 
 
 def limit_accuracy(axes: Axes, methods: Sequence[Method]) -> None:
-    """At least ten points of accuracy in sight: a smaller range makes noise look like an effect."""
+    """Keep at least ten points of accuracy in sight: a smaller range makes noise look like an effect."""
     ends = _ends("accuracy", methods)
     middle, half = (min(ends) + max(ends)) / 2, max(0.05, 0.65 * (max(ends) - min(ends)))
     axes.set_ylim(max(-0.02, middle - half), min(1.02, middle + half))
 
 
 def length_distributions(lengths: Sequence[tuple[int, str, np.ndarray]], max_tokens: int, unit: str) -> Figure:
-    """How long completions are, before and after: (colour, label, tokens of all units) of each label."""
+    """Draw how long completions are, before and after: (colour, label, tokens of all units) of each label."""
     figure, axes = new_axes(f"tokens of a {unit}", f"share of {unit}s")
     longest = max(values.max() for *_, values in lengths)
     edges = np.linspace(0, longest, 41) if longest > 40 else np.arange(0, longest + 2)
@@ -186,7 +187,7 @@ def length_distributions(lengths: Sequence[tuple[int, str, np.ndarray]], max_tok
 
 
 def by_difficulty(methods: Sequence[tuple[int, Method]], key: str, ylabel: str) -> Figure:
-    """`tokens` or `accuracy` at each difficulty; beside the tokens the oracle's, where known."""
+    """Draw `tokens` or `accuracy` at each difficulty; beside the tokens the oracle's, where known."""
     figure, axes = new_axes("difficulty of the problem", ylabel)
     for index, method in methods:
         values = [np.nan if group[key] is None else group[key] for group in method["by_difficulty"]]
@@ -209,14 +210,14 @@ def by_difficulty(methods: Sequence[tuple[int, Method]], key: str, ylabel: str) 
 
 
 def png(figure: Figure) -> bytes:
-    """The figure on white, 200 dots an inch."""
+    """Write the figure on white, 200 dots an inch."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=200, facecolor="white", metadata={"Software": None})
     return buffer.getvalue()
 
 
 def svg(figure: Figure, name: str) -> str:
-    """The figure as an `<svg>` element in the page's colours.
+    """Write the figure as an `<svg>` element in the page's colours.
 
     The page defines `--ink`, `--muted`, `--grid`, `--paper` and `--series-0` and so on.
     """

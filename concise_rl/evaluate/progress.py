@@ -1,4 +1,4 @@
-"""How far the sampling of one model is."""
+"""Count how far the sampling of one model is."""
 
 import logging
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Progress:
-    """Which samples there are, and what is worth watching about them."""
+    """Hold which samples there are, and what is worth watching about them."""
 
     title: str
     total: int
@@ -25,7 +25,7 @@ class Progress:
 
     @property
     def missing(self) -> int:
-        """Samples still to be drawn."""
+        """Return the samples still to be drawn."""
         return self.total - len(self.prompt_hashes)
 
     def add(self, samples: Iterable[Sample]) -> None:

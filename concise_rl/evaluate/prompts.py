@@ -1,4 +1,4 @@
-"""What an evaluation writes into prompts: the same that a method writes into those of a training."""
+"""Write into the prompts of an evaluation what a method writes into those of a training."""
 
 from typing import Any
 

@@ -52,7 +52,7 @@ def write_report(folder: Path) -> dict[str, Any]:
 
 
 def build_report(evaluation: Evaluation) -> dict[str, Any]:
-    """The content of `report.json`. `model`, `token_savings` and the like are those of the first label."""
+    """Return the content of `report.json`. `model`, `token_savings` and the like are those of the first label."""
     manifest, baseline = evaluation.manifest, evaluation.baseline
     methods = [_entry(label, baseline) for label in evaluation.labels]
     first = methods[0]
@@ -78,7 +78,7 @@ def build_report(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def _entry(label: Label, baseline: Label | None) -> dict[str, Any]:
-    """All that is said about one label."""
+    """Return all that is said about one label."""
     seeds = [_seed(label, i, baseline) for i in range(len(label.runs))]
     target = describe_target(pool(label.drawn))
     return {
@@ -93,7 +93,7 @@ def _entry(label: Label, baseline: Label | None) -> dict[str, Any]:
 
 
 def _seed(label: Label, index: int, baseline: Label | None) -> dict[str, Any]:
-    """One training seed by itself."""
+    """Describe one training seed by itself."""
     run, table = label.runs[index], label.tables[index]
     alone = asdict(describe(table))
     kept = (
@@ -115,13 +115,13 @@ def _compared(runs: Sequence[Table], baseline: Label | None) -> dict[str, Any]:
 
 
 def _spread(seeds: Sequence[dict[str, Any]]) -> dict[str, float] | None:
-    """Sample standard deviation between training seeds; None with a single one."""
+    """Return the sample standard deviation between training seeds; None with a single one."""
     values = {name: [s[name] for s in seeds if s[name] is not None] for name in ("accuracy", "tokens")}
     return {n: stdlib_statistics.stdev(v) for n, v in values.items() if len(v) > 1} if len(seeds) > 1 else None
 
 
 def _warnings(entries: Sequence[dict[str, Any]], evaluation: Evaluation) -> list[str]:
-    """What a reader must know before believing the numbers."""
+    """Return what a reader must know before believing the numbers."""
     measurement, found = evaluation.manifest.measurement, []
     cap, units = measurement.max_tokens, "questions" if measurement.keep_shortest else "samples"
     for entry in entries:
@@ -137,7 +137,7 @@ def _warnings(entries: Sequence[dict[str, Any]], evaluation: Evaluation) -> list
         if entry["unjudged"]:
             total = entry["samples"] // (measurement.samples if measurement.keep_shortest else 1)
             count = f"{entry['unjudged']} of {total} {units} of {entry['label']}"
-            found.append(f"{count} could not be judged; accuracy leaves them out.")
+            found.append(f"{count} could not be graded; accuracy leaves them out.")
     if evaluation.manifest.num_problems < FEW_PROBLEMS:
         found.append(f"{evaluation.manifest.num_problems} problems are few: the intervals are rough.")
     if evaluation.manifest.num_dropped:

@@ -1,4 +1,4 @@
-"""What somebody else needs to get the same numbers: the command, and what identifies the problems."""
+"""Write down what somebody else needs to get the same numbers: the command, and what identifies the problems."""
 
 import hashlib
 import json
@@ -41,7 +41,7 @@ def eval_command(manifest: Manifest, folder: str = FOLDER) -> list[str]:
 
 
 def _flag(name: str, value: Any) -> list[str]:
-    """An argument of `concise-rl eval`."""
+    """Return an argument of `concise-rl eval`."""
     flag = f"--{name.replace('_', '-')}"
     if name == "judge":
         return [flag, value or "none"]

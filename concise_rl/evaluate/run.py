@@ -70,7 +70,7 @@ def _columns(measurement: Measurement) -> set[str] | None:
 
 
 def _check_one_model(spec: EvalSpec, out: Path, total: int, overwrite: bool) -> None:
-    """A server holds one model."""
+    """Make sure that a server is asked for one model alone."""
     there = {run: 0 if overwrite else sum(1 for _ in read_samples(run.samples_path(out))) for run in spec.runs}
     unfinished = [run.title for run in spec.runs if there[run] < total]
     if len(unfinished) > 1:

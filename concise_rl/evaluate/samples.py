@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 class ThinkingLabels(BaseModel):
-    """Where the thinking of a correct sample first states the gold answer, and how much of it comes after.
+    """Say where the thinking of a correct sample first states the gold answer, and how much of it comes after.
 
     Attributes:
         passages: chunks of the thinking.
@@ -53,7 +53,7 @@ class ThinkingLabels(BaseModel):
 
 
 class Sample(BaseModel):
-    """One completion of one problem, judged.
+    """One completion of one problem, graded.
 
     Attributes:
         problem, sample: position of the problem in the task, and of the completion among its problem's.
@@ -65,14 +65,14 @@ class Sample(BaseModel):
         sampled: tokens that the model sampled; the others were forced. None in files from before anything was forced.
         stop_reason: label of a `StopReason`.
         finished: ended by an EOS.
-        correct: verdict on the answer: 1, 0, or None where it could not be judged or the sample was given up.
+        correct: verdict on the answer: 1, 0, or None where it could not be graded or the sample was given up.
         answer: text after the closing delimiter; None without exactly one delimiter, and then `correct` is 0. None too
             where the sample was given up (`stop_reason` aborted).
         difficulty: the task's own measure, where it has one.
         oracle_length: tokens of the shortest sufficient completion, EOS included, where it is known.
         reflections: cues of reflection in the thinking. None where it was given up, and in files from before cues were
             counted.
-        labels: where the thinking first states the gold answer. None where `correct` is not 1 or nobody judged it.
+        labels: where the thinking first states the gold answer. None where `correct` is not 1 or no judge has read it.
         facts: numbers that were written into the prompt, by name: a target of tokens, say. Left out of the file where
             there are none, as in those from before anything was written into prompts.
     """

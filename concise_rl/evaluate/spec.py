@@ -1,4 +1,4 @@
-"""What was measured, on which models. `eval.json` records it and keeps other measurements out of the folder."""
+"""Declare what was measured, on which models. `eval.json` records it and keeps other measurements out of the folder."""
 
 import hashlib
 import logging
@@ -30,17 +30,17 @@ logger = logging.getLogger(__name__)
 
 
 def is_url(name: str) -> bool:
-    """Whether a model or an engine is named by the URL of a server."""
+    """Say whether a model or an engine is named by the URL of a server."""
     return name.startswith(("http://", "https://"))
 
 
 def as_label(text: str) -> str:
-    """A text as a label: `tiny:base` as tiny-base."""
+    """Write a text as a label: `tiny:base` as tiny-base."""
     return re.sub(r"[^A-Za-z0-9._+-]", "-", text).lstrip("._+-") or "model"
 
 
 class Measurement(BaseModel):
-    """How samples are drawn and judged. Two models are compared only under one and the same measurement."""
+    """Declare how samples are drawn and graded. Two models are compared only under one and the same measurement."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -93,21 +93,21 @@ class Measurement(BaseModel):
 
     @property
     def draws_alone(self) -> bool:
-        """Whether samples are drawn one by one, whatever is drawn beside them: vLLM takes them in as others end."""
+        """Say whether samples are drawn one by one, whatever is drawn beside them: vLLM takes them in as others end."""
         return self.engine != "transformers"
 
     @property
     def is_served(self) -> bool:
-        """Whether another process, reached by a URL, samples."""
+        """Say whether another process, reached by a URL, samples."""
         return self.engine not in ENGINES
 
     @property
     def unit(self) -> str:
-        """What counts as one: a sample, or a question that several samples answer together."""
+        """Return what counts as one: a sample, or a question that several samples answer together."""
         return f"question, short-{self.keep_shortest}@{self.samples}" if self.keep_shortest else "sample"
 
     def differing_fields(self, other: Self) -> list[str]:
-        """Fields by which two measurements would draw other samples."""
+        """Return the fields by which two measurements would draw other samples."""
         same_anyway = set()
         if self.is_served and other.is_served:
             same_anyway.add("engine")  # where a server is reached
@@ -175,7 +175,7 @@ class Measurement(BaseModel):
 
 
 def whole_groups(batch_size: int, samples: int) -> int:
-    """The batch size, rounded up to whole problems."""
+    """Round the batch size up to whole problems."""
     return -(-batch_size // samples) * samples
 
 
@@ -199,16 +199,16 @@ class ModelRun(BaseModel):
 
     @property
     def title(self) -> str:
-        """The label, with the number of the run behind it where it is not the first."""
+        """Return the label, with the number of the run behind it where it is not the first."""
         return f"{self.label} ({self.run + 1})" if self.run else self.label
 
     def samples_path(self, folder: Path) -> Path:
-        """Where this run's samples lie in the evaluation's folder."""
+        """Say where this run's samples lie in the evaluation's folder."""
         return folder / "samples" / f"{self.label}.{self.run}.jsonl"
 
 
 class EvalSpec(BaseModel):
-    """What to evaluate: a measurement, the models, and what they are compared with."""
+    """Hold what to evaluate: a measurement, the models, and what they are compared with."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -225,7 +225,7 @@ class EvalSpec(BaseModel):
 
     @property
     def runs(self) -> tuple[ModelRun, ...]:
-        """Every run, the baseline first."""
+        """Return every run, the baseline first."""
         return ((self.baseline,) if self.baseline else ()) + self.models
 
 
@@ -274,7 +274,7 @@ def fingerprint(model: str) -> str | None:
 
 
 def installed_versions(engine: str = "transformers") -> dict[str, str]:
-    """Versions of the packages that shape the samples. Those of a server are its own affair."""
+    """Return the versions of the packages that shape the samples. Those of a server are its own affair."""
     found = {name: _version(name) for name in PACKAGES}
     if engine == "vllm":
         on_cuda = _version("vllm")
@@ -310,7 +310,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def _writer(path: Path) -> str:
-    """Which version wrote a record that this one cannot read."""
+    """Return which version wrote a record that this one cannot read."""
     found, here = re.search(r'"concise_rl": *"([^"]+)"', path.read_text(errors="replace")), _version("concise_rl")
     if found and found[1] != here:
         return f"concise_rl {found[1]} wrote it, and this is {here}"

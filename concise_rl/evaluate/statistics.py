@@ -35,7 +35,7 @@ class Table:
     """The samples of one or several runs, as numbers.
 
     Attributes:
-        correct_PK: 1 / 0; NaN where it could not be judged, or was given up.
+        correct_PK: 1 / 0; NaN where it could not be graded, or was given up.
         length_PK, think_length_PK: tokens.
         stop_PK: labels of stop reasons.
         answer_PK: texts of the answers; None where there is none.
@@ -58,16 +58,16 @@ class Table:
 
     @property
     def accuracy_P(self) -> np.ndarray:
-        """Mean verdict of each problem over its judged samples; NaN where none was judged."""
+        """Return the mean verdict of each problem over its graded samples; NaN where none was graded."""
         return mean_of_known(self.correct_PK)
 
     @property
     def tokens_P(self) -> np.ndarray:
-        """Mean length of each problem."""
+        """Return the mean length of each problem."""
         return self.length_PK.mean(axis=1)
 
     def rows(self, keep_P: np.ndarray) -> "Table":
-        """The problems where `keep_P` is true."""
+        """Return the problems where `keep_P` is true."""
         index = np.flatnonzero(keep_P)
         return Table(
             self.correct_PK[index],
@@ -83,7 +83,7 @@ class Table:
 
 
 def mean_of_known(values_PK: np.ndarray) -> np.ndarray:
-    """(P,) means over what is not NaN; NaN where all is."""
+    """Return (P,) means over what is not NaN; NaN where all is."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a problem of which nothing is known
         return np.nanmean(values_PK, axis=1)
@@ -131,7 +131,7 @@ def tabulate(samples: Iterable[Sample], num_problems: int, num_samples: int, nam
 
 
 def pool(tables: Sequence[Table]) -> Table:
-    """The runs of one label side by side: each problem has the samples of all of them."""
+    """Put the runs of one label side by side: each problem has the samples of all of them."""
     for table in tables[1:]:
         check_comparable(table, tables[0])
     return Table(
@@ -167,7 +167,7 @@ def check_comparable(table: Table, other: Table) -> None:
 
 
 def aes(base_acc: float, base_tokens: float, acc: float, tokens: float, up: float = 3.0, down: float = 5.0) -> float:
-    """Accuracy-efficiency score (O1-Pruner, arXiv 2501.12570; by the convention of DECS, arXiv 2509.25827).
+    """Compute the accuracy-efficiency score (O1-Pruner, arXiv 2501.12570; by the convention of DECS, arXiv 2509.25827).
 
     The share of tokens saved, plus `up` times the *relative* gain in accuracy or minus `down` times the relative loss.
     A baseline of zero tokens or zero accuracy makes its term 0.
@@ -178,18 +178,19 @@ def aes(base_acc: float, base_tokens: float, acc: float, tokens: float, up: floa
 
 
 def token_savings(model_P: np.ndarray, baseline_P: np.ndarray, axis: int = -1) -> np.ndarray:
-    """1 - tokens / baseline tokens."""
+    """Compute 1 - tokens / baseline tokens."""
     return 1 - model_P.mean(axis=axis) / baseline_P.mean(axis=axis)
 
 
 def accuracy_change(model_P: np.ndarray, baseline_P: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Model minus baseline, as a fraction."""
+    """Subtract baseline from model, as a fraction."""
     return (model_P - baseline_P).mean(axis=axis)
 
 
 @lru_cache(maxsize=2)
 def resamples(num_problems: int) -> np.ndarray:
-    """(RESAMPLES, P) how often each resample has each problem: those that `scipy.stats.bootstrap` draws from seed 0.
+    """Return (RESAMPLES, P) how often each resample has each problem: those that `scipy.stats.bootstrap` draws from
+    seed 0.
 
     Every statistic of a report, its intervals and the Pareto front are taken over these same resamples.
     """
@@ -203,14 +204,14 @@ def resamples(num_problems: int) -> np.ndarray:
 
 
 def resampled_means(values_NP: np.ndarray) -> np.ndarray:
-    """(RESAMPLES, N) means of N quantities over each resample of their P problems."""
+    """Return (RESAMPLES, N) means of N quantities over each resample of their P problems."""
     counts_RP = resamples(values_NP.shape[-1])
     parts = [counts_RP[i : i + _BATCH].astype(float) @ values_NP.T for i in range(0, RESAMPLES, _BATCH)]
     return np.concatenate(parts) / values_NP.shape[-1]
 
 
 def interval(statistic: Callable[..., np.ndarray], *columns_P: np.ndarray) -> Interval | None:
-    """Paired 95 % percentile bootstrap interval over problems; None with fewer than two problems.
+    """Compute the paired 95 % percentile bootstrap interval over problems; None with fewer than two problems.
 
     Equal to that of `scipy.stats.bootstrap(paired=True, method="percentile")` to rounding, and about 15 times as fast.
 
@@ -234,7 +235,7 @@ class Estimate:
 
 
 def estimate(statistic: Callable[..., np.ndarray], *columns_P: np.ndarray) -> Estimate:
-    """A statistic over problems; problems with a NaN in any column are left out of it."""
+    """Compute a statistic over problems; problems with a NaN in any column are left out of it."""
     known_P = ~np.isnan(np.stack(columns_P)).any(axis=0)
     columns_P = tuple(column[known_P] for column in columns_P)
     if not known_P.any():
@@ -255,11 +256,12 @@ class Difficulty:
 
 @dataclass(frozen=True)
 class Description:
-    """What one label says by itself. Where samples answer questions together, these are the units, not the samples.
+    """Hold what one label says by itself. Where samples answer questions together, these are the units, not the
+    samples.
 
     Attributes:
         samples: how many were drawn.
-        accuracy: mean over problems of the mean over judged units.
+        accuracy: mean over problems of the mean over graded units.
         tokens: mean length over all units, wrong and truncated ones included.
         tokens_correct: mean length of the correct units; None without any.
         tokens_thinking: mean tokens before the closing think delimiter.
@@ -313,14 +315,14 @@ def describe(table: Table, drawn: Table | None = None) -> Description:
 
 
 def _ended_thinking(drawn: Table) -> float:
-    """Share of the samples of which all but the EOS is thinking: the delimiter that closes it never came."""
+    """Return the share of the samples of which all but the EOS is thinking: the delimiter that closes it never came."""
     open_PK = (drawn.stop_PK == StopReason.EOS.label) & (drawn.think_length_PK == drawn.length_PK - 1)
     unanswered_PK = np.array([[answer is None for answer in answers] for answers in drawn.answer_PK])
     return float((open_PK & unanswered_PK).mean())
 
 
 def oracle_tokens(table: Table) -> float | None:
-    """Mean tokens of the shortest sufficient completions; None unless every problem's is known."""
+    """Return the mean tokens of the shortest sufficient completions; None unless every problem's is known."""
     mean = float(table.oracle_P.mean())
     return None if math.isnan(mean) else mean
 
@@ -330,7 +332,7 @@ def _mean(values: np.ndarray) -> float | None:
 
 
 def _by_difficulty(table: Table) -> list[Difficulty]:
-    """One entry for each difficulty, numbers before words; empty where any problem has none."""
+    """Return one entry for each difficulty, numbers before words; empty where any problem has none."""
     if None in table.difficulty_P:
         return []
     groups = sorted({d for d in table.difficulty_P if d is not None}, key=lambda d: (isinstance(d, str), d))
@@ -348,7 +350,7 @@ class Comparison:
 
     Attributes:
         token_savings: 1 - tokens / baseline tokens.
-        accuracy_change: model minus baseline, over the problems that were judged for both.
+        accuracy_change: model minus baseline, over the problems that were graded for both.
         aes: see `aes`; None where an accuracy is not defined.
     """
 

@@ -1,4 +1,5 @@
-"""How well a label's samples keep to the tokens that their prompts ask for: the fact `target` of a prompt writer."""
+"""Describe how well a label's samples keep to the tokens that their prompts ask for: the fact `target` of a prompt
+writer."""
 
 from dataclasses import dataclass
 

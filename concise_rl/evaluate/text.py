@@ -13,42 +13,42 @@ Interval = Sequence[float] | None
 
 
 def percent(value: float | None, digits: int = 1) -> str:
-    """0.642 as `64.2 %`."""
+    """Write 0.642 as `64.2 %`."""
     return NONE if value is None else f"{100 * value:.{digits}f} %"
 
 
 def points(value: float | None) -> str:
-    """A difference of two shares in percentage points, with its sign: -0.012 as `-1.2`."""
+    """Write a difference of two shares in percentage points, with its sign: -0.012 as `-1.2`."""
     return NONE if value is None else f"{100 * value + 0.0:+.1f}"
 
 
 def tokens(value: float | None) -> str:
-    """With one decimal below 1,000."""
+    """Write tokens, with one decimal below 1,000."""
     return NONE if value is None else f"{value:,.1f}" if value < 1000 else f"{value:,.0f}"
 
 
 def ratio(value: float | None) -> str:
-    """3.14159 as `3.14x`."""
+    """Write 3.14159 as `3.14x`."""
     return NONE if value is None else f"{value:.2f}x"
 
 
 def score(value: float | None) -> str:
-    """With its sign and two decimals."""
+    """Write a number with its sign and two decimals."""
     return NONE if value is None else f"{value:+.2f}"
 
 
 def bare_percent(value: float) -> str:
-    """0.642 as `64.2`, for intervals."""
+    """Write 0.642 as `64.2`, for intervals."""
     return f"{100 * value:.1f}"
 
 
 def between(interval: Interval, write: Callable[[float], str] = bare_percent) -> str:
-    """An interval by a writer of single numbers: `[62.1, 66.0]`."""
+    """Write an interval by a writer of single numbers: `[62.1, 66.0]`."""
     return f"[{write(interval[0])}, {write(interval[1])}]" if interval else ""
 
 
-def rule(report: Mapping[str, Any]) -> str:
-    """How several samples answer one question; empty where each sample counts by itself."""
+def voting(report: Mapping[str, Any]) -> str:
+    """Say how several samples answer one question; empty where each sample counts by itself."""
     kept, samples = report["measurement"]["keep_shortest"], report["measurement"]["samples"]
     if kept is None:
         return ""
@@ -59,7 +59,7 @@ def rule(report: Mapping[str, Any]) -> str:
 
 
 def endings(report: Mapping[str, Any]) -> str:
-    """How the samples of each label ended, where it was not by an EOS or the cap alone; else empty."""
+    """Say how the samples of each label ended, where it was not by an EOS or the cap alone; else empty."""
     entries = all_entries(report)
     if {reason for entry in entries for reason in entry["stop_reasons"]} <= {"eos", "length"}:
         return ""
@@ -72,22 +72,22 @@ def endings(report: Mapping[str, Any]) -> str:
 
 
 def all_entries(report: Mapping[str, Any]) -> list[Entry]:
-    """What is said about each label, the baseline first."""
+    """Return what is said about each label, the baseline first."""
     return ([report["baseline"]] if report["baseline"] else []) + report["methods"]
 
 
 def numbered_entries(report: Mapping[str, Any]) -> list[tuple[int, Entry]]:
-    """The same with the numbers by which pages and figures colour them: 0 is the baseline."""
+    """Return the same with the numbers by which pages and figures colour them: 0 is the baseline."""
     return list(enumerate(all_entries(report), start=0 if report["baseline"] else 1))
 
 
 def has_labels(report: Mapping[str, Any]) -> bool:
-    """Whether a judge has read the thinking of any correct sample."""
+    """Say whether a judge has read the thinking of any correct sample."""
     return any(entry["overthinking"]["labelled"] for entry in all_entries(report))
 
 
 def redundancy(report: Mapping[str, Any]) -> str:
-    """What redundant tokens are, in a line; empty where nobody looked for them."""
+    """Say what redundant tokens are, in a line; empty where nobody looked for them."""
     if not has_labels(report):
         return ""
     judge = report["measurement"]["judge"]
@@ -109,14 +109,14 @@ def targets(report: Mapping[str, Any]) -> str:
 
 
 def unclosed(report: Mapping[str, Any]) -> str:
-    """What unclosed samples are, in a line; empty where there are none."""
+    """Say what unclosed samples are, in a line; empty where there are none."""
     if not any(entry["ended_thinking"] for entry in all_entries(report)):
         return ""
     return "Unclosed: samples that ended inside the thinking."
 
 
 def headline(report: Mapping[str, Any]) -> str:
-    """The one sentence that a reader takes away."""
+    """Return the one sentence that a reader takes away."""
     model, savings, change = report["model"], report["token_savings"], report["accuracy_change"]
     if savings is None:
         spent = f"{tokens(model['tokens'])} tokens" + (" a question" if report["unit"] != "sample" else "")
@@ -127,7 +127,7 @@ def headline(report: Mapping[str, Any]) -> str:
 
 
 def _accuracy_clause(change: Entry) -> str:
-    """What can be said of accuracy: the interval decides whether it changed, not the point estimate."""
+    """Say what can be said of accuracy: the interval decides whether it changed, not the point estimate."""
     value, interval = change["value"], change["ci95"]
     if value is None or interval is None:
         return "its accuracy could not be compared" if value is None else f"accuracy changes by {points(value)} points"
@@ -140,10 +140,10 @@ def _accuracy_clause(change: Entry) -> str:
 
 
 def terminal_table(report: Mapping[str, Any]) -> Table:
-    """The report as a table: one line for each label, with its 95 % intervals below the numbers."""
+    """Return the report as a table: one line for each label, with its 95 % intervals below the numbers."""
     measurement = report["measurement"]
     intervals = "Brackets: 95 % intervals, paired bootstrap over problems. Change of accuracy in points."
-    notes = (intervals, *(write(report) for write in (redundancy, targets, rule, endings, unclosed)))
+    notes = (intervals, *(write(report) for write in (redundancy, targets, voting, endings, unclosed)))
     table = Table(
         box=box.SIMPLE_HEAD,
         padding=0,  # all columns fit 80 characters

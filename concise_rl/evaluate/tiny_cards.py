@@ -70,7 +70,7 @@ def write_cards(report: Mapping[str, Any]) -> None:
 
 
 def card_text(name: str, entry: Entry, report: Mapping[str, Any]) -> str:
-    """The card of one reasoner: metadata with its numbers for machines, then Markdown.
+    """Write the card of one reasoner: metadata with its numbers for machines, then Markdown.
 
     Args:
         name: `tiny:` and the method.
@@ -96,7 +96,7 @@ def card_text(name: str, entry: Entry, report: Mapping[str, Any]) -> str:
 
 
 def _results(entry: Entry, report: Mapping[str, Any]) -> list[EvalResult]:
-    """The numbers as the hub's `model-index` has them. Shares are between 0 and 1."""
+    """Write the numbers as the hub's `model-index` has them. Shares are between 0 and 1."""
     task, savings, change = report["measurement"]["task"], entry["token_savings"], entry["accuracy_change"]
     numbers = [
         ("accuracy", "accuracy", entry["accuracy"], entry["accuracy_ci95"]),
@@ -120,7 +120,7 @@ def _results(entry: Entry, report: Mapping[str, Any]) -> list[EvalResult]:
 
 
 def _measured(name: str, entry: Entry, report: Mapping[str, Any]) -> str:
-    """A table of it and the baseline, and what was measured."""
+    """Write a table of it and the baseline, and what was measured."""
     base, savings, change = report["baseline"], entry["token_savings"], entry["accuracy_change"]
     rows = [
         ("", "`tiny:base`", f"`{name}`"),

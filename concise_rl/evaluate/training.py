@@ -1,4 +1,5 @@
-"""How evaluated models were trained: their metrics, kept with the evaluation, whose report needs no other folder."""
+"""Keep how evaluated models were trained: their metrics, stored with the evaluation, whose report needs no other
+folder."""
 
 import json
 import re
@@ -55,7 +56,8 @@ def read_metrics(model: Path) -> dict[str, dict[str, list[float]]]:
 
 
 def _curve(rows: Sequence[Mapping[str, Any]], name: str) -> dict[str, list[float]]:
-    """The values of a metric by step. Of a step that was made twice, by a run that was interrupted, the last counts."""
+    """Return the values of a metric by step. Of a step that was made twice, by a run that was interrupted, the last
+    counts."""
     values = {row["step"]: row[name] for row in rows if isinstance(row.get(name), int | float)}
     return {"steps": sorted(values), "values": [values[step] for step in sorted(values)]}
 

@@ -14,7 +14,7 @@ from concise_rl.verify.verifiers.values import number
 
 
 def vote(table: Table, keep: int) -> Table:
-    """What each question is answered, and what that costs.
+    """Return what each question is answered, and what that costs.
 
     Args:
         table: the samples of one run, K of each problem.
@@ -41,7 +41,7 @@ def vote(table: Table, keep: int) -> Table:
 
 
 def _winners(table: Table, problem: int, keep: int) -> list[int]:
-    """The samples that gave the answer of a question, the shortest first; none where no voter has an answer."""
+    """Return the samples that gave the answer of a question, the shortest first; none where no voter has an answer."""
     ended = np.flatnonzero(table.stop_PK[problem] == StopReason.EOS.label).tolist()
     voters = sorted(ended, key=lambda k: table.length_PK[problem, k])[:keep]
     votes: dict[str, list[int]] = {}  # in the order of each answer's shortest sample: `max` takes the first of a tie
@@ -53,18 +53,19 @@ def _winners(table: Table, problem: int, keep: int) -> list[int]:
 
 
 def ballot(answer: str) -> str:
-    """What two answers must share to be one: the values of their boxes, or without any of their last claim."""
+    """Return what two answers must share to be one: the values of their boxes, or without any of their last claim."""
     return "\n".join(dict.fromkeys(map(_value, answers(answer)))) or answer.strip()
 
 
 def _value(claim: str) -> str:
-    """A number in one spelling, whatever it is written as; other claims without what LaTeX adds to them."""
+    """Write a number in one spelling, whatever it is written as; other claims without what LaTeX adds to them."""
     text = latex.join_thousands(latex.clean(claim))
     found = number(text)
     return f"{found.value}{'%' if found.percent else ''}" if found else text.replace(" ", "")
 
 
 def _verdict(correct_K: np.ndarray, winners: list[int]) -> float:
-    """The first verdict that there is on the answer: NaN where a judge failed on every sample that gave it."""
+    """Return the first verdict that there is on the answer: NaN where the verifier failed on every sample that gave
+    it."""
     known = [float(correct_K[k]) for k in winners if not np.isnan(correct_K[k])]
     return known[0] if known else float("nan") if winners else 0.0

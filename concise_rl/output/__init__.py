@@ -1,1 +1,1 @@
-"""What people look at: lines in a terminal, and pages."""
+"""Write what people look at: lines in a terminal, and pages."""

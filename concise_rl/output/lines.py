@@ -1,4 +1,4 @@
-"""What a command writes: numbers for a script on stdout, text for people beside them."""
+"""Write what a command has to say: numbers for a script on stdout, text for people beside them."""
 
 import argparse
 import json
@@ -21,7 +21,7 @@ def add_json_argument(parser: argparse.ArgumentParser, holds: str) -> None:
 
 
 def console_for(as_json: bool) -> Console:
-    """Where text for people goes: stdout, or stderr where stdout is for JSON."""
+    """Return where text for people goes: stdout, or stderr where stdout is for JSON."""
     return Console(stderr=as_json)
 
 
@@ -59,7 +59,7 @@ def print_json(value: Any) -> None:
 
 
 def in_words(seconds: float) -> str:
-    """A span of time as people say it: `45 s`, `12 min`, `3 h 20 min`, `2 d 4 h`."""
+    """Write a span of time as people say it: `45 s`, `12 min`, `3 h 20 min`, `2 d 4 h`."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

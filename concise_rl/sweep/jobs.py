@@ -27,15 +27,15 @@ class Watcher(Protocol):
     """Is told what happens."""
 
     def started(self, run: Run) -> None:
-        """A run begins, or goes on."""
+        """Hear that a run begins, or goes on."""
         ...
 
     def ended(self, run: Run, status: int) -> None:
-        """A run has ended, well or not."""
+        """Hear that a run has ended, well or not."""
         ...
 
     def looked(self, running: Sequence[Run]) -> None:
-        """Some time has passed."""
+        """Hear that some time has passed."""
         ...
 
 

@@ -17,7 +17,7 @@ _PROCESSES = re.compile(r"^#.*--num_processes[ =](\d+)", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Launcher:
-    """How a run is started.
+    """Say how a run is started.
 
     Attributes:
         words: the command, up to the module.

@@ -184,7 +184,7 @@ def shared_settings(recipe: Recipe) -> dict[str, Any]:
 def check_comparable(runs: Sequence[Run]) -> None:
     """
     Raises:
-        ValueError: when recipes differ in the base model, the data or how an answer is judged, naming what differs.
+        ValueError: when recipes differ in the base model, the data or how an answer is graded, naming what differs.
     """
     first, wanted = runs[0], shared_settings(runs[0].recipe)
     for run in runs[1:]:

@@ -34,7 +34,7 @@ class Method(BaseModel):
 
 
 class State(BaseModel):
-    """How far a run is.
+    """Say how far a run is.
 
     Attributes:
         status: trained and failed are for good, until the same sweep is started again.

@@ -119,7 +119,7 @@ def check_runs(runs: Sequence[Run], elsewhere: bool) -> None:
 
 @contextlib.contextmanager
 def telling_how_to_go_on(record: Record, console: Console) -> Generator[None]:
-    """Where Ctrl-C ends the sweep, say what to do."""
+    """Say what to do where Ctrl-C ends the sweep."""
     try:
         yield
     except KeyboardInterrupt:

@@ -57,7 +57,7 @@ def read_options(words: Sequence[str]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Cluster:
-    """Where jobs go.
+    """Say where jobs go.
 
     Attributes:
         executor: submitit's.

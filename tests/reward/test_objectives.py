@@ -22,26 +22,9 @@ from concise_rl.methods import (
     group_advantages,
 )
 from reward import OBJECTIVES, build_objective
+from tests.reward.options import any_of, variants
 
 CAP = 64
-# Options that show what a method does to groups of a few short rollouts, where its defaults leave those alone.
-BITING: dict[str, dict[str, Any]] = {
-    "acoer": {"budget_init": 40, "budget_min": 1, "warmup_steps": 0, "check_window": 1},
-    "dot": {"std_multiplier": 0.5, "min_margin": 1},
-    "gfpo": {"keep": 2},
-    "l1_exact": {"low": 10, "high": 60, "alpha": 0.01},
-    "l1_max": {"low": 10, "high": 60, "alpha": 0.005},
-    "thinkprune": {"limits": (40, 20), "stage_steps": 3},
-}
-# Forms that a method has beside its default.
-FORMS: list[tuple[str, dict[str, Any]]] = [
-    ("ddca", {"estimator": "rloo"}),
-    ("ddca", {"dynamic": False}),
-    ("decs", {"redundant_reward": "paper"}),
-    ("decs", {"decoupled": False}),
-    ("l1_max", {"exact_share": 0.5}),
-    ("lc_r1", {"pay_wrong": True}),
-]
 # What turns the length mechanism of a method off.
 WEIGHT_ZERO: dict[str, dict[str, Any]] = {
     "acoer": {"alpha_init": 0.0, "format_weight": 0.0},
@@ -66,7 +49,9 @@ WEIGHT_ZERO: dict[str, dict[str, Any]] = {
 }
 
 PLAIN = [OBJECTIVES[name]() for name in sorted(OBJECTIVES)]
-EVERY = PLAIN + [OBJECTIVES[name](**options) for name, options in [*BITING.items(), *FORMS]]
+EVERY = [method for name in sorted(OBJECTIVES) for method in variants(OBJECTIVES[name])]
+Holds = Callable[[Objective], bool]
+Drawn = st.SearchStrategy[Objective]
 
 
 def name_of(objective: object) -> str | None:
@@ -77,9 +62,15 @@ def name_of(objective: object) -> str | None:
     return "-".join([name, *(f"{key}={getattr(objective, key)}" for key in sorted(objective.model_fields_set))])
 
 
-def over(objectives: list[Objective], holds: Callable[[Objective], bool] = lambda method: True) -> pytest.MarkDecorator:
+def over(objectives: list[Objective], holds: Holds = lambda method: True) -> pytest.MarkDecorator:
     """Run a test over the methods among `objectives` that say that it applies."""
     return pytest.mark.parametrize("objective", [method for method in objectives if holds(method)], ids=name_of)
+
+
+def over_options(holds: Holds = lambda method: True) -> pytest.MarkDecorator:
+    """Run a test over all methods, with any options under which they say that it applies. It draws from `methods`."""
+    applying = [name for name in sorted(OBJECTIVES) if any(map(holds, variants(OBJECTIVES[name])))]
+    return pytest.mark.parametrize("methods", [any_of(OBJECTIVES[name], holds) for name in applying], ids=applying)
 
 
 def parts_of(method: Objective) -> Parts:
@@ -100,6 +91,11 @@ def stands_alone(method: Objective) -> bool:
 def pays_steps(method: Objective) -> bool:
     """Whether parts of a rollout earn something beside its outcome: a signal in groups that have none otherwise."""
     return any(fact.name == "probe_correct" for fact in parts_of(method).facts)
+
+
+def of_its_group(method: Objective) -> bool:
+    """Whether groups do not matter to each other, which the recipe's `scale_rewards: batch` makes them do."""
+    return method.credit.scope in ("rollout", "group") and getattr(method, "scale_rewards", "group") != "batch"
 
 
 def drops(method: Objective) -> bool:
@@ -130,7 +126,7 @@ def batch_of(correct: list[list[float]], length: list[list[int]]) -> RolloutBatc
         correct=correct_B,
         length=length_B,
         think_length=think_B,
-        closed=length_B > think_B + 1,
+        closed=(length_B > think_B + 1) | (correct_B == 1),  # what has no answer is not right
         finished=finished_B,
         stop_reason=torch.where(finished_B, int(StopReason.EOS), int(StopReason.LENGTH)),
         num_generations=len(correct[0]),
@@ -198,10 +194,11 @@ def groups(draw: st.DrawFn, max_groups: int = 4, ties: bool = True) -> tuple[lis
     return draw(rows(verdict)), draw(rows(st.integers(1, CAP), unique=not ties))
 
 
-@over(EVERY)
+@over_options()
 @settings(max_examples=40)
-@given(groups())
-def test_advantages_are_finite_and_have_one_value_for_each_rollout_or_token(objective: Objective, case) -> None:
+@given(st.data(), groups())
+def test_advantages_are_finite_and_have_one_value_for_each_rollout_or_token(methods: Drawn, data: Any, case) -> None:
+    objective = data.draw(methods)
     batch = read_by(objective, batch_of(*case))
     advantages = objective.advantages(batch)
     assert torch.isfinite(advantages).all()
@@ -211,11 +208,15 @@ def test_advantages_are_finite_and_have_one_value_for_each_rollout_or_token(obje
 
 
 # Equal lengths aside: a method that drops some of a group's members has to choose among those by their place.
-@over(EVERY, lambda method: not ordered(method))
+@over_options(lambda method: not ordered(method))
 @settings(max_examples=40)
-@given(groups(ties=False), st.randoms())
-def test_the_order_inside_a_parallel_group_does_not_matter(objective: Objective, case, random) -> None:
-    correct, length = case
+@given(st.data(), groups(ties=False), st.randoms())
+def test_the_order_inside_a_parallel_group_does_not_matter(methods: Drawn, data: Any, case, random) -> None:
+    assert_order_does_not_matter(data.draw(methods), *case, random)
+
+
+def assert_order_does_not_matter(objective: Objective, correct: list, length: list, random: Any) -> None:
+    """What a method gives to the members of a group, it gives to them in any other order, too."""
     order = list(range(len(correct[0])))
     random.shuffle(order)
     batch = batch_of(correct, length)
@@ -225,49 +226,67 @@ def test_the_order_inside_a_parallel_group_does_not_matter(objective: Objective,
     assert torch.equal(kept_of(objective, shuffled), kept_of(objective, batch)[:, order])
 
 
-@over(EVERY, lambda method: not ordered(method) and not drops(method))
+@over_options(lambda method: not ordered(method) and not drops(method))
 @settings(max_examples=40)
-@given(groups(), st.randoms())
-def test_equal_lengths_do_not_bring_the_order_in_where_nothing_is_dropped(objective: Objective, case, random) -> None:
-    test_the_order_inside_a_parallel_group_does_not_matter.hypothesis.inner_test(objective, case, random)
+@given(st.data(), groups(), st.randoms())
+def test_equal_lengths_do_not_bring_the_order_in_where_nothing_is_dropped(
+    methods: Drawn, data: Any, case, random
+) -> None:
+    assert_order_does_not_matter(data.draw(methods), *case, random)
 
 
-@over(EVERY, lambda method: method.credit.scope in ("rollout", "group"))
+@over_options(of_its_group)
 @settings(max_examples=40)
-@given(groups(max_groups=4))
-def test_other_groups_do_not_matter_to_a_method_of_group_scope(objective: Objective, case) -> None:
+@given(st.data(), groups(max_groups=4))
+def test_other_groups_do_not_matter_to_a_method_of_group_scope(methods: Drawn, data: Any, case) -> None:
+    objective = data.draw(methods)
     correct, length = case
     together, alone = batch_of(correct, length), batch_of(correct[:1], length[:1])
     torch.testing.assert_close(advantages_of(objective, together)[:1], advantages_of(objective, alone))
     assert torch.equal(kept_of(objective, together)[:1], kept_of(objective, alone))
 
 
-@pytest.mark.parametrize("scale", ["group", "batch", "none"])
-@over(EVERY, lambda method: not method.credit.wrong)
+@over_options(lambda method: not method.credit.wrong)
+@settings(max_examples=60)
+@given(st.data(), groups())
+def test_a_wrong_rollout_never_beats_a_correct_one_through_length(methods: Drawn, data: Any, case) -> None:
+    assert all(right >= wrong for right, wrong in least_right_and_best_wrong(data.draw(methods), *case))
+
+
+@over(PLAIN, lambda method: not method.credit.wrong)
 @settings(max_examples=40)
 @given(groups())
-def test_a_wrong_rollout_never_beats_a_correct_one_through_length(objective: Objective, scale: str, case) -> None:
-    batch = batch_of(*case)
-    advantages_PG = advantages_of(scaled(objective, scale), batch)
-    columns = (advantages_PG, batch.grouped(paid(objective, batch)), kept_of(objective, batch) > 0)
-    for advantages_G, paid_G, kept_G in zip(*columns, strict=True):
-        right_G, wrong_G = advantages_G[kept_G & (paid_G == 1)], advantages_G[kept_G & (paid_G == 0)]
-        assert not len(right_G) or not len(wrong_G) or right_G.min() > wrong_G.max()
+def test_a_correct_rollout_beats_every_wrong_one_where_a_method_is_as_it_comes(objective: Objective, case) -> None:
+    assert all(right > wrong for right, wrong in least_right_and_best_wrong(objective, *case))
 
 
-@over(EVERY, lambda method: not method.credit.wrong and not method.credit.form and not pays_steps(method))
+def least_right_and_best_wrong(objective: Objective, correct: list, length: list) -> list[tuple[float, float]]:
+    """The two advantages, of each group in which both kinds stay in the loss."""
+    batch = batch_of(correct, length)
+    kept_PG, paid_PG = kept_of(objective, batch) > 0, batch.grouped(paid(objective, batch))
+    columns = zip(advantages_of(objective, batch), kept_PG & (paid_PG == 1), kept_PG & (paid_PG == 0), strict=True)
+    mixed = [(own_G[right_G], own_G[wrong_G]) for own_G, right_G, wrong_G in columns if right_G.any() and wrong_G.any()]
+    return [(right.min().item(), wrong.max().item()) for right, wrong in mixed]
+
+
+@over_options(lambda method: not method.credit.wrong and not method.credit.form and not pays_steps(method))
 @settings(max_examples=20)
-@given(st.lists(st.integers(1, CAP), min_size=4, max_size=4))
-def test_a_group_that_is_all_wrong_gets_exactly_zero(objective: Objective, lengths: list[int]) -> None:
+@given(st.data(), st.lists(st.integers(1, CAP), min_size=4, max_size=4))
+def test_a_group_that_is_all_wrong_gets_exactly_zero(methods: Drawn, data: Any, lengths: list[int]) -> None:
+    assert_nothing_for_the_wrong(data.draw(methods), lengths)
+
+
+def assert_nothing_for_the_wrong(objective: Objective, lengths: list[int]) -> None:
+    """A group that is all wrong has no advantage, whatever is beside it."""
     batch = batch_of([[0, 0, 0, 0], [1, 1, 0, 1]], [lengths, [5, 9, 7, 12]])
     assert (advantages_of(objective, batch)[0] == 0).all()
 
 
-@over(EVERY, lambda method: method.credit.form)
+@over_options(lambda method: method.credit.form)
 @settings(max_examples=20)
-@given(st.lists(st.integers(3, CAP - 1), min_size=4, max_size=4))
-def test_a_group_that_is_all_wrong_in_due_form_gets_exactly_zero(objective: Objective, lengths: list[int]) -> None:
-    test_a_group_that_is_all_wrong_gets_exactly_zero.hypothesis.inner_test(objective, lengths)
+@given(st.data(), st.lists(st.integers(3, CAP - 1), min_size=4, max_size=4))
+def test_a_group_that_is_all_wrong_in_due_form_gets_exactly_zero(methods: Drawn, data: Any, lengths: list[int]) -> None:
+    assert_nothing_for_the_wrong(data.draw(methods), lengths)
 
 
 # A method that pays by place tells apart what verdict and length do not; one that crops pays for that as well.
@@ -278,11 +297,11 @@ def test_a_group_alike_in_verdict_and_length_gets_exactly_zero(objective: Object
 
 
 @over(EVERY)
-@pytest.mark.parametrize("lengths", [[0, 1, 1, 0], [1, 1, 1, 1], [0, CAP - 1, 1, CAP]])
-def test_lengths_of_zero_one_and_the_cap_are_taken(objective: Objective, lengths: list[int]) -> None:
-    batch = batch_of([[1, 1, 0, 1]], [lengths])
-    assert torch.isfinite(advantages_of(objective, batch)).all()
-    assert (kept_of(objective, batch) <= torch.tensor([lengths])).all()
+def test_lengths_of_zero_one_and_the_cap_are_taken(objective: Objective) -> None:
+    for lengths in ([0, 1, 1, 0], [1, 1, 1, 1], [0, CAP - 1, 1, CAP]):
+        batch = batch_of([[1, 1, 0, 1]], [lengths])
+        assert torch.isfinite(advantages_of(objective, batch)).all()
+        assert (kept_of(objective, batch) <= torch.tensor([lengths])).all()
 
 
 @over(PLAIN)
@@ -319,18 +338,20 @@ def test_a_rollout_without_a_verdict_gets_zero_and_does_not_move_the_others(obje
     torch.testing.assert_close(with_it[:3], without)
 
 
-@over(EVERY)
+@over_options()
 @settings(max_examples=40)
-@given(groups())
-def test_a_rollout_without_a_verdict_gets_zero(objective: Objective, case) -> None:
+@given(st.data(), groups())
+def test_a_rollout_without_a_verdict_gets_zero(methods: Drawn, data: Any, case) -> None:
+    objective = data.draw(methods)
     batch = batch_of(*case)
     assert not advantages_of(objective, batch)[batch.grouped(paid(objective, batch).isnan())].any()
 
 
-@over(EVERY)
+@over_options()
 @settings(max_examples=40)
-@given(groups())
-def test_only_a_method_that_drops_takes_tokens_out_of_the_loss(objective: Objective, case) -> None:
+@given(st.data(), groups())
+def test_only_a_method_that_drops_takes_tokens_out_of_the_loss(methods: Drawn, data: Any, case) -> None:
+    objective = data.draw(methods)
     batch = batch_of(*case)
     kept_B = objective.kept_length(batch)
     assert kept_B.dtype == batch.length.dtype
@@ -339,33 +360,35 @@ def test_only_a_method_that_drops_takes_tokens_out_of_the_loss(objective: Object
     assert drops(objective) or not parts_of(objective).rejudge
 
 
-@over(EVERY, lambda method: drops(method) and not stands_alone(method))
+@over(PLAIN, lambda method: drops(method) and not stands_alone(method))
 def test_a_method_that_drops_does_so_as_it_comes_in_a_group_that_is_large_enough(objective: Objective) -> None:
     batch = batch_of([[1] * 32], [[11] * 32])
     batch = replace(batch, length=torch.tensor([300, *[11] * 31]))
     assert objective.kept_length(batch)[0] < 300
 
 
-@over(EVERY)
+@over_options()
 @settings(max_examples=40)
-@given(groups())
-def test_a_rollout_that_is_dropped_whole_has_no_advantage(objective: Objective, case) -> None:
+@given(st.data(), groups())
+def test_a_rollout_that_is_dropped_whole_has_no_advantage(methods: Drawn, data: Any, case) -> None:
+    objective = data.draw(methods)
     batch = batch_of(*case)
     assert not advantages_of(objective, batch)[kept_of(objective, batch) == 0].any()
 
 
-@over(EVERY)
-@settings(max_examples=20)
-@given(st.integers(0, 10**6), st.integers(1, 10**5))
-def test_the_cap_is_never_above_what_the_recipe_gives(objective: Objective, step: int, max_length: int) -> None:
+@over_options()
+@settings(max_examples=10)
+@given(st.data(), st.integers(0, 10**6), st.integers(1, 10**5))
+def test_the_cap_is_never_above_what_the_recipe_gives(methods: Drawn, data: Any, step: int, max_length: int) -> None:
+    objective = data.draw(methods)
     assert 1 <= objective.cap(step, max_length) <= max_length
 
 
 @over(EVERY)
-@pytest.mark.parametrize("num_generations", [2, 3, 8, 32])
-def test_an_engine_is_asked_to_keep_some_members_and_not_all(objective: Objective, num_generations: int) -> None:
-    keep = objective.keep_shortest(num_generations)
-    assert keep is None or 1 <= keep < num_generations
+def test_an_engine_is_asked_to_keep_some_members_and_not_all(objective: Objective) -> None:
+    for num_generations in (2, 3, 8, 32):
+        keep = objective.keep_shortest(num_generations)
+        assert keep is None or 1 <= keep < num_generations
 
 
 @over(EVERY)

@@ -107,7 +107,7 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def prepare(args: argparse.Namespace) -> "tuple[Measurement, Question, list[Asked]]":
-    """What is asked, how, and whom.
+    """Return what is asked, how, and whom.
 
     Raises:
         ValueError, EngineError: see `run_try`.
@@ -128,7 +128,7 @@ def prepare(args: argparse.Namespace) -> "tuple[Measurement, Question, list[Aske
 
 
 def measurement_of(args: argparse.Namespace, task: str, engine: str) -> Measurement:
-    """How the question is asked and judged.
+    """Return how the question is asked and graded.
 
     Args:
         args: all options that have the name of a field of `Measurement` are taken over.

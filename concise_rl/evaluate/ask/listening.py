@@ -14,7 +14,7 @@ LOOK_SHARE = 0.1
 
 
 class Listening:
-    """What is known of a completion while it grows.
+    """Hold what is known of a completion while it grows.
 
     A passage is judged as soon as the next one begins. What comes later may still change how a passage reads, so the
     mark is provisional: the reply is labelled anew when it is whole.
@@ -37,7 +37,7 @@ class Listening:
         self._next_look = 0.0
 
     def parts(self, last: int | None = None) -> list[Part]:
-        """The completion so far, or the `last` tokens of it."""
+        """Return the completion so far, or the `last` tokens of it."""
         return self.reader.parts(list(self.ids), self.stated_at, last=last)
 
     def heard(self, new: Sequence[int]) -> None:

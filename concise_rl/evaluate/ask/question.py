@@ -30,7 +30,7 @@ _SENTENCE = "State the final answer to the following arithmetic problem:"
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked.
+    """Hold what is asked.
 
     Attributes:
         rows: one row, with `prompt` and `answer`; the answer is empty where nobody knows it.
@@ -44,22 +44,22 @@ class Question:
 
     @property
     def row(self) -> Row:
-        """The row."""
+        """Return the row."""
         return self.rows[0]
 
     @property
     def text(self) -> str:
-        """What is asked, before the prompt template and the chat template."""
+        """Return what is asked, before the prompt template and the chat template."""
         return str(self.row["prompt"])
 
     @property
     def gold(self) -> str | None:
-        """The right answer, where it is known."""
+        """Return the right answer, where it is known."""
         return str(self.row["answer"]) or None
 
 
 def own_question(text: str, gold: str | None, knows_sums: bool) -> Question:
-    """A question of the user's own.
+    """Make a question of the user's own.
 
     Args:
         text: the question.
@@ -79,7 +79,7 @@ def own_question(text: str, gold: str | None, knows_sums: bool) -> Question:
 
 
 def question_of_task(measurement: Measurement, index: int) -> Question:
-    """A question of a task, as `concise-rl eval` numbers them when it takes all of them.
+    """Take a question of a task, as `concise-rl eval` numbers them when it takes all of them.
 
     Args:
         measurement: says which task, split and seed.
@@ -113,8 +113,8 @@ def check_gold(question: Question, pool: VerifierPool) -> None:
 
 
 def default_task(models: Sequence[str]) -> str | None:
-    """The task that goes with the models: `tiny:sums` with an embedded reasoner, and with a trained folder what it was
-    trained on. None where neither is known."""
+    """Return the task that goes with the models: `tiny:sums` with an embedded reasoner, and with a trained folder what
+    it was trained on. None where neither is known."""
     if any(model.startswith("tiny:") or Path(model).parent == WEIGHTS for model in models):  # as a server names them
         return SUMS
     trained_on = (_trained_on(Path(model)) for model in models)
@@ -122,7 +122,7 @@ def default_task(models: Sequence[str]) -> str | None:
 
 
 def _trained_on(folder: Path) -> str | None:
-    """What the settings in the folder of a run say, or in that of the run that a checkpoint belongs to."""
+    """Return what the settings in the folder of a run say, or in that of the run that a checkpoint belongs to."""
     files = (folder / SETTINGS_FILE, folder.parent / SETTINGS_FILE)
     found = next((file for file in files if file.is_file()), None)
     return json.loads(found.read_bytes()).get("dataset") if found else None

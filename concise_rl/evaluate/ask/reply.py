@@ -42,7 +42,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Reader:
-    """What it takes to read the completions of one model.
+    """Hold what it takes to read the completions of one model.
 
     Attributes:
         tokenizer, delimiters: of the model.
@@ -86,7 +86,7 @@ class Reader:
         ]
 
     def stated_at(self, ids: Sequence[int], trace: Trace, row: Any) -> int | None:
-        """Token behind the first chunk of the thinking that states the row's answer."""
+        """Return the token behind the first chunk of the thinking that states the row's answer."""
         if self.labeller is None:
             return None
         (label,) = self.labeller.label([row], [ids], [trace], [1.0])
@@ -95,7 +95,7 @@ class Reader:
     def read(
         self, model: str, question: Question, completion: Completion, seconds: float, context_ended: bool = False
     ) -> "Reply":
-        """Read and judge a finished completion. Arguments as the attributes of `Reply`."""
+        """Read and grade a finished completion. Arguments as the attributes of `Reply`."""
         trace = read_trace(completion.ids, self.delimiters)
         answer = None if trace.answer_ids is None else answer_text(trace.answer_ids, self.tokenizer).strip()
         verdict = None
@@ -122,14 +122,14 @@ class Reader:
 
 
 def _own_answer(answer: str | None) -> str | None:
-    """What an answer part claims, as far as that can be told."""
+    """Return what an answer part claims, as far as that can be told."""
     claimed = answers(answer) if answer else []
     return claimed[-1].strip() or None if claimed else None
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What a model replied.
+    """Hold what a model replied.
 
     Attributes:
         model: its name.
@@ -137,7 +137,7 @@ class Reply:
         ids: tokens of the completion, EOS included.
         trace, stop_reason: how it reads, and how it ended.
         answer: text behind the thinking; None without exactly one closing delimiter.
-        verdict: 1, 0, or None where no right answer is known or the verifier could not judge.
+        verdict: 1, 0, or None where no right answer is known or the verifier could not grade it.
         reference: the answer that the thinking was searched for: the right one; where that is not known, its own.
         stated_at: tokens of thinking up to and with the first passage that states the reference.
         seconds: that its tokens took.
@@ -159,25 +159,25 @@ class Reply:
     parts: tuple[Part, ...]
 
     @property
-    def is_judged(self) -> bool:
-        """Whether the right answer is known."""
+    def is_graded(self) -> bool:
+        """Say whether the right answer is known."""
         return self.question.gold is not None
 
     @property
     def is_redundant(self) -> bool:
-        """Whether what follows the first statement is redundant: a wrong reply would have been better off with more or
-        other thinking."""
-        return self.stated_at is not None and (self.verdict == 1.0 or not self.is_judged)
+        """Say whether what follows the first statement is redundant: a wrong reply would have been better off with more
+        or other thinking."""
+        return self.stated_at is not None and (self.verdict == 1.0 or not self.is_graded)
 
     @property
     def redundant(self) -> int | None:
-        """Redundant tokens; None where that cannot be told."""
+        """Return the redundant tokens; None where that cannot be told."""
         if not self.is_redundant or self.stated_at is None:
             return 0 if self.verdict == 1.0 else None
         return self.trace.think_length - self.stated_at
 
     def to_json(self, seed: int) -> dict[str, Any]:
-        """What a program needs to know of it.
+        """Return what a program needs to know of it.
 
         Args:
             seed: of the draws.
@@ -190,7 +190,7 @@ class Reply:
             "seed": seed,
             "correct": None if self.verdict is None else self.verdict == 1.0,
             "answer": self.answer,
-            "reference": ("gold" if self.is_judged else "own answer") if self.reference else None,
+            "reference": ("gold" if self.is_graded else "own answer") if self.reference else None,
             "stated_at": self.stated_at,
             "tokens": {
                 "total": self.trace.length,

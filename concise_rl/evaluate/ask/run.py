@@ -45,20 +45,20 @@ class View(Protocol):
     """Who is told what happens."""
 
     def loads(self, title: str) -> None:
-        """A model is being loaded."""
+        """Hear that a model is being loaded."""
         ...
 
     def listens(self, listening: Listening) -> None:
-        """It begins to reply."""
+        """Hear that it begins to reply."""
         ...
 
     def has(self, reply: Reply) -> None:
-        """It has replied."""
+        """Hear that it has replied."""
         ...
 
 
 def find_model(name: str, engine: str) -> Asked:
-    """A model by its name, or by the URL of the server that holds it.
+    """Find a model by its name, or by the URL of the server that holds it.
 
     Raises:
         ValueError: for a model that is not there, and for a URL beside another engine.
@@ -73,7 +73,7 @@ def find_model(name: str, engine: str) -> Asked:
 
 
 def _served_at(url: str) -> str:
-    """The model that a server holds, as it calls it.
+    """Return the model that a server holds, as it calls it.
 
     Raises:
         ValueError: when no tokenizer is found by that name.
@@ -151,7 +151,8 @@ def _ask_one(
 
 
 def _cap(asked: Asked, prompt: int, context: int | None, default: int, given: int | None) -> int:
-    """The cap on completion tokens: the one that is given or set by default, the latter as far as there is room for it.
+    """Return the cap on completion tokens: the one that is given or set by default, the latter as far as there is room
+    for it.
 
     Raises:
         ValueError: when the context has no room.

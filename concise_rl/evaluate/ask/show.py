@@ -92,7 +92,7 @@ class Screen:
 
     @property
     def _width(self) -> int:
-        """Of all columns."""
+        """Return the width of all columns."""
         return min(self.console.width, WIDEST * (len(self.titles) if self.beside else 1))
 
     def _end(self) -> None:
@@ -106,7 +106,7 @@ class Screen:
                 self.console.print(Text(line, style=style), width=width)
 
     def _frame(self) -> RenderableType:
-        """What the screen shows now: the end of each text, as far as there is room."""
+        """Return what the screen shows now: the end of each text, as far as there is room."""
         if self.beside:
             shown = _columns([self._growing(i) for i in range(len(self.titles))])
             return Group(shown, Text(""))  # a full last line would move up when the terminal writes ^C behind it
@@ -116,7 +116,7 @@ class Screen:
         room = max(4, self.console.height - AROUND)
         if i < len(self.replies):
             reply = self.replies[i]
-            return _block(self.titles[i], reply.parts, *_summary(reply), gold=reply.is_judged, room=room)
+            return _block(self.titles[i], reply.parts, *_summary(reply), gold=reply.is_graded, room=room)
         if i > len(self.replies) or self.listening is None:
             return _block(self.titles[i], (), "waits")
         parts = self.listening.parts(last=room * self.console.width)  # a token is a character at least
@@ -137,7 +137,7 @@ class Tail:
     room: int
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[SegmentLines]:
-        """Only as much is laid out as may be seen: a text may be long, and is laid out anew with each frame."""
+        """Lay out only as much as may be seen: a text may be long, and is laid out anew with each frame."""
         left, kept = self.room * options.max_width, []
         for part in reversed(self.parts):
             if left > 0:
@@ -153,13 +153,13 @@ def _heading(question: Question) -> RenderableType:
 
 
 def _whole(reply: Reply) -> RenderableType:
-    return _block(reply.model, reply.parts, *_summary(reply), gold=reply.is_judged)
+    return _block(reply.model, reply.parts, *_summary(reply), gold=reply.is_graded)
 
 
 def _block(
     title: str, parts: Sequence[Part], *lines: str, gold: bool = True, room: int | None = None
 ) -> RenderableType:
-    """A title, a text, and what there is to say of it. With `room`, no more than the last lines of the text."""
+    """Lay out a title, a text, and what there is to say of it. With `room`, no more than the last lines of the text."""
     text = _body(parts, gold) if room is None else [Tail(parts, gold, room)]
     head = Rule(Text(_short(title), style="bold"), align="left", characters="\u2501", style="")
     told = [Text(line, style=_style(line) if i == 0 else "") for i, line in enumerate(lines)]
@@ -167,12 +167,12 @@ def _block(
 
 
 def _short(title: str) -> str:
-    """The end of a name that would not fit over a column."""
+    """Return the end of a name that would not fit over a column."""
     return title if len(title) <= LONGEST else f"\u2026{title[1 - LONGEST :]}"
 
 
 def _body(parts: Sequence[Part], gold: bool) -> list[RenderableType]:
-    """The text of a reply, with a rule where its thinking first states the answer, and one in front of its own.
+    """Return the text of a reply, with a rule where its thinking first states the answer, and one in front of its own.
 
     Args:
         parts: of the reply.
@@ -189,7 +189,7 @@ def _body(parts: Sequence[Part], gold: bool) -> list[RenderableType]:
 
 
 def _label(part: Part, i: int, gold: bool) -> str:
-    """What is said in front of a part; nothing of most."""
+    """Return what is said in front of a part; nothing of most."""
     if part.kind == "redundant":
         return "answer stated, rest redundant" if gold else "own answer stated"
     if part.kind == "thinking" and i:  # a second part of it: the reply is wrong
@@ -203,7 +203,7 @@ def _summary(reply: Reply) -> list[str]:
 
 
 def _style(verdict: str) -> str:
-    """Of the first line about a reply."""
+    """Return the style of the first line about a reply."""
     return {"right": "bold green", "wrong": "bold red", "no": "bold red"}.get(verdict.split(":")[0].split()[0], "")
 
 
@@ -216,7 +216,7 @@ def _columns(shown: Sequence[RenderableType]) -> Table:
 
 
 def _bars(replies: Sequence[Reply], width: int) -> RenderableType:
-    """The tokens of each reply, to scale."""
+    """Draw the tokens of each reply, to scale."""
     table = Table.grid(padding=(0, 1, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
@@ -267,14 +267,14 @@ class Plain:
             gold = [f"right answer: {question.gold}"] if question.gold else []
             self._write("\n".join([f"{question.origin}: {question.text}", *gold, ""]))
         self.replies.append(reply)
-        self._write("\n".join([f"== {reply.model} ==", marked(reply.parts, reply.is_judged), "", *_summary(reply), ""]))
+        self._write("\n".join([f"== {reply.model} ==", marked(reply.parts, reply.is_graded), "", *_summary(reply), ""]))
 
     def _write(self, text: str) -> None:
         print(text, file=self.file, flush=True)
 
 
 def marked(parts: Sequence[Part], gold: bool) -> str:
-    """The text of a reply, with what comes behind the first statement of the answer between marks.
+    """Return the text of a reply, with what comes behind the first statement of the answer between marks.
 
     Args:
         parts, gold: see `_body`.

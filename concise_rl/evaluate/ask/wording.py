@@ -10,15 +10,15 @@ NEEDED, SPENT = "\u2588", "\u2591"
 
 
 def verdict(reply: Reply) -> str:
-    """Whether the answer is right, or why there is none."""
+    """Say whether the answer is right, or why there is none."""
     if reply.answer is None:
         return f"no answer: {_why_none(reply)}"
     if not reply.trace.finished:
         return f"wrong: {_limit(reply)} cut its answer off"
-    if not reply.is_judged:
-        return "not judged: the right answer is not known (give it by --gold)"
+    if not reply.is_graded:
+        return "not graded: the right answer is not known (give it by --gold)"
     if reply.verdict is None:
-        return "no verdict: the verifier could not judge the answer"
+        return "no verdict: the verifier could not grade the answer"
     if reply.verdict == 1.0:
         return "right"
     return f"wrong: the right answer is {reply.question.gold}"
@@ -33,19 +33,19 @@ def _why_none(reply: Reply) -> str:
 
 
 def _limit(reply: Reply) -> str:
-    """What cut a reply off."""
+    """Say what cut a reply off."""
     if reply.context_ended:
         return f"the end of its context, {reply.trace.length:,} tokens behind the question,"
     return f"the cap of {reply.trace.length:,} tokens (--max-tokens)"
 
 
 def cost(reply: Reply) -> str:
-    """What it took."""
+    """Say what it took."""
     return f"{reply.trace.length:,} tokens in {reply.seconds:.1f} s"
 
 
 def split(reply: Reply) -> str:
-    """How its tokens divide; empty where they do not. Delimiter and EOS are in neither part."""
+    """Say how its tokens divide; empty where they do not. Delimiter and EOS are in neither part."""
     if not reply.trace.think_length or reply.trace.answer_ids is None:
         return ""
     redundant = f" ({reply.redundant:,} redundant)" if reply.redundant is not None else ""
@@ -53,21 +53,21 @@ def split(reply: Reply) -> str:
 
 
 def statement(reply: Reply) -> str:
-    """Where the thinking first states the answer; empty for a model that does not think, and where nobody knows what to
-    look for."""
+    """Say where the thinking first states the answer; empty for a model that does not think, and where nobody knows
+    what to look for."""
     if reply.reference is None or not reply.trace.think_length:
         return ""
-    whose = "right answer" if reply.is_judged else f"own answer ({reply.reference})"
+    whose = "right answer" if reply.is_graded else f"own answer ({reply.reference})"
     if reply.stated_at is None:
         return f"{whose} never stated in the thinking"
     at = f"{whose} stated after {reply.stated_at:,} tokens"
     if reply.redundant is None:
         return f"{at}, and left again" if reply.answer is not None else f"{at}, and it went on"
-    return at if reply.is_judged or not reply.redundant else f"{at}; if right, the rest is redundant"
+    return at if reply.is_graded or not reply.redundant else f"{at}; if right, the rest is redundant"
 
 
 def comparison(replies: Sequence[Reply]) -> str:
-    """What two models make of the same question; empty for one."""
+    """Say what two models make of the same question; empty for one."""
     if len(replies) != 2:
         return ""
     short, long = sorted(replies, key=lambda reply: reply.trace.length)
@@ -82,7 +82,7 @@ def comparison(replies: Sequence[Reply]) -> str:
 
 
 def bar(reply: Reply, longest: int, width: int) -> str:
-    """Its tokens to scale, in the order in which they came.
+    """Draw its tokens to scale, in the order in which they came.
 
     Args:
         longest: tokens that fill the width.

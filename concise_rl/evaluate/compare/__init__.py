@@ -17,7 +17,7 @@ MARGIN = 2.0
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was compared.
+    """Hold what was compared.
 
     Attributes:
         evaluation: all folders as one, its labels sorted.

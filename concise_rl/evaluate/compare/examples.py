@@ -39,7 +39,7 @@ class First:
 
 @dataclass(frozen=True)
 class Completion:
-    """What one model made of a problem.
+    """Hold what one model made of a problem.
 
     Attributes:
         model, label: as in `First`.

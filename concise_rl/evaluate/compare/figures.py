@@ -64,7 +64,7 @@ class Mark:
 
     @property
     def gid(self) -> str:
-        """The id that it has in the SVG, until the page turns it into an attribute."""
+        """Return the id that it has in the SVG, until the page turns it into an attribute."""
         return f"method-{self.index}"
 
 

@@ -1,4 +1,4 @@
-"""Which labels of several evaluations are one method, and what all are compared with.
+"""Decide which labels of several evaluations are one method, and what all are compared with.
 
 Different models under one label, in several folders, are pooled as training seeds of one method in two cases alone: a
 `--label` gives that name, or their recipes are recorded beside them and differ in the seed alone. All others are told
@@ -39,7 +39,8 @@ class Part:
 
     @property
     def identities(self) -> tuple[str, ...]:
-        """What tells its models from others: hashes of their weights, or names where there is nothing to hash."""
+        """Return what tells its models from others: hashes of their weights, or names where there is nothing to
+        hash."""
         return tuple(run.fingerprint or run.model for run in self.label.runs)
 
 

@@ -63,7 +63,7 @@ def page_values(report: Report, evaluation: Evaluation, figures: Mapping[str, An
         "columns": shown_columns(report),
         "color_index": color_index,
         "wording": wording,
-        "rule": text.rule(report),
+        "voting": text.voting(report),
         "redundancy": text.redundancy(report),
         "percent": text.percent,
         "points": text.points,

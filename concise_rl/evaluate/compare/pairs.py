@@ -1,4 +1,4 @@
-"""Whether one method saves more than another at equal accuracy, for every two methods. Pure functions.
+"""Say whether one method saves more than another at equal accuracy, for every two methods. Pure functions.
 
 *Equal accuracy* is a claim of its own, which noise does not prove: accuracy lower by less than a margin. Each claim is
 tested by the paired bootstrap over problems that gives the intervals. Many pairs give many chances of an accident: over

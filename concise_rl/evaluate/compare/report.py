@@ -1,4 +1,4 @@
-"""What a comparison says, as one JSON value: the report of all labels, sorted, with the front and the pairs."""
+"""Write what a comparison says as one JSON value: the report of all labels, sorted, with the front and the pairs."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -70,21 +70,21 @@ def _compare_all(report: Report, evaluation: Evaluation, margin: float) -> list[
     """Add to each entry where it stands; return the pairs, by label. The baseline is one of all."""
     entries: list[Any] = all_entries(report)
     labels = [label for _, label in evaluation.numbered]
-    judged = [(entry, label) for entry, label in zip(entries, labels, strict=True) if entry["accuracy"] is not None]
+    graded = [(entry, label) for entry, label in zip(entries, labels, strict=True) if entry["accuracy"] is not None]
     for entry in entries:
         entry["front"] = None
-    if not judged:
+    if not graded:
         return []
-    means = resample([label for _, label in judged])
-    names = [entry["label"] for entry, _ in judged]
-    for (entry, _), place in zip(judged, _places(means, names), strict=True):
+    means = resample([label for _, label in graded])
+    names = [entry["label"] for entry, _ in graded]
+    for (entry, _), place in zip(graded, _places(means, names), strict=True):
         entry["front"] = place
     pairs = compare_pairs(means, margin / 100) if report["problems"] > 1 else []
     return [_named(pair, names) for pair in pairs]
 
 
 def _places(means: Means, names: Sequence[str]) -> list[dict[str, Any] | None]:
-    """Say where each method stands to the front; None where no problem was judged for all of them."""
+    """Say where each method stands to the front; None where no problem was graded for all of them."""
     if np.isnan(means.accuracy_M).any():
         return [None] * len(names)
     front_M, shares_M = on_front(means.tokens_M, means.accuracy_M), front_shares(means)

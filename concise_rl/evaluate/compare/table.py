@@ -9,7 +9,7 @@ from rich.text import Text
 
 from concise_rl.evaluate.compare.columns import COLUMNS, Column, shown_columns
 from concise_rl.evaluate.compare.wording import failure, seeds, title
-from concise_rl.evaluate.text import all_entries, between, has_labels, redundancy, rule
+from concise_rl.evaluate.text import all_entries, between, has_labels, redundancy, voting
 
 Report = Mapping[str, Any]
 ON_FRONT = "●"
@@ -44,7 +44,7 @@ def caption(report: Report) -> str:
         if "front" in shown_columns(report)
         else ""
     )
-    return "\n".join(filter(None, (intervals, front, redundancy(report), rule(report))))
+    return "\n".join(filter(None, (intervals, front, redundancy(report), voting(report))))
 
 
 def _name(entry: Mapping[str, Any]) -> Text:

@@ -1,4 +1,4 @@
-"""What a comparison says in words, for the terminal and the page."""
+"""Put what a comparison says into words, for the terminal and the page."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

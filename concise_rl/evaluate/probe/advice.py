@@ -1,4 +1,4 @@
-"""What a probe advises: whether to train, the cap, the size of groups, and the methods that fit."""
+"""Advise after a probe: whether to train, the cap, the size of groups, and the methods that fit."""
 
 import math
 from dataclasses import dataclass
@@ -66,7 +66,7 @@ METHODS: tuple[Method, ...] = (
 
 @dataclass(frozen=True)
 class Fit:
-    """Whether a method fits.
+    """Say whether a method fits.
 
     Attributes:
         name: of the method.
@@ -89,7 +89,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Advice:
-    """What to do with a model.
+    """Hold what to do with a model.
 
     Attributes:
         verdict: train, look, sample_more, raise_cap, accuracy_first or leave.
@@ -107,7 +107,7 @@ class Advice:
 
     @property
     def best(self) -> str | None:
-        """The first method that fits."""
+        """Return the first method that fits."""
         return next((fit.name for fit in self.methods if fit.fits), None)
 
 

@@ -73,7 +73,7 @@ def add_probe_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_measurement(parser: argparse.ArgumentParser) -> None:
-    """Declare how rollouts are sampled, put and judged."""
+    """Declare how rollouts are sampled, put and graded."""
     how = parser.add_argument_group("how to sample")
     how.add_argument(
         "--max-tokens",

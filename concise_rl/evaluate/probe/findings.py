@@ -1,4 +1,4 @@
-"""What a probe has found, each as fine, worth a look, or a fault."""
+"""List what a probe has found, each as fine, worth a look, or a fault."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -125,8 +125,8 @@ def _prompts(measured: Measured) -> Finding:
 def _verifier(measured: Measured) -> Finding:
     r, name = measured.rollouts, measured.measurement.verifier
     if r.unjudged > UNJUDGED * r.samples:
-        return Finding("look", "verifier", f"{name} could not judge {r.unjudged:,} of {r.samples:,} samples")
-    return Finding("ok", "verifier", f"{name} judged {r.samples - r.unjudged:,} of {r.samples:,} samples")
+        return Finding("look", "verifier", f"{name} could not grade {r.unjudged:,} of {r.samples:,} samples")
+    return Finding("ok", "verifier", f"{name} graded {r.samples - r.unjudged:,} of {r.samples:,} samples")
 
 
 def _statement(measured: Measured) -> Finding:

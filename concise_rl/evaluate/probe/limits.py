@@ -1,4 +1,4 @@
-"""The limits by which a probe judges: what is measured, where the limit lies, and why it lies there."""
+"""The limits by which a probe decides: what is measured, where the limit lies, and why it lies there."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -42,26 +42,26 @@ class Outline:
 
     @property
     def settings(self) -> Settings:
-        """What the method takes."""
+        """Return what the method takes."""
         return SETTINGS[self.method]
 
     @property
     def group(self) -> Choice:
-        """Rollouts of a prompt."""
+        """Return the rollouts of a prompt."""
         if self.settings.group is None:
             return self.advice.group
         return Choice(self.settings.group, "what the method's exits make")
 
     @property
     def device_rows(self) -> int:
-        """Rollouts of a micro-batch."""
+        """Return the rollouts of a micro-batch."""
         if self.gpus is None:
             return ROLLOUTS_ON_CPU
         return self.group.value if self.settings.ordered else 1
 
     @property
     def accumulation(self) -> int:
-        """Micro-batches of a step on each process, which make whole groups."""
+        """Return the micro-batches of a step on each process, which make whole groups."""
         if self.gpus is None:
             return 1
         unit = self.group.value // math.gcd(self.device_rows, self.group.value)
@@ -69,18 +69,18 @@ class Outline:
 
     @property
     def prompts(self) -> int:
-        """Of a step."""
+        """Return the prompts of a step."""
         processes = self.gpus.count if self.gpus else 1
         return processes * self.device_rows * self.accumulation // self.group.value
 
     @property
     def output_dir(self) -> str:
-        """Of the run."""
+        """Return the folder of the run."""
         return f"runs/{self.path.stem}"
 
     @property
     def accelerate(self) -> str | None:
-        """The accelerate configuration; None for one process."""
+        """Return the accelerate configuration; None for one process."""
         if self.gpus is None or self.gpus.count == 1:
             return None
         parameters = self.measured.tokens.parameters or LARGE
@@ -88,12 +88,13 @@ class Outline:
 
     @property
     def room(self) -> int:
-        """Tokens for a prompt beside the cap: twice the longest that was measured, at least `ROOM`."""
+        """Return the tokens for a prompt beside the cap: twice the longest that was measured, at least `ROOM`."""
         return max(ROOM, round_up(2 * self.measured.tokens.prompts[100]))
 
     @property
     def cap(self) -> int:
-        """Of completion tokens; lower than advised where the context leaves too little room for prompts."""
+        """Return the cap on completion tokens; lower than advised where the context leaves too little room for
+        prompts."""
         context = self.measured.tokens.context
         if self.gpus is None or context is None:
             return self.advice.cap.value

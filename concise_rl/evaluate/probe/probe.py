@@ -23,7 +23,7 @@ ASSUMED = (
 
 @dataclass(frozen=True)
 class Probe:
-    """What a probe has measured, found and advises.
+    """Hold what a probe has measured, found and advises.
 
     Attributes:
         measured: numbers.

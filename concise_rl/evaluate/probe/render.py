@@ -189,10 +189,10 @@ def _data(outline: Outline) -> Section:
         if getattr(m, name) != name.partition("_")[0]
     ]
     keys += [Key(name, getattr(m, name)) for name in AS_PUT if getattr(m, name) is not None]
-    judged = f"judged {r.samples - r.unjudged:,} of {r.samples:,} samples"
+    graded = f"graded {r.samples - r.unjudged:,} of {r.samples:,} samples"
     closing = f"{percent(r.closed.value)} of the samples that ended have it exactly once"
     title = f"Data: prompts have up to {t.prompts[100]:,} tokens, half of them up to {t.prompts[50]:,}"
-    return title, [*keys, Key("verifier", m.verifier, judged), Key("think_end", m.think_end, closing)]
+    return title, [*keys, Key("verifier", m.verifier, graded), Key("think_end", m.think_end, closing)]
 
 
 def _method(outline: Outline) -> Section:

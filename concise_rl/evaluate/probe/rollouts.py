@@ -1,4 +1,4 @@
-"""What a few hundred samples of one model say about training it. Pure functions of the samples.
+"""Count what a few hundred samples of one model say about training it. Pure functions of the samples.
 
 Axes: P problems, K samples of each.
 """
@@ -24,7 +24,7 @@ BUDGETS = 40
 
 @dataclass(frozen=True)
 class Groups:
-    """How groups of rollouts of one prompt would fall, as expected shares of all groups.
+    """Say how groups of rollouts of one prompt would fall, as expected shares of all groups.
 
     Unbiased: each problem's share is hypergeometric, over the groups that can be drawn from its samples.
 
@@ -47,7 +47,7 @@ class Budget:
 
     Attributes:
         tokens: the budget. The completion must have ended within it.
-        ended: share of the judged samples that are right and ended within it; None where none was judged.
+        ended: share of the graded samples that are right and ended within it; None where none was graded.
         stated: the same, if each right sample had stopped thinking behind the passage that first states its answer.
     """
 
@@ -58,7 +58,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Rollouts:
-    """What the samples say.
+    """Hold what the samples say.
 
     Attributes:
         problems, samples: how many there are of each; `samples` counts all of them.
@@ -188,17 +188,17 @@ def _most(values_PK: np.ndarray) -> int:
 
 
 def groups_of(correct_PK: np.ndarray, size: int) -> Groups | None:
-    """Say how groups of `size` would fall; None where a problem has fewer judged samples than that.
+    """Say how groups of `size` would fall; None where a problem has fewer graded samples than that.
 
     Args:
         correct_PK: (P, K) verdicts, NaN where there is none.
         size: G.
     """
-    judged_P = (~np.isnan(correct_PK)).sum(axis=1)
-    if judged_P.min() < size:
+    graded_P = (~np.isnan(correct_PK)).sum(axis=1)
+    if graded_P.min() < size:
         return None
     right_P = np.nansum(correct_PK, axis=1).astype(int)
-    chance_PR = np.array([_chances(int(r), int(n), size) for r, n in zip(right_P, judged_P, strict=True)])
+    chance_PR = np.array([_chances(int(r), int(n), size) for r, n in zip(right_P, graded_P, strict=True)])
 
     def over(numbers: slice) -> Estimate:
         return estimate(np.mean, chance_PR[:, numbers].sum(axis=1))
@@ -207,10 +207,10 @@ def groups_of(correct_PK: np.ndarray, size: int) -> Groups | None:
     return Groups(size, over(slice(size, None)), over(slice(1, size)), over(slice(0, 1)), over(slice(half, None)))
 
 
-def _chances(right: int, judged: int, size: int) -> list[float]:
+def _chances(right: int, graded: int, size: int) -> list[float]:
     """Compute the chance of 0, 1, ... `size` right rollouts in a group drawn without replacement."""
-    total = math.comb(judged, size)
-    return [math.comb(right, r) * math.comb(judged - right, size - r) / total for r in range(size + 1)]
+    total = math.comb(graded, size)
+    return [math.comb(right, r) * math.comb(graded - right, size - r) / total for r in range(size + 1)]
 
 
 def budgets_of(table: Table) -> list[Budget]:
@@ -225,7 +225,7 @@ def budgets_of(table: Table) -> list[Budget]:
 
 
 def _within(table: Table, needed_PK: np.ndarray, budget: int) -> float | None:
-    """Take the share of the judged samples that are right with no more tokens than the budget; None without any."""
+    """Take the share of the graded samples that are right with no more tokens than the budget; None without any."""
     right_PK = np.where(np.isnan(table.correct_PK), np.nan, (table.correct_PK == 1) & (needed_PK <= budget))
     means_P = _means(right_PK)
     return None if np.isnan(means_P).all() else float(np.nanmean(means_P))

@@ -1,5 +1,5 @@
-"""What the methods take in a recipe that follows from a probe: published values, and where those would not do here
-measured ones. Each comes with its reason."""
+"""Choose what the methods take in a recipe that follows from a probe: published values, and where those would not do
+here measured ones. Each comes with its reason."""
 
 import math
 from collections.abc import Callable
@@ -34,7 +34,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What decides a method's settings.
+    """Hold what decides a method's settings.
 
     Attributes:
         measured: by the probe.
@@ -50,7 +50,7 @@ class Wanted:
 
     @property
     def think_end(self) -> str:
-        """What closes the thinking; a probe has made sure of it."""
+        """Return what closes the thinking; a probe has made sure of it."""
         assert self.measured.measurement.think_end
         return self.measured.measurement.think_end
 

@@ -1,4 +1,4 @@
-"""What `concise-rl probe` prints."""
+"""Print what `concise-rl probe` has to say."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What a model's tokenizer, chat template and outputs say about its delimiters, its ends and its prompts."""
+"""Read what a model's tokenizer, chat template and outputs say about its delimiters, its ends and its prompts."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ SWITCH = "enable_thinking"
 
 @dataclass(frozen=True)
 class Tokens:
-    """What is known of a model beside its rollouts.
+    """Hold what is known of a model beside its rollouts.
 
     Attributes:
         parameters: of the model; None where its sizes are not known.

@@ -55,7 +55,7 @@ def render(template: str, package: str, **values: Any) -> str:
 
 
 def _environment(package: str) -> Environment:
-    """Templates of the kit and of the package, and what all of them may call."""
+    """Return the templates of the kit and of the package, and what all of them may call."""
     kit = PrefixLoader({"kit": PackageLoader("concise_rl.output.pages", "templates")})
     environment = Environment(
         loader=ChoiceLoader([kit, PackageLoader(package, ".")]),
@@ -96,7 +96,7 @@ def island(identifier: str, data: Any) -> Markup:
 
 
 def _finite(data: Any) -> Any:
-    """Data without the floats that JSON has no word for."""
+    """Return data without the floats that JSON has no word for."""
     if isinstance(data, float):
         return data if math.isfinite(data) else None
     if isinstance(data, dict):

@@ -79,5 +79,5 @@ def _remark(omitted: int) -> list[Part]:
 
 
 def _merged(parts: Sequence[Part]) -> list[Part]:
-    """Neighbours of one kind as one part."""
+    """Merge neighbours of one kind into one part."""
     return [Part(kind, "".join(part.text for part in same)) for kind, same in groupby(parts, lambda part: part.kind)]

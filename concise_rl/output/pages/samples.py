@@ -1,4 +1,4 @@
-"""What the sample browser of a page shows: facts of many samples in columns, and their texts, packed."""
+"""Pack what the sample browser of a page shows: facts of many samples in columns, and their texts, packed."""
 
 import base64
 import gzip
@@ -10,9 +10,9 @@ from typing import Any, Literal
 from concise_rl.output.pages.parts import Part, shorten
 
 Tone = Literal["good", "bad"]
-VERDICTS: Mapping[float | None, str] = {1: "right", 0: "wrong", None: "unjudged"}
+VERDICTS: Mapping[float | None, str] = {1: "right", 0: "wrong", None: "ungraded"}
 """What pages call the verifier's verdicts."""
-VERDICT_MARKS = {"right": "✓", "wrong": "✗", "unjudged": "?", "given up": "…"}
+VERDICT_MARKS = {"right": "✓", "wrong": "✗", "ungraded": "?", "given up": "…"}
 VERDICT_TONES: Mapping[str, Tone] = {"right": "good", "wrong": "bad"}
 BUDGET = 20_000_000
 """Characters that the packed texts of a page may take."""
@@ -68,7 +68,7 @@ class Number:
 
 @dataclass(frozen=True)
 class Text:
-    """What is read of one sample.
+    """Hold what is read of one sample.
 
     Attributes:
         prompt: the problem.
@@ -143,14 +143,14 @@ def _fit(texts: Sequence[Sequence[Part]], budget: int) -> tuple[list[tuple[int, 
 
 
 def _ratio(texts: Sequence[Sequence[Part]], lengths: Sequence[int]) -> float:
-    """Packed characters for each character, by some of the texts."""
+    """Return the packed characters for each character, by some of the texts."""
     some = range(0, len(texts), max(1, len(texts) // _PROBES))
     packed = sum(len(chunk) for _, chunk in _chunks([texts[i] for i in some]))
     return packed / max(1, sum(lengths[i] for i in some)) if texts else 1.0
 
 
 def _limit(lengths: Sequence[int], room: float) -> int:
-    """The length to which long texts are cut so that all take `room` characters."""
+    """Return the length to which long texts are cut so that all take `room` characters."""
     left, remaining = room, len(lengths)
     for length in sorted(lengths):
         if length * remaining > left:
@@ -160,7 +160,7 @@ def _limit(lengths: Sequence[int], room: float) -> int:
 
 
 def _chunks(texts: Sequence[Sequence[Part]]) -> list[tuple[int, str]]:
-    """(index of the first text, packed texts) of each chunk."""
+    """Pack texts: (index of the first text, packed texts) of each chunk."""
     chunks: list[tuple[int, str]] = []
     first, size = 0, 0
     for i, parts in enumerate(texts):
@@ -173,6 +173,6 @@ def _chunks(texts: Sequence[Sequence[Part]]) -> list[tuple[int, str]]:
 
 
 def _pack(data: Any) -> str:
-    """JSON, compressed, in base64. Without a time in it: the same data gives the same text."""
+    """Pack data as JSON, compressed, in base64. Without a time in it: the same data gives the same text."""
     written = json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
     return base64.b64encode(gzip.compress(written, mtime=0)).decode("ascii")

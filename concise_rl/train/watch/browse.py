@@ -29,7 +29,7 @@ def rollouts_data(groups: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def further_facts(rollouts: Sequence[Rollout]) -> list[Category | Number]:
-    """What is shown with one rollout, and of which not all runs know something."""
+    """Return what is shown with one rollout, and of which not all runs know something."""
     parts = list(dict.fromkeys(part for r in rollouts for part in r.get("advantage_by_part", {}) if part != "end"))
     numbers = [
         Number("thinking", "thinking", [r["thinking_tokens"] for r in rollouts], listed=False),
@@ -62,7 +62,7 @@ def places_of(rollouts: Sequence[Rollout]) -> list[str | None]:
 
 
 def beside_of(groups: Sequence[Mapping[str, Any]], places: Sequence[str | None]) -> list[int | None]:
-    """Whom each rollout is shown beside: the worst beside the best, and all others the best."""
+    """Say whom each rollout is shown beside: the worst beside the best, and all others the best."""
     beside: list[int | None] = []
     for group in groups:
         first, size = len(beside), len(group["rollouts"])
@@ -76,5 +76,5 @@ def beside_of(groups: Sequence[Mapping[str, Any]], places: Sequence[str | None])
 
 
 def parts_of(rollout: Rollout) -> list[Part]:
-    """The completion in its parts. The token that ends it is no text."""
+    """Cut the completion into its parts. The token that ends it is no text."""
     return [Part(kind, text) for kind, text in rollout["parts"] if kind != "end"]

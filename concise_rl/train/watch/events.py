@@ -1,4 +1,4 @@
-"""What happens to a run, as lines of `events.jsonl`: starts, warnings, checkpoints, the end.
+"""Record what happens to a run, as lines of `events.jsonl`: starts, warnings, checkpoints, the end.
 
 Each line has `time` (Unix seconds), `event` and `step`. A start says which process it is, so that a reader can tell a
 run that goes on from one that was killed. Only the main process writes.
@@ -123,7 +123,7 @@ class Told:
     """For a trainer: its training is told in `events.jsonl`, also how it ended, and shown by `run.html`."""
 
     def train(self: Any, *args: Any, **kwargs: Any) -> Any:
-        """As in transformers."""
+        """Train as transformers does."""
         if not self.is_world_process_zero():
             return super().train(*args, **kwargs)
         with listening() as listener:
@@ -152,5 +152,5 @@ def changed_settings(args: TrainingArguments) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of the packages that a run depends on most, of those that are installed."""
+    """Return the versions of the packages that a run depends on most, of those that are installed."""
     return {found.name: found.version for name in PACKAGES for found in distributions(name=name)}

@@ -34,7 +34,7 @@ def write_run_page(folder: Path) -> Path:
 
 
 def page_values(run: Run, now: float) -> dict[str, Any]:
-    """What the page of one run shows."""
+    """Return what the page of one run shows."""
     state = status(run, now)
     groups = read_lines(run.folder / ROLLOUTS_FILE)
     return {
@@ -87,7 +87,7 @@ def write_overlay(folders: Sequence[Path], path: Path) -> None:
 
 
 def unique_names(folders: Sequence[Path]) -> list[str]:
-    """The last part of each path, or as many parts as tell them apart."""
+    """Return the last part of each path, or as many parts as tell them apart."""
     parts = [folder.resolve().parts for folder in folders]
     for length in range(1, max(map(len, parts)) + 1):
         names = ["/".join(of_one[-length:]) for of_one in parts]
@@ -97,13 +97,13 @@ def unique_names(folders: Sequence[Path]) -> list[str]:
 
 
 def counters(run: Run) -> list[tuple[str, int]]:
-    """What the verifier and the judge have counted since the process began."""
+    """Return what the verifier and the judge have counted since the process began."""
     keys = [key for step in run.steps[-1:] for key in step if key.startswith(COUNTERS)]
     return [(key.replace("/", ": ").replace("_", " "), int(run.last(key) or 0)) for key in keys]
 
 
 def totals(run: Run) -> list[tuple[str, str]]:
-    """What the run took and left in all, as far as it is logged."""
+    """Return what the run took and left in all, as far as it is logged."""
     seconds = [step for step in run.values("step_time") if step is not None]
     tokens = run.last("num_tokens")
     saved = [event["step"] for event in run.events if event["event"] == "saved"]
@@ -115,13 +115,13 @@ def totals(run: Run) -> list[tuple[str, str]]:
 
 
 def history(run: Run) -> list[tuple[dict[str, Any], str]]:
-    """Starts and ends, with what there is to say of each."""
+    """Return the starts and ends, with what there is to say of each."""
     events = [event for event in run.events if event["event"] in (*STARTS, *ENDS)]
     return [(event, told(event, before)) for event, before in zip(events, [None, *events], strict=False)]
 
 
 def told(event: dict[str, Any], before: dict[str, Any] | None) -> str:
-    """What happened, in words.
+    """Return what happened, in words.
 
     Args:
         event: a start or an end.

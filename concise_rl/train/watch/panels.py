@@ -14,7 +14,7 @@ Table = dict[str, list[float | None]]
 
 
 def derive(run: Run) -> Table:
-    """All metrics of a run by step, and those that follow from others: `answer` tokens, `update` seconds."""
+    """Return all metrics of a run by step, and those that follow from others: `answer` tokens, `update` seconds."""
     keys = dict.fromkeys(key for step in run.steps for key in step)
     values = {key: run.values(key) for key in keys}
     values = {key: of_key for key, of_key in values.items() if any(value is not None for value in of_key)}
@@ -26,7 +26,7 @@ def derive(run: Run) -> Table:
 
 
 def _less(whole: Sequence[float | None], parts: Sequence[Sequence[float | None]]) -> list[float | None]:
-    """What parts leave of a whole, at least 0; None where the whole is not known."""
+    """Return what parts leave of a whole, at least 0; None where the whole is not known."""
     sums = [sum(part[i] or 0.0 for part in parts) for i in range(len(whole))]
     return [None if all_ is None else max(all_ - taken, 0.0) for all_, taken in zip(whole, sums, strict=True)]
 
@@ -86,14 +86,14 @@ def _drawn(
 
 
 def _unnamed(tables: Sequence[Table]) -> list[str]:
-    """Metrics that no pair of axes names, in the order in which they were logged."""
+    """Return the metrics that no pair of axes names, in the order in which they were logged."""
     named = {key for section in SECTIONS for lines in section.lines for key in lines.keys} | BOOKKEEPING | SAME
     found = dict.fromkeys(key for table in tables for key in table if key not in named)
     return [key for key in found if not key.startswith(COUNTERS) and not key.endswith(OF_THE_END)]
 
 
 def alone(key: str) -> Lines:
-    """A pair of axes for one metric of which nothing but the name is known."""
+    """Make a pair of axes for one metric of which nothing but the name is known."""
     prefix, _, name = key.partition("/")
     return Lines((name if prefix in ("objective", "curriculum") else key).replace("_", " "), {key: name or key})
 
@@ -101,7 +101,7 @@ def alone(key: str) -> Lines:
 def _panel(
     line: Lines, keys: Sequence[str], tables: Sequence[Table], steps: Sequence[Sequence[float]], names: Sequence[str]
 ) -> list[Panel]:
-    """One pair of axes; of several runs, the first of its metrics alone."""
+    """Make one pair of axes; of several runs, the first of its metrics alone."""
     alone = len(names) == 1
     series = [
         thin(Series(_label(line.keys[key], name, alone), steps[run], tables[run][key], 1 + (at if alone else run) % 6))
@@ -133,5 +133,5 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def _short(value: float | None) -> float | None:
-    """Five digits: more would not be seen, and make the page larger."""
+    """Round to five digits: more would not be seen, and make the page larger."""
     return None if value is None else float(f"{value:.5g}")

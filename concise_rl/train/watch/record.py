@@ -54,7 +54,7 @@ class Recorder(TrainerCallback):
             forget_later(Path(args.output_dir or ".") / ROLLOUTS_FILE, state.global_step)
 
     def is_due(self, trainer: Any, now: Moment) -> bool:
-        """Whether the batch that was just sampled is to be recorded, here."""
+        """Say whether the batch that was just sampled is to be recorded, here."""
         if not trainer.is_world_process_zero() or not now.training or now.number:
             return False
         args = trainer.args
@@ -99,7 +99,7 @@ def rollout_facts(trainer: Any, judged: Judged, rows: Sequence[int]) -> list[dic
 
 
 def rewards(trainer: Any) -> Tensor:
-    """(B,) what the method pays for each rollout, or the verdict where it pays by token; NaN for fillers."""
+    """Return (B,) what the method pays for each rollout, or the verdict where it pays by token; NaN for fillers."""
     now, method = trainer.credited, trainer.method
     of_real = method.rewards(now.real) if isinstance(method, SequenceReward) else now.real.kept_correct
     rewards_B = torch.full(now.real_B.shape, torch.nan, dtype=of_real.dtype)
@@ -153,5 +153,5 @@ def advantage_facts(advantage: Tensor, length: int, parts: Sequence[TokenPart], 
 
 
 def _number(value: Tensor) -> float | None:
-    """A number for a file; None for NaN, which JSON does not have."""
+    """Write a number for a file; None for NaN, which JSON does not have."""
     return None if torch.isnan(value) else round(float(value), 5)

@@ -35,7 +35,7 @@ def machine() -> str:
 
 @dataclass(frozen=True)
 class Status:
-    """Whether a run goes on.
+    """Say whether a run goes on.
 
     Attributes:
         word: `running`, `finished`, `stopped` (before its last step, by its own will), `failed`, `died`, `silent`.
@@ -68,42 +68,42 @@ class Run:
 
     @property
     def start(self) -> dict[str, Any]:
-        """The last start; empty where none is known."""
+        """Return the last start; empty where none is known."""
         return next((event for event in reversed(self.events) if event["event"] in STARTS), {})
 
     @property
     def step(self) -> int:
-        """Steps made, as far as they are logged."""
+        """Return the steps made, as far as they are logged."""
         return max(self.steps[-1]["step"] if self.steps else 0, self.start.get("step", 0))
 
     @property
     def max_steps(self) -> int | None:
-        """Steps to make; None where nobody says."""
+        """Return the steps to make; None where nobody says."""
         told = self.start.get("max_steps", self.settings.get("max_steps", -1))
         return told if told > 0 else None
 
     @property
     def warnings(self) -> list[dict[str, Any]]:
-        """Warnings as they came."""
+        """Return the warnings as they came."""
         return [event for event in self.events if event["event"] == "warning"]
 
     @property
     def resumed_at(self) -> list[int]:
-        """Steps from which the run went on."""
+        """Return the steps from which the run went on."""
         return [event["step"] for event in self.events if event["event"] == "resumed"]
 
     def values(self, key: str) -> list[float | None]:
-        """A metric at each step; None where it was not logged, or is no finite number."""
+        """Return a metric at each step; None where it was not logged, or is no finite number."""
         values = [step.get(key) for step in self.steps]
         return [value if isinstance(value, int | float) and isfinite(value) else None for value in values]
 
     def last(self, key: str) -> float | None:
-        """The latest value of a metric; None where it was never logged."""
+        """Return the latest value of a metric; None where it was never logged."""
         return next((value for value in reversed(self.values(key)) if value is not None), None)
 
     @property
     def seconds_a_step(self) -> float | None:
-        """Median of the recent steps, by the clock where the lines have it; None where nothing is known."""
+        """Return the median of the recent steps, by the clock where the lines have it; None where nothing is known."""
         seconds = self._recent_seconds()
         return median(seconds) if seconds else None
 
@@ -117,18 +117,18 @@ class Run:
 
     @property
     def patience(self) -> float:
-        """Seconds that it may be silent."""
+        """Return the seconds that it may be silent."""
         return max(PATIENCE * max(self._recent_seconds(), default=0.0), LEAST_SILENCE)
 
     @property
     def seconds_left(self) -> float | None:
-        """Estimated time to the last step; None where it cannot be estimated."""
+        """Estimate the time to the last step; None where it cannot be estimated."""
         seconds, whole = self.seconds_a_step, self.max_steps
         return None if seconds is None or whole is None else max(whole - self.step, 0) * seconds
 
     @property
     def is_supervised(self) -> bool:
-        """Whether this is a run of supervised tuning, which has no rollouts."""
+        """Say whether this is a run of supervised tuning, which has no rollouts."""
         return bool(self.steps) and all("correct/mean" not in step for step in self.steps)
 
 
@@ -208,7 +208,7 @@ def status(run: Run, now: float) -> Status:
 
 
 def _by_process(run: Run, now: float) -> Status:
-    """Of a run that was started on this machine and has told no end."""
+    """Tell the status of a run that was started on this machine and has told no end."""
     pid = run.start["pid"]
     if not _is_alive(pid, run.start["pid_created"]):
         return Status("died", f"Process {pid} has ended without a word: it was killed, or ran out of memory.")
@@ -217,7 +217,7 @@ def _by_process(run: Run, now: float) -> Status:
 
 
 def _is_alive(pid: int, created: float) -> bool:
-    """Whether a process is there, and is the one that began then: numbers are used again."""
+    """Say whether a process is there, and is the one that began then: numbers are used again."""
     try:
         process = psutil.Process(pid)
         return abs(process.create_time() - created) < 2 and process.status() != psutil.STATUS_ZOMBIE
@@ -226,7 +226,7 @@ def _is_alive(pid: int, created: float) -> bool:
 
 
 def _by_age(run: Run, now: float, known: str) -> Status:
-    """Of a run of which only the files are known."""
+    """Tell the status of a run of which only the files are known."""
     silence = now - run.changed_at
     if silence <= run.patience:
         return Status("running", f"{known}, and it last logged {in_words(silence)} ago.")

@@ -1,4 +1,4 @@
-"""Which curves a run's page has, by the prefixes of metrics: a method of the user's own has its page, too."""
+"""Choose which curves a run's page has, by the prefixes of metrics: a method of the user's own has its page, too."""
 
 from dataclasses import dataclass
 
@@ -22,7 +22,7 @@ SAME = frozenset(
 
 @dataclass(frozen=True)
 class Lines:
-    """Which metrics one pair of axes shows.
+    """Say which metrics one pair of axes shows.
 
     Attributes:
         title, note, format, low, high: as in `Panel`.
@@ -110,7 +110,7 @@ SECTIONS: tuple[Section, ...] = (
                     "groups/all_wrong": "all wrong",
                     "groups/all_correct": "all right",
                 },
-                "Shares of the groups. The rest to 100 % could not be judged.",
+                "Shares of the groups. The rest to 100 % could not be graded.",
                 "percent",
                 low=0.0,
                 high=1.0,
@@ -136,7 +136,7 @@ SECTIONS: tuple[Section, ...] = (
     Section(
         "method",
         "What the method pays",
-        "The parts of the objective, by the names that the method gives them.",
+        "The parts of the reward, by the names that the method gives them.",
         (),
         ("objective/",),
     ),

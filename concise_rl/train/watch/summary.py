@@ -14,7 +14,7 @@ NUMBERS: tuple[tuple[str, str, Literal["percent", "number"]], ...] = (
     ("tokens", "length/mean", "number"),
     ("thinking tokens", "length/think", "number"),
     ("redundant tokens", "redundant/tokens", "number"),
-    ("objective's reward", "objective/reward", "number"),
+    ("method's reward", "objective/reward", "number"),
     ("loss", "loss", "number"),
 )
 """The numbers by which a run is known: what it is called, the metric, and how it is written."""
@@ -24,7 +24,7 @@ WINDOW = 0.1
 
 @dataclass(frozen=True)
 class Change:
-    """How a number moved.
+    """Say how a number moved.
 
     Attributes:
         label: what it is called.
@@ -41,19 +41,19 @@ class Change:
 
     @property
     def words(self) -> tuple[str, str]:
-        """Before and after, as people write them."""
+        """Write it before and after, as people write them."""
         return write(self.before, self.format), write(self.after, self.format)
 
 
 def changes(run: Run) -> list[Change]:
-    """How the numbers moved by which the run is known, of those that it logs."""
+    """Say how the numbers moved by which the run is known, of those that it logs."""
     table = derive(run)
     found = [(label, table[key], format) for label, key, format in NUMBERS if key in table]
     return [Change(label, *ends(values), values, format) for label, values, format in found]
 
 
 def ends(values: Sequence[float | None]) -> tuple[float, float]:
-    """Means over the first and the last tenth of the values that are known, of which there is one at least."""
+    """Take means over the first and the last tenth of the values that are known, of which there is one at least."""
     known = [value for value in values if value is not None]
     size = max(1, round(len(known) * WINDOW))
     first, last = known[:size], known[-size:]
@@ -61,14 +61,14 @@ def ends(values: Sequence[float | None]) -> tuple[float, float]:
 
 
 def write(value: float, format: str) -> str:
-    """A number as people write it."""
+    """Write a number as people write it."""
     if format == "percent":
         return f"{100 * value:.1f} %"
     return f"{value:,.1f}" if abs(value) >= 10 else f"{value:.3g}"
 
 
 def progress(run: Run, word: str) -> str:
-    """How far the run is: `step 24 of 80, about 12 min left at 13.2 s a step`.
+    """Say how far the run is: `step 24 of 80, about 12 min left at 13.2 s a step`.
 
     Args:
         run: read.
@@ -84,12 +84,12 @@ def progress(run: Run, word: str) -> str:
 
 
 def warning_text(event: Mapping[str, Any]) -> str:
-    """A warning without its step, which stands beside it."""
+    """Return a warning without its step, which stands beside it."""
     return event["text"].removeprefix(f"Step {event['step']}: ")
 
 
 def title(run: Run) -> str:
-    """What is trained by what: `grpo_lambda on tiny:base`."""
+    """Say what is trained by what: `grpo_lambda on tiny:base`."""
     offline = {"sft": "supervised tuning", "dpo": "preference optimization"}
     method = offline.get(str(run.settings.get("stage"))) or run.settings.get("objective")
     model = run.settings.get("model_name_or_path") or run.start.get("model") or ""
@@ -98,10 +98,10 @@ def title(run: Run) -> str:
 
 
 def short_name(model: str) -> str:
-    """The last parts of a model's name: of a folder not where it lies."""
+    """Return the last parts of a model's name: of a folder not where it lies."""
     return model if model.count("/") <= 1 else model.rstrip("/").rpartition("/")[2]
 
 
 def clock(seconds: float) -> str:
-    """Unix seconds as a date and time of day, UTC."""
+    """Write Unix seconds as a date and time of day, UTC."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -40,7 +40,7 @@ SECONDS = {
 
 
 def screen(runs: Sequence[Run], names: Sequence[str], now: float) -> RenderableType:
-    """What the terminal shows of one run or several."""
+    """Say what the terminal shows of one run or several."""
     return Group(*(part for run, name in zip(runs, names, strict=True) for part in _of_run(run, name, now)))
 
 
@@ -53,7 +53,7 @@ def _of_run(run: Run, name: str, now: float) -> list[RenderableType]:
 
 
 def progress_line(run: Run, word: str) -> RenderableType:
-    """How far the run is, with a bar where its end is known."""
+    """Say how far the run is, with a bar where its end is known."""
     if not run.max_steps:
         return Text(progress(run, word))
     line = Table.grid(padding=(0, 2, 0, 0))
@@ -62,7 +62,7 @@ def progress_line(run: Run, word: str) -> RenderableType:
 
 
 def further_lines(run: Run) -> Table:
-    """What the latest batch's groups were, and where the time goes."""
+    """Say what the latest batch's groups were, and where the time goes."""
     table = Table.grid(padding=(0, 2, 0, 0))
     for label, said in (("groups", verdicts(run)), ("seconds", seconds(run)), ("ended", stops(run))):
         if said:
@@ -71,7 +71,7 @@ def further_lines(run: Run) -> Table:
 
 
 def numbers_table(found: Sequence[Change]) -> Table:
-    """Each number with its curve, its beginning and its end."""
+    """Show each number with its curve, its beginning and its end."""
     table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False, header_style="dim")
     table.add_column("")
     table.add_column("at first", justify="right")
@@ -84,7 +84,7 @@ def numbers_table(found: Sequence[Change]) -> Table:
 
 
 def sparkline(values: Sequence[float | None], width: int = WIDTH) -> str:
-    """Values as bars of eight heights, from their smallest to their largest: means over stretches of steps."""
+    """Draw values as bars of eight heights, from their smallest to their largest: means over stretches of steps."""
     known = [value for value in values if value is not None]
     stretches = [known[i * len(known) // width : (i + 1) * len(known) // width] for i in range(width)]
     means = [sum(part) / len(part) for part in stretches if part] if len(known) > width else known
@@ -95,7 +95,7 @@ def sparkline(values: Sequence[float | None], width: int = WIDTH) -> str:
 
 
 def verdicts(run: Run) -> Text | None:
-    """The verdicts of the latest batch's groups: a bar, and its numbers below."""
+    """Show the verdicts of the latest batch's groups: a bar, and its numbers below."""
     shares = {key: run.last(key) for key in VERDICTS}
     if None in shares.values():
         return None
@@ -110,7 +110,7 @@ def verdicts(run: Run) -> Text | None:
 
 
 def seconds(run: Run) -> Text | None:
-    """What the latest step took, by part."""
+    """Say what the latest step took, by part."""
     parts = {label: run.last(key) for key, label in SECONDS.items()}
     known = {label: value for label, value in parts.items() if value is not None}
     whole = run.last("step_time")
@@ -122,14 +122,14 @@ def seconds(run: Run) -> Text | None:
 
 
 def stops(run: Run) -> Text | None:
-    """How the rollouts of the latest batch ended."""
+    """Say how the rollouts of the latest batch ended."""
     shares = {key: run.last(key) for key in (run.steps[-1] if run.steps else {}) if key.startswith("stop/")}
     said = [f"{key[5:].replace('_', ' ')} {100 * share:.0f} %" for key, share in shares.items() if share]
     return Text(", ".join(said)) if said else None
 
 
 def warning_lines(run: Run) -> list[Text]:
-    """The latest warnings, newest first."""
+    """Return the latest warnings, newest first."""
     found = run.warnings
     earlier = len(found) - SHOWN_WARNINGS
     lines = [Text(f"step {each['step']}: {warning_text(each)}", "yellow") for each in found[: -SHOWN_WARNINGS - 1 : -1]]
@@ -137,7 +137,7 @@ def warning_lines(run: Run) -> list[Text]:
 
 
 def as_json(run: Run, name: str, now: float) -> dict[str, Any]:
-    """The same for a script."""
+    """Return the same for a script."""
     state: Status = status(run, now)
     return {
         "run": name,

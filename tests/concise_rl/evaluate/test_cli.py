@@ -139,7 +139,7 @@ def test_a_value_out_of_bounds_is_named() -> None:
         spec_of(parse("--model", "org/name", "--task", "t", "--out", "x", "--top-p", "1.5"))
 
 
-def test_a_real_model_is_sampled_judged_and_reported_and_reported_again_without_it(
+def test_a_real_model_is_sampled_graded_and_reported_and_reported_again_without_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model, out = write_untrained(tmp_path / "model"), tmp_path / "out"

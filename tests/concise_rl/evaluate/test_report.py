@@ -171,12 +171,12 @@ def test_samples_that_ended_inside_the_thinking_are_warned_about(tmp_path: Path)
     assert "ended inside the thinking" in (tmp_path / "report.html").read_text()
 
 
-def test_what_could_not_be_judged_is_said(tmp_path: Path) -> None:
+def test_what_could_not_be_graded_is_said(tmp_path: Path) -> None:
     unjudged = [sample(p, k, None) for p in range(PROBLEMS) for k in range(SAMPLES)]
     write_evaluation(tmp_path, samples_of(40), ("grpo", unjudged), problems=PROBLEMS, samples=SAMPLES)
     report = write_report(tmp_path)
     assert report["model"]["accuracy"] is None
-    assert "36 of 36 samples of grpo could not be judged; accuracy leaves them out." in report["warnings"]
+    assert "36 of 36 samples of grpo could not be graded; accuracy leaves them out." in report["warnings"]
 
 
 def first_of_three(p: int, fastest: int, length: int) -> list[Sample]:
@@ -222,7 +222,7 @@ def test_a_question_without_a_verdict_is_counted_among_questions(tmp_path: Path)
     unjudged = [sample(p, k, None) for p in range(PROBLEMS) for k in range(2)]
     write_evaluation(tmp_path, None, ("grpo", unjudged), problems=PROBLEMS, samples=2, batch_size=2, keep_shortest=1)
     assert (
-        "12 of 12 questions of grpo could not be judged; accuracy leaves them out."
+        "12 of 12 questions of grpo could not be graded; accuracy leaves them out."
         in write_report(tmp_path)["warnings"]
     )
 
@@ -268,7 +268,7 @@ def test_redundant_tokens_stand_below_the_tokens_in_the_table_and_on_the_page(tm
     text = plain(write_report(read_by_a_judge(tmp_path)))
     page = (tmp_path / "report.html").read_text()
     assert "redundant" in text and " 25.5 " in text and " 9.5 " in text and "judge: rule" in text
-    assert all(words in page for words in (">Overthinking</h2>", "25.5", "necessary prefix", "<code>rule</code>"))
+    assert all(words in page for words in (">Overthinking</h2>", "25.5", "necessary share", "<code>rule</code>"))
 
 
 def test_a_report_on_samples_that_nobody_read_is_silent_about_redundancy(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_tokens_count_wrong_and_truncated_samples() -> None:
     assert described.stop_reasons == {"eos": 2, "length": 1}
 
 
-def test_samples_that_could_not_be_judged_are_left_out_of_accuracy_and_counted() -> None:
+def test_samples_that_could_not_be_graded_are_left_out_of_accuracy_and_counted() -> None:
     described = describe(table(lambda p, k: None if k == 0 else 1))
     assert described.accuracy == 1.0
     assert described.unjudged == 6

@@ -82,7 +82,7 @@ def test_a_wrong_reply_has_nothing_redundant_and_says_where_it_was_right(reader:
 def test_where_the_right_answer_is_not_known_the_own_one_is_looked_for_and_named_so(reader: Reader) -> None:
     reply = reply_to(reader, RIGHT, UNKNOWN)
     assert (reply.verdict, reply.reference, reply.redundant) == (None, "1", count(CHECK))
-    assert wording.verdict(reply).startswith("not judged")
+    assert wording.verdict(reply).startswith("not graded")
     assert (
         wording.statement(reply) == f"own answer (1) stated after {count(PASS)} tokens; if right, the rest is redundant"
     )

@@ -134,4 +134,4 @@ def test_a_pipe_gets_plain_text_with_marks(reader: Reader) -> None:
     assert "\x1b" not in text
     assert f"{PASS}[redundant: {CHECK}]</think>\n1\n\nright\n" in text
     assert f"{PASS}[right answer stated] {CHECK}</think>\n2\n\nwrong" in text
-    assert f"{PASS}[behind its own answer: {CHECK}]</think>\n1\n\nnot judged" in text
+    assert f"{PASS}[behind its own answer: {CHECK}]</think>\n1\n\nnot graded" in text

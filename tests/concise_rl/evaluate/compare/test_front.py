@@ -71,12 +71,12 @@ def test_the_share_of_a_method_that_is_better_by_luck_is_between() -> None:
     assert 0.5 < share < 0.99
 
 
-def test_accuracies_are_paired_over_the_problems_that_were_judged_for_all() -> None:
+def test_accuracies_are_paired_over_the_problems_that_were_graded_for_all() -> None:
     means = resample([label("a", [None, 1, 0], [5] * 3), label("b", [0, 1, 1], [5] * 3)])
     assert means.accuracy_M.tolist() == [0.5, 1.0]
 
 
-def test_without_a_problem_judged_for_all_there_is_no_accuracy() -> None:
+def test_without_a_problem_graded_for_all_there_is_no_accuracy() -> None:
     means = resample([label("a", [None, 1], [5] * 2), label("b", [0, None], [5] * 2)])
     assert np.isnan(means.accuracy_M).all() and np.isnan(means.accuracy_RM).all()
 

@@ -85,7 +85,7 @@ def test_a_share_on_which_all_samples_agree_still_has_a_width() -> None:
     assert few.value == many.value == 0 and few.ci95[1] > 0.1 > many.ci95[1] > 0
 
 
-def test_where_no_sample_was_judged_nothing_is_known_of_accuracy() -> None:
+def test_where_no_sample_was_graded_nothing_is_known_of_accuracy() -> None:
     found = read([sample(p, k, correct=None) for p in range(2) for k in range(2)], 2, 2)
     assert (found.accuracy.value, found.unjudged, found.groups) == (None, 4, [])
     assert {(budget.ended, budget.stated) for budget in found.budgets} == {(None, None)}
