@@ -134,7 +134,8 @@ def facts() -> str:
     probed = Probed(SKETCH.delimiters, SKETCH.encode("</think>"), 8, BeforeWords(str))
     rows = [(type(part).__name__, fact) for part in (*TOLD_OF_STAGES, forced, probed) for fact in part.facts]
     rows += [("Parts(rejudge=True)", KEPT_CORRECT)]
-    rows += [(writer.__name__, fact) for writer in PROMPTS.values() for fact in writer.facts]
+    writers: Any = PROMPTS.values()
+    rows += [(writer.__name__, fact) for writer in writers for fact in writer.facts]
     adders = {fact: [f"`{by}`" for by, other in rows if other == fact] for _, fact in rows}
     told = [
         (f"`{fact.name}`", shape(fact), str(fact.dtype).removeprefix("torch."), ", ".join(by))

@@ -4,8 +4,10 @@ import importlib
 import inspect
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from pydantic import BaseModel
 from concise_rl import ConciseConfig, ConciseTrainer, load_rows, to_messages
 from concise_rl.curriculum import Curriculum, build_curriculum
 from concise_rl.labels.judges import Passage, build_judge
-from concise_rl.methods import LossInputs, Objective, RolloutBatch, RunContext, Selection
+from concise_rl.methods import LossInputs, Objective, RolloutBatch, RunContext, Selection, SequenceReward
 from concise_rl.named import find_class, with_options
 from concise_rl.recipe.stages import Stage
 from concise_rl.rollout.engine import Asked, Request, Sampling
@@ -59,8 +61,7 @@ def batch_for(method: Objective, evaluated: bool = False) -> RolloutBatch:
 
 
 def batch_with(batch: RolloutBatch, facts: dict[str, torch.Tensor], method: Objective) -> RolloutBatch:
-    values = vars(batch) | {"facts": facts, "memory": method.initial()}
-    return RolloutBatch(**{name: values[name] for name in RolloutBatch.__dataclass_fields__})
+    return replace(batch, facts=facts, memory=method.initial())
 
 
 def test_there_is_an_example_of_each_kind_and_none_is_longer_than_20_lines_of_code() -> None:
@@ -88,6 +89,7 @@ def test_a_method_whose_plan_is_for_training_alone_does_without_its_facts_in_an_
 
 def test_the_reward_falls_with_the_length_of_right_rollouts() -> None:
     found = method("short_first")
+    assert isinstance(found, SequenceReward)
     assert found.rewards(batch_for(found))[:4].tolist() == pytest.approx([1 - 0.9 / 64, 0, 1 - 3 / 64, 0])
 
 
@@ -107,7 +109,7 @@ def test_the_plan_halves_every_other_cap_and_says_so() -> None:
 
 
 def test_the_prompt_writer_writes_what_it_knows_and_can_be_named_in_an_evaluation() -> None:
-    writer = with_options("prompts", "x", find_class("prompts", "within_budget.Budget", {}, BaseModel), {})
+    writer: Any = with_options("prompts", "x", find_class("prompts", "within_budget.Budget", {}, BaseModel), {})
     row, known = writer.write({"prompt": "1 + 1?"}, np.random.default_rng(0))
     assert row["prompt"] == f"1 + 1? Use at most {known['budget']} tokens."
 

@@ -1,6 +1,7 @@
 """The README and the pages of docs/ speak of what is there."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ def test_every_command_that_is_shown_is_understood() -> None:
     shown = re.findall(r"^concise-rl (.+?)(?: +#.*)?$", TEXT.replace("\\\n", ""), flags=re.MULTILINE)
     assert len(shown) >= 5
     for line in shown:
-        build_parser().parse_args(line.split())
+        build_parser().parse_args(shlex.split(line))
 
 
 def test_the_example_in_python_trains(tmp_path: Path, monkeypatch) -> None:

@@ -95,7 +95,8 @@ class Credit:
     """What the credit of a rollout may depend on, and what is paid beside right answers.
 
     Attributes:
-        scope: what it may depend on: the rollout, its group, the batch, or the run so far.
+        scope: what it may depend on: the rollout, its group, the batch, or the run so far. The recipe's
+            `scale_rewards: batch` makes a batch of a group; that is not said here.
         wrong: whether wrong rollouts get credit by their length.
         unfinished: whether right rollouts that did not end by themselves earn something.
         form: whether wrong rollouts earn something for having ended with an answer.

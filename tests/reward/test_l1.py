@@ -119,6 +119,25 @@ def test_how_targets_are_heeded_is_logged() -> None:
     assert L1Max().metrics(heeded)["correlation"] == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize(("method", "exact"), [(L1Exact(alpha=0.02), 1.0), (L1Max(alpha=0.02), 0.0)])
+def test_a_policy_that_can_tell_targets_apart_learns_to_heed_them(method: L1Exact | L1Max, exact: float) -> None:
+    torch.manual_seed(0)
+    targets, logits_PL = torch.tensor([12.0, 40.0]), torch.zeros(2, CAP, requires_grad=True)
+    optimizer = torch.optim.Adam([logits_PL], lr=0.05)
+    for _ in range(150):
+        policy = torch.distributions.Categorical(logits=logits_PL)
+        length_GP = policy.sample(torch.Size([16]))
+        batch = batch_of([[1.0] * 16] * 2, (length_GP.T + 1).tolist())
+        known = {"target": targets.repeat_interleave(16), "exact": torch.full((32,), exact)}
+        advantages_PG = batch.grouped(method.advantages(replace(batch, facts={**batch.facts, **known})))
+        optimizer.zero_grad()
+        (-(policy.log_prob(length_GP).T * advantages_PG).mean()).backward()
+        optimizer.step()
+    lengths_P = (logits_PL.softmax(dim=1) * torch.arange(1, CAP + 1)).sum(dim=1)
+    assert (lengths_P < targets + 3).all()
+    assert not exact or (lengths_P - targets).abs().max() < 3
+
+
 class Noting(TrainerCallback):
     """Notes what was asked in each step of a run."""
 

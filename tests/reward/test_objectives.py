@@ -12,17 +12,27 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from concise_rl.methods import (
-    Crop,
     Objective,
-    Parts,
     RolloutBatch,
-    RunContext,
     SequenceReward,
     StopReason,
     group_advantages,
 )
 from reward import OBJECTIVES, build_objective
-from tests.reward.options import any_of, variants
+from tests.reward.options import (
+    EVERY,
+    PLAIN,
+    Drawn,
+    crops,
+    drops,
+    of_its_group,
+    ordered,
+    over,
+    over_options,
+    parts_of,
+    pays_steps,
+    stands_alone,
+)
 
 CAP = 64
 # What turns the length mechanism of a method off.
@@ -47,65 +57,6 @@ WEIGHT_ZERO: dict[str, dict[str, Any]] = {
     "s_grpo": {"decay": 1.0},
     "thinkprune": {"limits": (CAP,)},
 }
-
-PLAIN = [OBJECTIVES[name]() for name in sorted(OBJECTIVES)]
-EVERY = [method for name in sorted(OBJECTIVES) for method in variants(OBJECTIVES[name])]
-Holds = Callable[[Objective], bool]
-Drawn = st.SearchStrategy[Objective]
-
-
-def name_of(objective: object) -> str | None:
-    """For the ids of cases: the method, and what it was given where it is not as it comes."""
-    if not isinstance(objective, Objective):
-        return None
-    name = type(objective).__name__
-    return "-".join([name, *(f"{key}={getattr(objective, key)}" for key in sorted(objective.model_fields_set))])
-
-
-def over(objectives: list[Objective], holds: Holds = lambda method: True) -> pytest.MarkDecorator:
-    """Run a test over the methods among `objectives` that say that it applies."""
-    return pytest.mark.parametrize("objective", [method for method in objectives if holds(method)], ids=name_of)
-
-
-def over_options(holds: Holds = lambda method: True) -> pytest.MarkDecorator:
-    """Run a test over all methods, with any options under which they say that it applies. It draws from `methods`."""
-    applying = [name for name in sorted(OBJECTIVES) if any(map(holds, variants(OBJECTIVES[name])))]
-    return pytest.mark.parametrize("methods", [any_of(OBJECTIVES[name], holds) for name in applying], ids=applying)
-
-
-def parts_of(method: Objective) -> Parts:
-    """What a method brings along to groups of 24."""
-    return method.parts(RunContext.sketch(24))
-
-
-def ordered(method: Objective) -> bool:
-    """Whether the place of a rollout in its group means something."""
-    return parts_of(method).plan.whole_groups
-
-
-def stands_alone(method: Objective) -> bool:
-    """Whether the method compares a rollout with no other one."""
-    return method.credit.scope == "rollout"
-
-
-def pays_steps(method: Objective) -> bool:
-    """Whether parts of a rollout earn something beside its outcome: a signal in groups that have none otherwise."""
-    return any(fact.name == "probe_correct" for fact in parts_of(method).facts)
-
-
-def of_its_group(method: Objective) -> bool:
-    """Whether groups do not matter to each other, which the recipe's `scale_rewards: batch` makes them do."""
-    return method.credit.scope in ("rollout", "group") and getattr(method, "scale_rewards", "group") != "batch"
-
-
-def drops(method: Objective) -> bool:
-    """Whether tokens may leave the loss."""
-    return type(method).kept_length is not Objective.kept_length
-
-
-def crops(method: Objective) -> bool:
-    """Whether it trains on less than was sampled."""
-    return any(isinstance(stage, Crop) for stage in parts_of(method).stages)
 
 
 def batch_of(correct: list[list[float]], length: list[list[int]]) -> RolloutBatch:

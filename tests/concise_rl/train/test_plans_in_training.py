@@ -1,6 +1,7 @@
 """Forced beginnings and probes in training: what is sampled, judged and trained on, and evaluated plainly."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from concise_rl import to_messages
 from concise_rl.data.rows import load_rows
 from concise_rl.methods import Objective
 from reward import AdaptThink, Mrt, Vsrm
+from tests.concise_rl.rollout.sync.test_links import ENGINES, engines_are_closed  # noqa: F401 (runs by itself)
 from tests.concise_rl.train.test_combinations import Watched
 from tests.concise_rl.train.test_trainer import config, metrics_of, trainer_of
 
@@ -16,12 +18,12 @@ EXITS = {"exit_text": "</think>\n", "answer_max_tokens": 8}
 SMALL = {"max_completion_length": 320, "per_device_train_batch_size": 16, "max_steps": 1}
 
 
-def adaptthink_of(folder: Path) -> Watched:
+def adaptthink_of(folder: Path, **settings: Any) -> Watched:
     """A trainer whose model is said to have solved half of everything."""
     rows = to_messages(load_rows("tiny:sums", num_rows=32))
     rows = rows.add_column("ref_accuracy", [0.5] * len(rows))
     method = AdaptThink(think_text="<think>")
-    return Watched("tiny:base", config(folder, **SMALL, loss_type="grpo"), rows, objective=method)
+    return Watched("tiny:base", config(folder, **SMALL, loss_type="grpo", **settings), rows, objective=method)
 
 
 @pytest.mark.slow
@@ -45,8 +47,9 @@ def test_probes_are_judged_and_counted_but_never_trained_on(tmp_path: Path, meth
 
 
 @pytest.mark.slow
-def test_a_forced_first_token_is_trained_on_and_counts_as_drawn_by_its_share(tmp_path: Path) -> None:
-    trainer = adaptthink_of(tmp_path)
+@pytest.mark.parametrize("use_vllm", ENGINES)
+def test_forced_first_tokens_are_trained_on_and_half_of_the_rollouts_skip(tmp_path: Path, use_vllm: bool) -> None:
+    trainer = adaptthink_of(tmp_path, use_vllm=use_vllm)
     trainer.train()
     [(credited, scored)] = trainer.seen
     end, begin = (trainer.processing_class.convert_tokens_to_ids(text) for text in ("</think>", "<think>"))
@@ -54,7 +57,10 @@ def test_a_forced_first_token_is_trained_on_and_counts_as_drawn_by_its_share(tmp
     assert torch.equal(first_B == end, credited.batch.fact("forced_first") == 1)
     assert torch.equal(first_B == begin, credited.batch.fact("forced_first") == 0)
     assert scored["completion_mask"][:, 0].all() and "tool_mask" not in scored
-    assert metrics_of(tmp_path)[0]["objective/skipping"] == 0.5
+    logged = metrics_of(tmp_path)[0]
+    assert logged["objective/skipping"] == 0.5
+    if use_vllm:
+        assert logged["sampling/importance_sampling_ratio/min"] == pytest.approx(1, abs=1e-3)
 
 
 @pytest.mark.slow
