@@ -6,7 +6,7 @@ from concise_rl.methods.loss import Clipped, LossInputs, TokenLoss
 from concise_rl.methods.objective import Objective, SequenceReward
 from concise_rl.methods.parts import Credit, Memory, Parts, PromptWriter, RunContext, add_to_prompt
 from concise_rl.methods.selection import Selection, StoredSample, by_prompt, demonstration, is_right, preference
-from concise_rl.methods.stages import Column, Crop, Label, ProblemKey, Stage, Tools, problem_key
+from concise_rl.methods.stages import UNWRITTEN, Column, Crop, Label, ProblemKey, Stage, Tools, problem_key
 from concise_rl.named import find_class, with_options
 from concise_rl.reading.trace import Delimiters, StopReason
 from concise_rl.rollout.collect import Judged
@@ -28,6 +28,7 @@ from concise_rl.rollout.plans import (
 )
 
 __all__ = [
+    "UNWRITTEN",
     "Asked",
     "AtFractions",
     "BeforeWords",

@@ -101,7 +101,6 @@ class Credit:
         unfinished: whether right rollouts that did not end by themselves earn something.
         form: whether wrong rollouts earn something for having ended with an answer.
         by_token: whether advantages are (B, T).
-        compared: whether rollouts are compared with others of their group, so that a group of equals gets 0.
     """
 
     scope: Literal["rollout", "group", "batch", "run"] = "group"
@@ -109,7 +108,6 @@ class Credit:
     unfinished: bool = False
     form: bool = False
     by_token: bool = False
-    compared: bool = True
 
 
 @dataclass(frozen=True)

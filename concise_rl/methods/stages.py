@@ -15,6 +15,9 @@ from concise_rl.reading.trace import Delimiters
 from concise_rl.rollout.collect import Judged
 from concise_rl.rollout.facts import Fact
 
+UNWRITTEN = "unwritten_prompt"
+"""The key under which a row has its prompt as it was before a method wrote into it."""
+
 
 @dataclass(frozen=True)
 class Tools:
@@ -102,8 +105,9 @@ class ProblemKey(Stage):
 
 
 def problem_key(row: Mapping[str, Any]) -> int:
-    """Hash the prompt and the answer of a row, to 63 bits. The same on every machine."""
-    digest = hashlib.sha256(repr((row["prompt"], str(row.get("answer")))).encode()).digest()
+    """Hash the prompt of a row, as it was before a writer, and the answer, to 63 bits. The same on every machine."""
+    prompt = row.get(UNWRITTEN, row["prompt"])
+    digest = hashlib.sha256(repr((prompt, str(row.get("answer")))).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 

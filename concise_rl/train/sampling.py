@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from concise_rl.curriculum.filling import Filled, Filling, Kinds
-from concise_rl.methods import Objective, Parts
+from concise_rl.methods import UNWRITTEN, Objective, Parts
 from concise_rl.methods.parts import prompt_rng
 from concise_rl.rollout.collect import Collector, Judged, Row
 from concise_rl.rollout.engine import derive_seed
@@ -78,4 +78,4 @@ class Sampler:
             group = (first + i) // now.group_size
             written.append(writer.write(row, prompt_rng(self.seed, *name, group)))
         facts = {fact.name: [known[fact.name] for _, known in written] for fact in writer.facts}
-        return [row for row, _ in written], facts
+        return [new | {UNWRITTEN: row["prompt"]} for row, (new, _) in zip(rows, written, strict=True)], facts
