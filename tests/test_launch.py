@@ -259,9 +259,10 @@ def test_the_slurm_script_refuses_to_run_outside_slurm() -> None:
 def submit(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run the Slurm script as two one-process nodes on this machine; the training module only prints its rank."""
     (tmp_path / "launch").symlink_to(ROOT / "launch")
-    (tmp_path / "concise_rl").mkdir()
+    (tmp_path / "concise_rl/train").mkdir(parents=True)
     (tmp_path / "concise_rl/__init__.py").touch()
-    (tmp_path / "concise_rl/train/run.py").write_text(STUB_TRAIN)
+    (tmp_path / "concise_rl/train/__init__.py").touch()
+    (tmp_path / "concise_rl/train/__main__.py").write_text(STUB_TRAIN)
     (tmp_path / "recipe.yaml").write_text("")
     write_script(tmp_path / ".venv/bin/accelerate", 'exec python -m accelerate.commands.accelerate_cli "$@"')
     write_script(tmp_path / "bin/scontrol", "echo 127.0.0.1; echo 127.0.0.1")

@@ -21,10 +21,10 @@ def test_the_overview_names_every_method_and_its_paper_whole(capsys: pytest.Capt
         assert line.split()[-1] == cls.paper.rpartition("/")[2]
 
 
-def test_the_overview_says_in_three_lines_at_most_what_each_method_is(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_overview_says_in_a_few_lines_what_each_method_is(capsys: pytest.CaptureFixture[str]) -> None:
     print_methods()
     shown = capsys.readouterr().out
-    assert len(shown.splitlines()) < 3 * len(OBJECTIVES) and max(map(len, shown.splitlines())) <= 80
+    assert len(shown.splitlines()) < 4 * len(OBJECTIVES) and max(map(len, shown.splitlines())) <= 80
     assert "…" not in shown and "a sigmoid length penalty." in shown
 
 

@@ -8,6 +8,7 @@ from trl import get_peft_config
 
 from concise_rl.recipe.check import check_recipe
 from concise_rl.recipe.parse import keys_help, own_keys, parse_overrides, parse_recipe, read_recipe
+from tests.concise_rl.recipe.stored import stored_samples, write_samples
 
 ROOT = Path(__file__).parents[3]
 RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))
@@ -19,12 +20,18 @@ def name_of(path: Path) -> str:
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=name_of)
-def test_every_recipe_passes_its_check(path: Path, monkeypatch, capsys) -> None:
+def test_every_recipe_passes_its_check(path: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(ROOT)
+    given = read_recipe(path)
     # A recipe that goes on from another has that one's output folder for a model.
-    goes_on = str(read_recipe(path)["model_name_or_path"]).startswith("runs/")
+    goes_on = str(given["model_name_or_path"]).startswith("runs/")
     overrides = ["--model_name_or_path", "tiny:base"] if goes_on else []
-    check_recipe(str(path), [*overrides, "--num_rows", "128"])
+    # One that learns from the samples of an evaluation names them.
+    selection, is_selected, _ = str(given["dataset"]).partition("?samples=")
+    if is_selected:
+        samples = write_samples(tmp_path / "base.jsonl", stored_samples())
+        overrides += ["--dataset", f"{selection}?samples={samples}"]
+    check_recipe(str(path), [*overrides, "--num_rows", "null" if is_selected else "128"])
     assert "is fine" in capsys.readouterr().out
 
 
