@@ -22,13 +22,8 @@ def stored_samples(problems: int = 4) -> list[dict[str, Any]]:
         for thinking, answer, correct in (("", row["answer"], 1), ("1 + 1 = 2 ", row["answer"], 1), ("1 ", "99", 0)):
             text = f"{thinking}</think>{answer}"
             ids = [*tokenizer.encode(text, add_special_tokens=False), tokenizer.eos_token_id]
-            told = {
-                "prompt": row["prompt"],
-                "gold": row["answer"],
-                "prompt_hash": prompt_hash,
-                "text": text,
-                "completion_ids": ids,
-            }
+            told = {"prompt": row["prompt"], "gold": row["answer"], "prompt_hash": prompt_hash}
+            told |= {"text": text, "completion_ids": ids}
             samples.append(told | {"length": len(ids), "finished": True, "correct": correct})
     return samples
 

@@ -29,7 +29,7 @@ def test_every_recipe_passes_its_check(path: Path, tmp_path: Path, monkeypatch, 
     # One that learns from the samples of an evaluation names them.
     selection, is_selected, _ = str(given["dataset"]).partition("?samples=")
     if is_selected:
-        samples = write_samples(tmp_path / "base.jsonl", stored_samples())
+        samples = write_samples(tmp_path / "base.jsonl", stored_samples(problems=128))
         overrides += ["--dataset", f"{selection}?samples={samples}"]
     check_recipe(str(path), [*overrides, "--num_rows", "null" if is_selected else "128"])
     assert "is fine" in capsys.readouterr().out
