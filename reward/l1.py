@@ -21,7 +21,11 @@ def max_rewards(correct_B: Tensor, length_B: Tensor, target_B: Tensor, alpha: fl
 
 
 class ExactTarget(BaseModel):
-    """Ask for thinking of n tokens, n drawn anew for each group. With `low` equal to `high` n is fixed."""
+    """Ask for thinking of n tokens, n drawn anew for each group. With `low` equal to `high` n is fixed.
+
+    Facts:
+        target: n, the tokens that the prompt asks for.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
     facts: ClassVar[tuple[Fact, ...]] = (Fact("target"),)
@@ -48,7 +52,12 @@ class ExactTarget(BaseModel):
 
 
 class MaxTarget(ExactTarget):
-    """Ask for thinking of at most n tokens, n drawn anew for each group."""
+    """Ask for thinking of at most n tokens, n drawn anew for each group.
+
+    Facts:
+        target: n, the tokens that the prompt asks for.
+        exact: 1 where the prompt asks for n tokens exactly, 0 where for at most n.
+    """
 
     facts: ClassVar[tuple[Fact, ...]] = (Fact("target"), Fact("exact"))
 

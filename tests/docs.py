@@ -11,28 +11,40 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from concise_rl.curriculum import CURRICULA
-from concise_rl.labels.judges import JUDGES, judge_class
+from concise_rl.curriculum import CURRICULA, Curriculum
+from concise_rl.evaluate.samples import Sample
+from concise_rl.labels.judges import JUDGES, Passage, judge_class
 from concise_rl.methods import (
+    Asked,
     BeforeWords,
     Column,
     Credit,
     Crop,
+    Engine,
     Fact,
     ForcedFirst,
+    Judged,
     Label,
+    LossInputs,
     Objective,
+    Parts,
+    Plan,
     Probed,
     ProblemKey,
+    Rollout,
     RolloutBatch,
     RunContext,
     StopReason,
+    Tools,
 )
 from concise_rl.named import import_dotted
+from concise_rl.reading.trace import Trace
 from concise_rl.recipe.stages import STAGES
+from concise_rl.rollout.engine import Completion, Request
 from concise_rl.train.credit import KEPT_CORRECT
 from concise_rl.verify.verifiers import VERIFIERS
 from reward import OBJECTIVES, PROMPTS, SELECTIONS
@@ -43,12 +55,20 @@ DOCS = Path(__file__).parents[1] / "docs"
 PART = re.compile(r"(<!-- generated: (\w+) -->\n)(.*?)(<!-- end -->)", flags=re.DOTALL)
 SKETCH = RunContext.sketch(24)
 TOLD_OF_STAGES = (Label("chunk"), Crop(), ProblemKey(), Column("NAME"))
+HANDED = (
+    *(RunContext, Parts, Fact, Plan, Asked, Request, Engine, Completion, Rollout, Judged, Trace, Tools, LossInputs),
+    Passage,
+)
+
+
+def paragraph(thing: Any) -> str:
+    """Take the first paragraph of a docstring, in one line."""
+    return " ".join((inspect.getdoc(thing) or "").split("\n\n")[0].split())
 
 
 def summary(thing: Any) -> str:
     """Take the first sentence of a docstring, in one line."""
-    text = " ".join((inspect.getdoc(thing) or "").split("\n\n")[0].split())
-    return re.split(r"(?<=[a-z0-9`)])\. (?=[A-Z])", text)[0].rstrip(".")
+    return re.split(r"(?<=[a-z0-9`)])\. (?=[A-Z])", paragraph(thing))[0].rstrip(".")
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -62,9 +82,9 @@ def paper(cls: Any) -> str:
     return f"[{cls.paper.rpartition('/')[2]}]({cls.paper})"
 
 
-def attributes(cls: Any) -> list[tuple[str, str]]:
-    """List the attributes that a class's docstring describes, and what it says of each."""
-    section = (inspect.getdoc(cls) or "").partition("Attributes:\n")[2].partition("\n\n")[0]
+def described(thing: Any, section: str = "Attributes") -> list[tuple[str, str]]:
+    """List the names that a section of a docstring describes, and what it says of each."""
+    section = (inspect.getdoc(thing) or "").partition(f"\n{section}:\n")[2].partition("\n\n")[0]
     found = re.findall(r"^    (\w[\w, ]*): (.*(?:\n        .*)*)", section, flags=re.MULTILINE)
     return [(names, " ".join(text.split())) for names, text in found]
 
@@ -122,26 +142,53 @@ def verifiers() -> str:
 
 def batch_fields() -> str:
     """Write a row for each field and property of a batch."""
-    described = [pair for pair in attributes(RolloutBatch) if pair[0] not in ("facts", "memory")]
+    fields = [pair for pair in described(RolloutBatch) if pair[0] not in ("facts", "memory")]
     properties = [(n, summary(p)) for n, p in vars(RolloutBatch).items() if isinstance(p, property)]
-    memory = [pair for pair in attributes(RolloutBatch) if pair[0] == "memory"]
-    return plainly([*described, *properties, *memory], ("of the batch", "what it is"))
+    memory = [pair for pair in described(RolloutBatch) if pair[0] == "memory"]
+    return plainly([*fields, *properties, *memory], ("of the batch", "what it is"))
+
+
+def members(cls: Any) -> str:
+    """Write a row for each attribute, property and function of a class."""
+    rows = [*described(cls, "Class attributes"), *described(cls)]
+    rows = [("`, `".join(names.split(", ")), text) for names, text in rows]
+    rows += [(name, one.description or "") for name, one in getattr(cls, "model_fields", {}).items()]
+    for name, member in vars(cls).items():
+        if isinstance(member, property | cached_property):
+            rows.append((name, paragraph(member)))
+        elif inspect.isfunction(member) and not name.startswith("_"):
+            _, *taken = inspect.signature(member).parameters.values()
+            told = [paragraph(member), *(f"`{names}`: {text}" for names, text in described(member, "Args"))]
+            rows.append((f"{name}({', '.join(str(one).partition(':')[0] for one in taken)})", "<br>".join(told)))
+    return plainly(rows)
+
+
+def handed() -> str:
+    """Write a table for each class that the parts of a method are handed, or return."""
+    return "\n\n".join(f"### {cls.__name__}\n\n{summary(cls)}.\n\n{members(cls)}" for cls in HANDED)
+
+
+def stored() -> str:
+    """Write a row for each key of a stored sample."""
+    rows = [("`, `".join(names.split(", ")), text) for names, text in described(Sample)]
+    return plainly([*rows, ("file", "number of its file, from 0, in the order of `samples=`.")], ("key", "what it is"))
 
 
 def facts() -> str:
     """Write a row for each fact that a part of this project adds."""
     forced = ForcedFirst((1,), (2,), 24)
     probed = Probed(SKETCH.delimiters, SKETCH.encode("</think>"), 8, BeforeWords(str))
-    rows = [(type(part).__name__, fact) for part in (*TOLD_OF_STAGES, forced, probed) for fact in part.facts]
-    rows += [("Parts(rejudge=True)", KEPT_CORRECT)]
-    writers: Any = PROMPTS.values()
-    rows += [(writer.__name__, fact) for writer in writers for fact in writer.facts]
+    parts: Any = [*((type(part), part.facts) for part in (*TOLD_OF_STAGES, forced, probed))]
+    parts += [(writer, writer.facts) for writer in PROMPTS.values()]
+    rows = [(cls.__name__, fact) for cls, its in parts for fact in its] + [("Parts(rejudge=True)", KEPT_CORRECT)]
     adders = {fact: [f"`{by}`" for by, other in rows if other == fact] for _, fact in rows}
+    meaning = {name: text for cls, _ in parts for name, text in described(cls, "Facts")}
+    meaning[KEPT_CORRECT.name] = summary(RolloutBatch.kept_correct).removeprefix("(B,) ")
     told = [
-        (f"`{fact.name}`", shape(fact), str(fact.dtype).removeprefix("torch."), ", ".join(by))
+        (f"`{fact.name}`", shape(fact), str(fact.dtype).removeprefix("torch."), ", ".join(by), meaning[fact.name])
         for fact, by in adders.items()
     ]
-    return table(("fact", "shape", "of", "added by"), told)
+    return table(("fact", "shape", "of", "added by", "what it is"), told)
 
 
 def shape(fact: Fact) -> str:
@@ -152,7 +199,7 @@ def shape(fact: Fact) -> str:
 def credit() -> str:
     """Write a row for each field of `Credit`, with its default."""
     defaults = {field.name: field.default for field in fields(Credit)}
-    rows = [(f"`{name}`", f"`{defaults[name]!r}`", text) for name, text in attributes(Credit)]
+    rows = [(f"`{name}`", f"`{defaults[name]!r}`", text) for name, text in described(Credit)]
     return table(("credit", "default", "what it says"), rows)
 
 
@@ -206,6 +253,11 @@ PARTS: dict[str, Callable[[], str]] = {
     "fields": batch_fields,
     "facts": facts,
     "credit": credit,
+    "curriculum": lambda: members(Curriculum),
+    "forced": lambda: plainly(described(ForcedFirst), ("argument", "what it is")),
+    "probed": lambda: plainly(described(Probed), ("argument", "what it is")),
+    "handed": handed,
+    "stored": stored,
     "properties": properties,
     "logged": logged_by_methods,
     "rooms": rooms,

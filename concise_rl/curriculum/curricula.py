@@ -21,7 +21,7 @@ class Curriculum(BaseModel, ABC):
 
     Class attributes:
         paper: where it is published.
-        labels: into what kind of passage rollouts have to be divided for what `observe` is told, if they have to.
+        labels: `chunk` or `sentence`, what thinking is cut into for the `ratios` of `observe`. None: it needs none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
@@ -33,7 +33,7 @@ class Curriculum(BaseModel, ABC):
     """Times that a step samples at most. What is missing then stays empty; without a single usable group, it fails."""
 
     def initial(self) -> dict[str, float]:
-        """What it knows before the first step."""
+        """What it knows before the first step: numbers by name, logged as `curriculum/NAME`."""
         return {}
 
     @abstractmethod
@@ -41,9 +41,9 @@ class Curriculum(BaseModel, ABC):
         """How many groups that are right throughout this step may use.
 
         Args:
-            rounds: in each round of sampling so far, over all ranks, how many mixed groups there were, and how many
-                right throughout.
-            values: what it knows.
+            rounds: for each round of sampling in this step a pair of counts over all ranks: mixed groups, and groups
+                right throughout. The last is the round just sampled.
+            values: what it knows, by name.
             step: optimizer steps done so far.
         """
 
@@ -53,8 +53,8 @@ class Curriculum(BaseModel, ABC):
         Args:
             values: what it knew before.
             ratios: of each rollout that was trained on, on all ranks, the necessary share of its thinking; 0 where
-                there is none (see `RolloutBatch.necessary`).
-            easy_share: of the groups that were sampled, the share right throughout.
+                there is none (see `RolloutBatch.necessary`). Empty where nothing labels rollouts.
+            easy_share: share of the sampled groups that are right throughout, from 0 to 1.
         """
         return dict(values)
 

@@ -17,7 +17,7 @@ class RolloutBatch:
             rollout was given up. Never shaped.
         length: (B,) int; tokens of the completion, EOS included.
         think_length: (B,) int; tokens before the closing think delimiter.
-        closed: (B,) bool; has an answer part: its thinking was closed, and once.
+        closed: (B,) bool; the closing think delimiter came exactly once, so that an answer follows it.
         finished: (B,) bool; ended by an EOS, not by a cap.
         stop_reason: (B,) int; `StopReason`.
         num_generations: G.

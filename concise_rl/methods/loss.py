@@ -16,7 +16,7 @@ class LossInputs:
     Attributes:
         log_probs_BT: (B, T) of the completion tokens under the policy that is trained, with a gradient.
         old_log_probs_BT: (B, T) under the policy at the start of the step, without one.
-        advantages_BT: (B, 1) where each rollout has one advantage, (B, T) where each token has its own.
+        advantages_BT: (B, 1) where the method returns (B,), else (B, T). Both broadcast against the others.
         mask_BT: (B, T) 1 for tokens that stay in the loss, 0 for others and padding.
         epsilon_low, epsilon_high: how far the ratio of the two may fall below and rise above 1.
         facts: of these rollouts, (B,) or (B, width) by name, those that the loss asks for. An evaluation

@@ -30,10 +30,10 @@ class RunContext:
     """What a method may need to know of the run to say what it brings along.
 
     Attributes:
-        delimiters: of the model.
+        delimiters: `think_end`, the tokens that close the thinking (none where it is not set), and `eos`.
         num_generations: G.
-        encode: text to token ids. Raises ValueError where the tokenizer cannot write it.
-        text_of: the text of a token, as it stands inside a text.
+        encode: from a text to its token ids. Raises ValueError where the tokenizer cannot write it.
+        text_of: from a token id to its text, as it stands inside a text.
     """
 
     delimiters: Delimiters
@@ -97,9 +97,9 @@ class Credit:
     Attributes:
         scope: what it may depend on: the rollout, its group, the batch, or the run so far. The recipe's
             `scale_rewards: batch` makes a batch of a group; that is not said here.
-        wrong: whether wrong rollouts get credit by their length.
+        wrong: whether the credit of a wrong rollout depends on its length.
         unfinished: whether right rollouts that did not end by themselves earn something.
-        form: whether wrong rollouts earn something for having ended with an answer.
+        form: whether a rollout earns something for having closed its thinking and ended, right or wrong.
         by_token: whether advantages are (B, T).
     """
 
@@ -115,11 +115,11 @@ class Parts:
     """What a method brings along. The defaults are plain GRPO.
 
     Attributes:
-        plan: how its rollouts come about.
-        prompts: what it writes into prompts.
+        plan: a `Plan`: how its rollouts come about.
+        prompts: a `PromptWriter`. None: prompts stay as they are.
         stages: what is done to each rank's rollouts before they are gathered, in order.
         rejudge: whether verdicts are taken again on what `Objective.kept_length` leaves: fact `kept_correct`, (B,).
-        loss: by token. None: TRL's, by the recipe's `loss_type`.
+        loss: a `TokenLoss`. None: TRL's, by the recipe's `loss_type`.
     """
 
     plan: Plan = field(default_factory=Parallel)

@@ -25,7 +25,7 @@ class Tools:
 
     Attributes:
         delimiters, tokenizer: of the model.
-        labeller: says where thinking became redundant; None where no stage labels.
+        labeller: what `Label` uses: it says where thinking became redundant; None where no stage labels.
     """
 
     delimiters: Delimiters
@@ -56,12 +56,16 @@ class Stage(Protocol):
 class Label(Stage):
     """Marks the tokens thought after the answer was stated, in right rollouts.
 
-    Facts: `redundant` (2,), first and last + 1 of the redundant tokens, as indices of the completion as it was sampled,
-    equal where there are none; `necessary`, the share of the passages up to and with the first that states the gold
-    answer, 0 where none does or the rollout is wrong; `reflections`, words of doubt in the thinking.
+    Facts:
+        redundant: first redundant token and last + 1, as indices of the completion as it was sampled. Equal where
+            there are none, as in all wrong rollouts.
+        necessary: share of the passages up to and with the first that states the gold answer. 0 where none does, and in
+            wrong rollouts.
+        reflections: words of doubt in the thinking, as `wait` and `check`.
 
     Attributes:
-        passage: what the thinking is cut into.
+        passage: what the thinking is cut into. `sentence` ends at `.`, `!`, `?` or a line break, and `line` at a line
+            break. `chunk` begins at a word of doubt and has several lines (DECS, https://hf.co/papers/2509.25827).
     """
 
     passage: PassageKind
@@ -95,7 +99,11 @@ class Crop(Stage):
 
 @dataclass(frozen=True)
 class ProblemKey(Stage):
-    """Tells problems apart: fact `problem`, the same whenever a problem comes up again in the run."""
+    """Tells problems apart, by a hash of prompt and answer.
+
+    Facts:
+        problem: the same number whenever a problem comes up again in the run.
+    """
 
     facts: ClassVar[tuple[Fact, ...]] = (Fact("problem", dtype=torch.int64),)
 
@@ -114,6 +122,9 @@ def problem_key(row: Mapping[str, Any]) -> int:
 @dataclass(frozen=True)
 class Column(Stage):
     """Makes a fact of a numeric column of the data.
+
+    Facts:
+        NAME: what the column says.
 
     Attributes:
         name: of the column, and of the fact.

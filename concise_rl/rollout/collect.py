@@ -25,8 +25,8 @@ class Judged:
     Attributes:
         rows: of the data set, one for each rollout.
         prompt_ids: tokens of their prompts.
-        rollouts: what was sampled.
-        traces: how it reads.
+        rollouts: what was sampled; see `Rollout`.
+        traces: how each of them reads; see `Trace`.
         verdicts: 1, 0, or None where it could not be judged or was given up.
         facts: what else is known of each, by name: a number, or a tuple of them.
     """
@@ -40,7 +40,7 @@ class Judged:
 
     @property
     def earned(self) -> list[float | None]:
-        """Verdicts by which the rollouts count as right, in training and in evaluation; see `earned`."""
+        """The verdicts, but 0 for rollouts that did not end by themselves: so they count, also in an evaluation."""
         return [earned(*pair) for pair in zip(self.verdicts, self.traces, strict=True)]
 
     def take(self, indices: Sequence[int]) -> "Judged":

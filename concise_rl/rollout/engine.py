@@ -80,7 +80,7 @@ class Asked:
     """One call to an engine or a plan: the completions that are wanted, and how.
 
     Attributes:
-        requests: repeat one (with another seed) for several samples of a prompt.
+        requests: the members of a group side by side, each with a seed of its own.
         sampling: shared by all requests.
         progress: told of completions that end.
         give_up: says which requests can be given up early, by their positions in `requests`. An engine that cannot

@@ -55,7 +55,7 @@ def build(cls: type[Objective], options: dict[str, Any]) -> Objective | None:
 
 
 def variants(cls: type[Objective]) -> list[Objective]:
-    """The method as it comes, and with each option by itself at its lowest, middle and highest value."""
+    """The method with default options, and with each option by itself at its lowest, middle and highest value."""
     of_fields = {name: values_of(field) for name, field in cls.model_fields.items()}
     places = {name: sorted({0, len(values) // 2, len(values) - 1}) for name, values in of_fields.items()}
     singles = [{name: of_fields[name][place]} for name, at in places.items() for place in at]
@@ -79,7 +79,7 @@ Drawn = st.SearchStrategy[Objective]
 
 
 def name_of(objective: object) -> str | None:
-    """For the ids of cases: the method, and what it was given where it is not as it comes."""
+    """For the ids of cases: the method, and what it was given where its options are not the defaults."""
     if not isinstance(objective, Objective):
         return None
     name = type(objective).__name__

@@ -207,7 +207,7 @@ def test_a_wrong_rollout_never_beats_a_correct_one_through_length(methods: Drawn
 @over(PLAIN, lambda method: not method.credit.wrong)
 @settings(max_examples=40)
 @given(groups())
-def test_a_correct_rollout_beats_every_wrong_one_where_a_method_is_as_it_comes(objective: Objective, case) -> None:
+def test_a_correct_rollout_beats_every_wrong_one_with_default_options(objective: Objective, case) -> None:
     assert all(right > wrong for right, wrong in least_right_and_best_wrong(objective, *case))
 
 
@@ -312,7 +312,7 @@ def test_only_a_method_that_drops_takes_tokens_out_of_the_loss(methods: Drawn, d
 
 
 @over(PLAIN, lambda method: drops(method) and not stands_alone(method))
-def test_a_method_that_drops_does_so_as_it_comes_in_a_group_that_is_large_enough(objective: Objective) -> None:
+def test_a_method_that_drops_does_so_with_default_options_in_a_group_that_is_large_enough(objective: Objective) -> None:
     batch = batch_of([[1] * 32], [[11] * 32])
     batch = replace(batch, length=torch.tensor([300, *[11] * 31]))
     assert objective.kept_length(batch)[0] < 300

@@ -15,6 +15,9 @@ class ForcedFirst(Plan):
     AdaptThink (https://hf.co/papers/2505.13417) makes half of a group skip its thinking so, and the other half think.
     All tokens are trained on, forced ones included. They count in the cap, but not in what was sampled.
 
+    Facts:
+        forced_first: 1 where the rollout begins with `ids`, 0 where with `others`.
+
     Attributes:
         ids: what the first members begin with.
         others: what the others begin with; another first token, so that the first token is the choice.

@@ -30,8 +30,8 @@ class Rollout:
         ids: all completion tokens, forced ones included.
         stop_reason: why it ended, or what was forced on it.
         sampled: tokens that the policy sampled for it: what it cost.
-        logprobs: of each token; None for one that was forced, or altogether.
-        trained: for each token whether the loss may read it. None: all of them.
+        logprobs: one for each of the `ids`, None for a forced token. None altogether unless they were asked for.
+        trained: a bool for each of the `ids`: whether the loss reads that token. None: it reads all of them.
         facts: what the plan knows of it, by the names of the plan's `facts`: a number each, or a tuple of them.
         probes: answers forced after parts of its thinking. They are graded with it, but never trained on.
     """
@@ -69,9 +69,13 @@ class Plan(Protocol):
         return self
 
     def check_cap(self, max_tokens: int) -> None:
-        """
+        """Refuse a cap under which a rollout cannot hold the tokens that the plan forces. Asked before the run starts.
+
+        Args:
+            max_tokens: cap on completion tokens, forced ones included.
+
         Raises:
-            ValueError: when a rollout of at most `max_tokens` cannot hold what the plan puts into it.
+            ValueError: for such a cap, with the least that will do.
         """
         ...
 

@@ -75,23 +75,26 @@ class Probed(Plan):
     """Plain rollouts, and behind several places of their thinking answers that were forced there.
 
     Each place, and the end of the thinking, is closed by the exit text, and so many answers are sampled behind it.
-    They are the rollout's probes: graded with it, never trained on, and counted in its `sampled` tokens. The fact
-    `probe_at` has the places, ascending, and -1 where there are fewer. The fact `probe_correct` has the share of right
-    answers at each, and NaN where nothing could be graded. The engine is called twice, whatever the number of requests:
-    ranks may share one.
+    They are the rollout's probes: graded with it, never trained on, and counted in its `sampled` tokens. The engine is
+    called twice, whatever the number of requests: ranks may share one.
 
     - Thinking that was never closed ends where the rollout does; what is forced there shows what it was worth.
     - A rollout's cap is lower than the request's by the exit text and `answer_tokens`: so the latest probe, too, fits
       under it.
 
+    Facts:
+        probe_at: the places, as thinking tokens before each, ascending. -1 where there are fewer than W.
+        probe_correct: share of right answers at each place. NaN where there is no place, or nothing could be graded.
+
     Attributes:
         delimiters: of the model.
-        exit_ids: forced at each place; holds the closing delimiter once.
+        exit_ids: tokens forced at each place. They hold the closing delimiter once.
         answer_tokens: cap of a probe's answer, EOS included.
-        cut: where the thinking is cut.
-        samples: answers at each place.
-        most: places besides the end; where the thinking has more, these are evenly spread over them.
-        from_start: whether the first place is before the thinking, beside those.
+        cut: from the token ids of the thinking to the places where it is cut, as tokens before each, ascending.
+        samples: answers sampled at each place.
+        most: the most places, not counting the end and the start. If `cut` gives more, so many of them are used, evenly
+            spread.
+        from_start: whether an answer is sampled before the first token of the thinking, too.
     """
 
     delimiters: Delimiters
