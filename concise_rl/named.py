@@ -30,7 +30,8 @@ def find_class(kind: str, name: str, known: Mapping[str, type[T]], base: type[T]
         return known[name]
     found = import_dotted(name, kind)
     if not (isinstance(found, type) and issubclass(found, base)):
-        raise ValueError(f"{name} is no {kind}: derive the class from {base.__module__}.{base.__qualname__}.")
+        room = base.__module__.rpartition(".")[0]  # which hands on what others are to derive from
+        raise ValueError(f"{name} is no {kind}: derive the class from {room}.{base.__qualname__}.")
     return found
 
 

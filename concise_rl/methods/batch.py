@@ -67,8 +67,17 @@ class RolloutBatch:
         return self.facts.get("necessary")
 
     def fact(self, name: str) -> Tensor:
-        """Return (B,) or (B, width) of a fact that one of the method's parts declares."""
-        assert name in self.facts, f"no part of the method declares the fact {name!r}; there are {sorted(self.facts)}"
+        """Return (B,) or (B, width) of a fact that one of the method's parts declares.
+
+        Raises:
+            ValueError: when none does.
+        """
+        if name not in self.facts:
+            there = ", ".join(sorted(self.facts)) or "none"
+            raise ValueError(
+                f"No part of the method adds the fact {name!r} (facts of this batch: {there}). Name in parts() the "
+                "stage, plan or prompt writer that adds it, Label for redundant and necessary."
+            )
         return self.facts[name]
 
     def grouped(self, values_B: Tensor) -> Tensor:

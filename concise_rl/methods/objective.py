@@ -94,5 +94,18 @@ class SequenceReward(Objective):
         """(B,) rewards; NaN where the verifier could not judge."""
 
     def advantages(self, batch: RolloutBatch) -> Tensor:
-        """(B,) group-relative advantages of `rewards`."""
-        return group_advantages(batch.grouped(self.rewards(batch)), self.scale_rewards).flatten()
+        """(B,) group-relative advantages of `rewards`.
+
+        Raises:
+            ValueError: for rewards of another shape, and where one is infinite, or NaN although there is a verdict.
+        """
+        rewards_B, name = self.rewards(batch), type(self).__name__
+        if rewards_B.shape != batch.correct.shape:
+            shapes = f"{tuple(rewards_B.shape)}, not {tuple(batch.correct.shape)}"
+            raise ValueError(f"{name}.rewards returns the shape {shapes}: one for each rollout of the batch.")
+        unknown_B = rewards_B.isnan() & (batch.kept_correct.isnan() | (self.kept_length(batch) == 0))
+        if not (rewards_B.isfinite() | unknown_B).all():
+            raise ValueError(
+                f"{name}.rewards is infinite, or NaN for a rollout that has a verdict: look for a division."
+            )
+        return group_advantages(batch.grouped(rewards_B), self.scale_rewards).flatten()

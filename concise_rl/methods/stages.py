@@ -3,11 +3,12 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, get_args
 
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from concise_rl.errors import unknown
 from concise_rl.labels.crop import crop
 from concise_rl.labels.labeller import Labeller, PassageKind
 from concise_rl.reading.passages import count_cues
@@ -69,6 +70,11 @@ class Label(Stage):
     """
 
     passage: PassageKind
+
+    def __post_init__(self) -> None:
+        if self.passage not in get_args(PassageKind):
+            raise unknown("kind of passage", self.passage, get_args(PassageKind))
+
     facts: ClassVar[tuple[Fact, ...]] = (
         Fact("redundant", 2, torch.int64),
         Fact("necessary"),

@@ -125,6 +125,18 @@ def _own_loss_reads_its_settings(objective: Objective, args: ConciseConfig) -> s
     return f"{unread}: {own}, which does not read it. Leave {unread} out." if unread else None
 
 
+def _own_loss_reads_facts_that_there_are(objective: Objective, args: ConciseConfig) -> str | None:
+    parts = parts_of(objective, args)
+    there = sorted({fact.name for fact in parts.facts} | ({"kept_correct"} if parts.rejudge else set()))
+    missing = sorted(set(parts.loss.facts if parts.loss else ()) - set(there))
+    if not missing:
+        return None
+    return (
+        f"{type(parts.loss).__name__} reads the fact {missing[0]!r}, and no part of {type(objective).__name__} adds it "
+        f"(there are: {', '.join(there) or 'none'}): name in parts() what does."
+    )
+
+
 def _delimiter_for_labels(objective: Objective, args: ConciseConfig) -> str | None:
     if label_of(parts_of(objective, args).stages) and not args.think_end:
         name = type(objective).__name__
@@ -233,6 +245,7 @@ RULES: tuple[Rule, ...] = (
     _nothing_dropped,
     _one_advantage_a_rollout,
     _own_loss_reads_its_settings,
+    _own_loss_reads_facts_that_there_are,
     _delimiter_for_labels,
     _loss_forgets_what_is_dropped,
     _scale_reaches_the_objective,

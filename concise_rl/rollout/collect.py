@@ -99,9 +99,19 @@ class Collector:
         give_up: ShortestOnly | None = None,
         progress: Progress | None = None,
     ) -> list[Rollout]:
-        """Sample one rollout for each prompt."""
+        """Sample one rollout for each prompt.
+
+        Raises:
+            ValueError: when the plan returns another number.
+        """
         requests = [Request(ids, max_tokens, seed) for ids, seed in zip(prompt_ids, seeds, strict=True)]
-        return self.plan.rollouts(self.engine, Asked(requests, self.sampling, progress, give_up))
+        rollouts = self.plan.rollouts(self.engine, Asked(requests, self.sampling, progress, give_up))
+        if len(rollouts) != len(requests):
+            plan = type(self.plan).__name__
+            raise ValueError(
+                f"{plan}.rollouts returns {len(rollouts)} for {len(requests)} requests: one for each, in order."
+            )
+        return rollouts
 
     def judge(self, rows: Sequence[Row], prompt_ids: Sequence[list[int]], rollouts: Sequence[Rollout]) -> Judged:
         """Read and grade rollouts, and with them their probes. What was given up is not graded."""

@@ -10,7 +10,7 @@ from concise_rl.curriculum.kinds import GroupKind, group_kinds
 from concise_rl.methods import Fact, Objective, Parts, RolloutBatch, Stage, StopReason, Tools
 from concise_rl.rollout.collect import Collector, Judged
 from concise_rl.train.clock import Clock
-from concise_rl.train.gather import NAN, Moment, World, gather_facts, to_batch
+from concise_rl.train.gather import NAN, Moment, World, demand_declared, gather_facts, to_batch
 
 KEPT_CORRECT = Fact("kept_correct")
 """The verdicts on what a method keeps, where it judges again."""
@@ -75,20 +75,35 @@ class Creditor:
 
         Raises:
             RuntimeError: when the method's advantages are not finite.
+            ValueError: when they are of another shape than its `credit` says, or a stage adds facts that it does not
+                declare.
         """
         judged = self._staged(sampled) if self.stages else sampled
         batch, kept_B, real_B = self._settle(judged, filler, now, self.facts[now.training], self.world)
-        of_real = self.method.advantages(batch.rows(real_B))
+        of_real = self._advantages(batch.rows(real_B))
         if not torch.isfinite(of_real).all():
             raise RuntimeError(f"Method {type(self.method).__name__} gave advantages that are not finite.")
         advantages = of_real.new_zeros(len(real_B), *of_real.shape[1:])
         advantages[real_B] = of_real
         return Credited(sampled, judged, batch, kept_B, real_B, advantages)
 
+    def _advantages(self, batch: RolloutBatch) -> Tensor:
+        advantages, name = self.method.advantages(batch), type(self.method).__name__
+        by_token = self.method.credit.by_token
+        if advantages.ndim != 1 + by_token or len(advantages) != len(batch.correct):
+            wanted = f"({len(batch.correct)}, T)" if by_token else f"({len(batch.correct)},)"
+            raise ValueError(
+                f"{name}.advantages has the shape {tuple(advantages.shape)}, but its credit says by_token={by_token}, "
+                f"which is {wanted}."
+            )
+        return advantages
+
     def _staged(self, judged: Judged) -> Judged:
         with self.clock.timed("label"):
             for stage in self.stages:
+                before = judged.facts
                 judged = stage(judged, self.tools)
+                demand_declared(type(stage).__name__, stage.facts, judged.facts, before)
         return judged
 
     def kinds(self, judged: Judged, now: Moment) -> list[GroupKind]:

@@ -1,6 +1,6 @@
 """Judged rollouts of each rank as tensors, gathered over all ranks, and as the batch that a method reads."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,6 +87,24 @@ def values_of(judged: Judged, filler: Sequence[bool]) -> dict[str, Sequence[Any]
         "stop_reason": [rollout.stop_reason for rollout in judged.rollouts],
         "filler": filler,
     }
+
+
+def demand_declared(who: str, declared: Sequence[Fact], known: Collection[str], before: Collection[str] = ()) -> None:
+    """Hold somebody to the facts that they declare.
+
+    Args:
+        who: adds facts.
+        declared: what they say that they add.
+        known: names of the facts that there are now.
+        before: names of the facts that there were.
+
+    Raises:
+        ValueError: when a fact that is declared is not there, or one was added that is not declared.
+    """
+    names = {fact.name for fact in declared}
+    if not names <= set(known) or set(known) - set(before) - names:
+        added = sorted(set(known) - set(before))
+        raise ValueError(f"{who} declares the facts {sorted(names)} and adds {added}: these have to be the same.")
 
 
 def gather_facts(facts: Sequence[Fact], values: Mapping[str, Sequence[Any]], world: World) -> dict[str, Tensor]:

@@ -85,12 +85,24 @@ class TokenLosses(GRPOTrainer):
         scored = self._score(model, inputs)
         given = self._loss_inputs(scored, inputs)
         kl_BT = self._divergence(given, inputs) if self.beta != 0.0 else None
-        loss_BT = self._weighed(self.parts.loss(given), scored, inputs)
+        loss_BT = self._weighed(self._own_loss(given), scored, inputs)
         loss_BT = loss_BT if kl_BT is None else loss_BT + self.beta * kl_BT
         self._log_mean("entropy", scored.entropies_BT, given.mask_BT)
         self._log_clipping(given)
         loss = self._normalised(loss_BT, given.mask_BT, inputs)
         return loss if scored.aux_loss is None else loss + self._aux_term(scored.aux_loss)
+
+    def _own_loss(self, given: LossInputs) -> Tensor:
+        """
+        Raises:
+            ValueError: for a loss of another shape, which would be spread over the tokens.
+        """
+        assert self.parts.loss is not None
+        loss_BT, shape = self.parts.loss(given), tuple(given.log_probs_BT.shape)
+        if loss_BT.shape != shape:
+            name = type(self.parts.loss).__name__
+            raise ValueError(f"The loss {name} has the shape {tuple(loss_BT.shape)}, not {shape}: one for each token.")
+        return loss_BT
 
     def _score(self, model: nn.Module, inputs: dict[str, Any]) -> Scored:
         """Run the model over a micro-batch."""

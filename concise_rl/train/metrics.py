@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,10 +30,18 @@ def batch_metrics(credited: Credited, method: Objective) -> dict[str, float]:
 
 def method_metrics(method: Objective, batch: RolloutBatch) -> dict[str, float]:
     """What the method logs, and its mean reward where it has one."""
-    logged = method.metrics(batch)
+    logged = {name: _number(method, name, value) for name, value in method.metrics(batch).items()}
     if isinstance(method, SequenceReward):
         logged["reward"] = method.rewards(batch).nanmean().item()
     return {f"objective/{name}": value for name, value in logged.items()}
+
+
+def _number(method: Objective, name: str, value: Any) -> float:
+    if isinstance(value, bool | int | float):
+        return float(value)
+    raise ValueError(
+        f"{type(method).__name__}.metrics: {name!r} is no number but {type(value).__name__}: take .item()."
+    )
 
 
 def reflection_metrics(batch: RolloutBatch) -> dict[str, float]:

@@ -10,7 +10,7 @@ from concise_rl.rollout.collect import Collector, Judged, Row
 from concise_rl.rollout.engine import derive_seed
 from concise_rl.rollout.shortest import ShortestOnly
 from concise_rl.train.clock import Clock
-from concise_rl.train.gather import Moment, World
+from concise_rl.train.gather import Moment, World, demand_declared
 
 Tokenize = Callable[[Sequence[Row]], list[list[int]]]
 """From rows to the tokens of their prompts."""
@@ -73,9 +73,13 @@ class Sampler:
         writer = self.parts.prompts
         if writer is None:
             return rows, {}
-        written = []
-        for i, row in enumerate(rows):
-            group = (first + i) // now.group_size
-            written.append(writer.write(row, prompt_rng(self.seed, *name, group)))
+        groups = [(first + i) // now.group_size for i in range(len(rows))]
+        of_group = {
+            group: writer.write(row, prompt_rng(self.seed, *name, group))
+            for group, row in dict(zip(groups, rows, strict=True)).items()
+        }
+        for _, known in of_group.values():
+            demand_declared(type(writer).__name__, writer.facts, known)
+        written = [of_group[group] for group in groups]
         facts = {fact.name: [known[fact.name] for _, known in written] for fact in writer.facts}
         return [new | {UNWRITTEN: row["prompt"]} for row, (new, _) in zip(rows, written, strict=True)], facts

@@ -1,5 +1,6 @@
 """Evaluations with real engines on the embedded reasoner."""
 
+import functools
 import importlib.util
 import os
 import signal
@@ -153,7 +154,8 @@ def test_a_server_samples_what_transformers_samples(url: str, tmp_path: Path) ->
         }
         run, measured = ModelRun(label="m", model="tiny:base"), Measurement(task="tiny:sums", engine=engine, **settings)
         out = tmp_path / engine.partition(":")[0]
-        evaluate(EvalSpec(measurement=measured, models=(run,)), out)
+        patient = functools.partial(open_engine, patience=300)  # the server is starting
+        evaluate(EvalSpec(measurement=measured, models=(run,)), out, load=patient)
         found.append(sorted(read_samples(run.samples_path(out)), key=lambda s: s.problem))
     assert found[0] == found[1]
 

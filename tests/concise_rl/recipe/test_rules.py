@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from concise_rl.methods import Clipped, Objective, Parts, RunContext
+from concise_rl.methods import Clipped, Label, Objective, Parts, RunContext
 from concise_rl.recipe.compatibility import RULES
 from concise_rl.recipe.config import ConciseConfig
 from reward import Conciser, Decs, Dot, Grpo, LcR1, SGrpo
@@ -23,8 +23,26 @@ class OwnLoss(Grpo):
         return Parts(loss=Clipped())
 
 
+class LossOfLabels(OwnLoss):
+    """A loss that reads labels, which nobody adds."""
+
+    def parts(self, run: RunContext) -> Parts:
+        return Parts(loss=Clipped(("necessary",)))
+
+
+class LabelledLoss(OwnLoss):
+    """A loss that reads labels, and the stage that adds them."""
+
+    def parts(self, run: RunContext) -> Parts:
+        return Parts(loss=Clipped(("necessary",)), stages=(Label("line"),))
+
+
 Case = tuple[str, Objective, dict[str, Any], str, Objective, dict[str, Any]]
 CASES: list[Case] = [
+    (
+        *("_own_loss_reads_facts_that_there_are", LossOfLabels(), {}, "name in parts() what does"),
+        *(LabelledLoss(), {}),
+    ),
     # rule, method and settings that it refuses, what it says to set, the nearest that passes
     ("_no_refused_setting", Grpo(), {"remove_unused_columns": True}, "remove_unused_columns", Grpo(), {}),
     ("_no_refused_setting", Grpo(), {"reward_weights": [1.0]}, "reward_weights", Grpo(), {"reward_weights": None}),

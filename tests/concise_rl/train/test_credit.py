@@ -8,7 +8,18 @@ import torch
 from torch import Tensor
 
 from concise_rl.curriculum.kinds import GroupKind
-from concise_rl.methods import Fact, Judged, Objective, Parts, Rollout, RolloutBatch, RunContext, StopReason, Tools
+from concise_rl.methods import (
+    Credit,
+    Fact,
+    Judged,
+    Objective,
+    Parts,
+    Rollout,
+    RolloutBatch,
+    RunContext,
+    StopReason,
+    Tools,
+)
 from concise_rl.reading.trace import Delimiters, read_trace
 from concise_rl.train.clock import Clock
 from concise_rl.train.credit import Creditor
@@ -125,3 +136,31 @@ def test_a_rank_credits_the_rollouts_of_all_ranks_alike() -> None:
 
     credited = creditor(Verdict(), World(1, gather, "cpu")).credit(judged(1.0, 0.0), [False] * 2, now())
     assert credited.advantages.tolist() == [1, 0, 1, 0] and len(seen) == 2
+
+
+class Flat(Verdict):
+    """Says that it credits tokens, and credits rollouts."""
+
+    @property
+    def credit(self) -> Credit:
+        return Credit(by_token=True)
+
+
+def test_advantages_of_another_shape_than_the_credit_says_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"Flat.advantages has the shape \(2,\), but its credit says by_token=True"):
+        creditor(Flat()).credit(judged(1.0, 0.0), [False] * 2, now())
+
+
+@dataclass(frozen=True)
+class Painted:
+    """A stage that adds what it does not declare."""
+
+    facts: ClassVar[tuple[Fact, ...]] = ()
+
+    def __call__(self, judged: Judged, tools: Tools) -> Judged:
+        return judged.knowing(colour=[1] * len(judged.rows))
+
+
+def test_a_stage_adds_the_facts_that_it_declares_and_no_others() -> None:
+    with pytest.raises(ValueError, match=r"Painted declares the facts \[\] and adds \['colour'\]"):
+        creditor(Verdict(), None, Painted()).credit(judged(1.0, 0.0), [False] * 2, now())
