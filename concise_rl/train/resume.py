@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import send_to_device
 from datasets import Dataset
 from transformers import TrainerCallback
 from trl import GRPOTrainer
@@ -124,7 +125,7 @@ def load_state(trainer: Any, checkpoint: str | Path) -> None:
     state = _read_state(checkpoint, trainer.accelerator)
     trainer._step, trainer._buffered_inputs = state["step"], state["rollouts"]
     trainer._total_train_tokens = state["tokens"]
-    trainer.memory = state.get("memory", trainer.memory)
+    trainer.memory = send_to_device(state.get("memory", trainer.memory), "cpu")  # where batches are
     for mode, values in state["metrics"].items():
         trainer._metrics[mode].update(values)
     for name, values in state.get("logs", {}).items():
