@@ -4,12 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given, settings
 
 from concise_rl.methods import RolloutBatch
 from reward import LcR1, build_objective
-from tests.reward import test_objectives
-from tests.reward.test_objectives import CAP, batch_of, groups
+from tests.reward.test_objectives import CAP, batch_of
 
 NAN = float("nan")
 
@@ -93,15 +91,6 @@ def test_the_crop_itself_counts_as_length() -> None:
 def test_a_rollout_without_an_eos_counts_as_ending_at_the_cap() -> None:
     batch = cropped([1, 0], [33, CAP], [0, 0])
     assert LcR1(pay_wrong=True).rewards(batch)[1].item() == pytest.approx(1 - CAP / 32, abs=1e-4)
-
-
-# `pays_wrong` speaks of the published form, so that the tests of all methods leave this one out.
-@settings(max_examples=100)
-@given(groups())
-def test_as_it_comes_a_wrong_rollout_never_beats_a_right_one_through_length(case) -> None:
-    never_beats = test_objectives.test_a_wrong_rollout_never_beats_a_correct_one_through_length.hypothesis.inner_test
-    never_beats(LcR1(), "none", case)
-    never_beats(LcR1(format_weight=0.0), "none", case)
 
 
 def test_as_published_a_short_wrong_rollout_may_beat_a_long_right_one() -> None:

@@ -236,7 +236,7 @@ def gradients_of(folder: Path, judged: Judged, filler: list[bool], scale: str) -
     settings = {"optim": "sgd", "learning_rate": 1.0, "max_grad_norm": 0.0, "lr_scheduler_type": "constant"}
     settings |= {"max_steps": 1, "per_device_train_batch_size": len(filler), "scale_rewards": scale}
     trainer = trainer_of(folder, model=model, **settings)
-    trainer._sample_batch = lambda inputs: Filled(judged, filler, 0.0, {})
+    trainer.rollouts.batch = lambda *_: Filled(judged, filler, 0.0, {})
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     trainer.train()
     return {name: before[name] - p.detach() for name, p in model.named_parameters()}
@@ -246,7 +246,8 @@ def gradients_of(folder: Path, judged: Judged, filler: list[bool], scale: str) -
 @pytest.mark.parametrize("scale", ["group", "batch"])
 def test_fillers_leave_the_gradient_as_it_is_without_them(tmp_path: Path, scale: str) -> None:
     trainer = trainer_of(tmp_path, per_device_train_batch_size=32, max_completion_length=120)
-    judged = trainer._sample_batch([trainer.train_dataset[i // 4] for i in range(32)]).judged
+    rows = [trainer.train_dataset[i // 4] for i in range(32)]
+    judged = trainer.rollouts.batch(rows, [False] * 32, trainer.creditor.kinds, trainer._moment()).judged
     groups = [list(range(first, first + 4)) for first in range(0, 32, 4)]
     kinds = [MIXED if len({judged.verdicts[i] for i in group}) > 1 else WRONG for group in groups]
     capped = [any(judged.rollouts[i].stop_reason is StopReason.LENGTH for i in group) for group in groups]

@@ -74,10 +74,9 @@ def engine(started: Watched, monkeypatch: pytest.MonkeyPatch) -> Watched:
 class Remembering(ConciseTrainer):
     """Keeps what it sampled."""
 
-    def _sample_batch(self, inputs: list) -> Any:
-        filled = super()._sample_batch(inputs)
-        self.sampled = [*getattr(self, "sampled", []), [rollout.ids for rollout in filled.judged.rollouts]]
-        return filled
+    def _scored_by_trl(self) -> dict[str, Any]:
+        self.sampled = [*getattr(self, "sampled", []), [rollout.ids for rollout in self.credited.sampled.rollouts]]
+        return super()._scored_by_trl()
 
 
 def weights_of(trainer: ConciseTrainer) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ from concise_rl.train.__main__ import main
 from concise_rl.train.finish import finish_training
 from concise_rl.train.folder import check_folder, claim_folder
 from concise_rl.train.run import next_commands
+from tests.concise_rl.recipe.stored import stored_samples, write_samples
 
 ROOT = Path(__file__).parents[3]
 RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))
@@ -22,15 +23,28 @@ TINY = str(ROOT / "recipes/tiny/grpo_lambda.yaml")
 STAGE_SETTINGS = {
     "rl": {"num_generations": 4, "max_completion_length": 64, "verifier": "reasoning_gym", "use_vllm": False},
     "sft": {"dataset": "tiny:traces"},
+    "dpo": {},
 }
 
 
 # Options that fit a small run: its cap, its groups.
 SMALL_OPTIONS = {
+    "adaptthink": {"think_text": "<think>"},
     "elastic": {"think_tokens": 40, "answer_tokens": 8},
     "s_grpo": {"answer_max_tokens": 8},
     "gfpo": {"keep": 2},
 }
+
+
+def of_samples(dataset: str, folder: Path) -> dict[str, object]:
+    """Settings of a recipe that learns from stored samples: some that are there."""
+    selection, is_selected, _ = dataset.partition("?samples=")
+    if not is_selected:
+        return {}
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    file = write_samples(folder.parent / "samples.jsonl", stored_samples(problems=16))
+    told = {"dataset": f"{selection}?samples={file}", "num_rows": None}
+    return told | ({"verifier": "math"} if "solve_rate" in selection else {})
 
 
 def small(recipe: Path | str, folder: Path, **settings: object) -> list[str]:
@@ -54,6 +68,7 @@ def small(recipe: Path | str, folder: Path, **settings: object) -> list[str]:
         "disable_tqdm": True,
         "save_strategy": "no",
         **STAGE_SETTINGS[stage],
+        **of_samples(str(content["dataset"]), folder),
         **({"steps_per_generation": 2} if "steps_per_generation" in content else {}),
         **{f"objective_options.{key}": value for key, value in SMALL_OPTIONS.get(content.get("objective"), {}).items()},
         **settings,

@@ -270,6 +270,9 @@ class FirstToken(Grpo):
     def parts(self, run: RunContext) -> Parts:
         return Parts(rejudge=True)
 
+    def rewards(self, batch: RolloutBatch) -> Tensor:
+        return batch.kept_correct
+
     def kept_length(self, batch: RolloutBatch) -> Tensor:
         return torch.ones_like(batch.length)
 

@@ -17,6 +17,7 @@ from concise_rl.rollout.plans.plan import Parallel, Rollout
 from concise_rl.rollout.plans.serial import AtFractions, SerialExits, Uniform
 from concise_rl.rollout.shortest import ShortestOnly
 from concise_rl.tasks.tiny import load_problems
+from concise_rl.train.parts import build_steps
 from concise_rl.train.trainer import ConciseTrainer
 from reward import Jet, SGrpo
 from tests.concise_rl.rollout.sync.test_links import ENGINES, engines_are_closed  # noqa: F401 (a fixture that runs by itself)
@@ -436,7 +437,7 @@ def test_a_serial_group_lies_on_one_rank(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"SGrpo .* on each rank: .* \(6\) must be a multiple of num_generations \(4\)"
     ):
-        trainer._collector()
+        build_steps(trainer)
 
 
 def test_what_the_rollouts_of_a_serial_group_share_is_forwarded_once_unless_it_is_told_otherwise(

@@ -16,6 +16,7 @@ from concise_rl.models.resolve import resolve_model
 from concise_rl.reading.trace import StopReason
 from concise_rl.rollout.engine import Asked, Request, Sampling
 from concise_rl.rollout.sync.links import Colocated, OfTrl
+from concise_rl.train.parts import build_steps
 from concise_rl.train.trainer import ConciseTrainer
 from reward import Dot, Elastic, Gfpo, ThinkPrune
 from tests.concise_rl.rollout.altered import OPINIONS, altered
@@ -111,7 +112,7 @@ def test_an_outlier_is_trained_on_up_to_its_cut_and_judged_by_what_is_left(tmp_p
     trainer = trainer_of(tmp_path, Dot(std_multiplier=0.0, min_margin=1), **settings)
     checked = []
 
-    def check(*_: Any) -> Tensor:
+    def check(*_: Any) -> None:
         now = trainer.credited
         cut_B = now.kept_B < now.batch.length
         checked.append(int(cut_B.sum()))
@@ -119,8 +120,8 @@ def test_an_outlier_is_trained_on_up_to_its_cut_and_judged_by_what_is_left(tmp_p
         assert (now.batch.earned[cut_B] == 1).all(), "only groups that are right throughout are cut"
         return original(*_)
 
-    original = trainer._log_rollouts
-    monkeypatch.setattr(trainer, "_log_rollouts", check)
+    original = trainer._log_batch
+    monkeypatch.setattr(trainer, "_log_batch", check)
     trainer.train()
     assert sum(checked) > 0
 
@@ -147,7 +148,7 @@ def test_the_generation_of_trl_samples_the_policy_and_nothing_else(tmp_path: Pat
         torch.manual_seed(0)
         requests = [Request(ids, 24) for ids in trainer._tokenize([trainer.train_dataset[i] for i in range(3)])]
         found.append([completion.ids for completion in trainer.link.generate(Asked(requests, Sampling()))])
-        assert trainer.mode == "train" and trainer.model.model.layers[0].training
+        assert trainer.model.training and trainer.model.model.layers[0].training
         opinions = trainer.model.generation_config
     assert found[0] == found[1] and opinions is trainer.model.generation_config
     with pytest.raises(ValueError, match="the model has a context of 1024"):
@@ -168,7 +169,8 @@ def test_rollouts_are_a_function_of_seed_and_step(tmp_path: Path) -> None:
         trainer.state.global_step = step
         torch.manual_seed(len(lengths))
         rows = [trainer.train_dataset[i // 4] for i in range(8)]
-        lengths[name] = [rollout.ids for rollout in trainer._sample_batch(rows).judged.rollouts]
+        batch = trainer.rollouts.batch(rows, [False] * 8, trainer.creditor.kinds, trainer._moment())
+        lengths[name] = [rollout.ids for rollout in batch.judged.rollouts]
     assert lengths["a"] == lengths["b"] and lengths["a"] != lengths["later"] and lengths["a"] != lengths["other"]
 
 
@@ -185,12 +187,12 @@ def test_dynamic_sampling_needs_whole_groups_on_each_rank(tmp_path: Path) -> Non
     trainer = trainer_of(tmp_path, curriculum="dynamic_sampling")
     trainer.args.per_device_train_batch_size = 6  # of 12 on two ranks, say, with groups of 4
     with pytest.raises(ValueError, match="must be a multiple of num_generations"):
-        trainer._filling()
+        build_steps(trainer)
 
 
 def test_a_method_that_drops_rollouts_refuses_losses_that_would_count_them(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="Gfpo takes rollouts out of the loss, and loss_type grpo would go on"):
-        trainer_of(tmp_path, Gfpo(), loss_type="grpo")
+        trainer_of(tmp_path, Gfpo(keep=2), loss_type="grpo")
 
 
 @pytest.mark.parametrize(
