@@ -45,7 +45,7 @@ def open_page(chromium: Any) -> Iterator[OpenPage]:
         url = path.resolve().as_uri()
         page.on("request", lambda request: request.url.startswith(url) or complaints.append(f"request: {request.url}"))
         page.goto(url + address)
-        page.wait_for_function("[...document.querySelectorAll('[data-browser]')].every(one => one.dataset.ready)")
+        page.wait_for_selector("[data-browser]:not([data-ready])", state="detached")
         return page
 
     yield open_file

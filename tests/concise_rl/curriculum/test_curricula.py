@@ -186,7 +186,7 @@ def test_a_curriculum_of_the_users_own_is_built_by_its_path(monkeypatch: pytest.
     ("name", "options", "said"),
     [
         ("kapa", {}, "Unknown curriculum 'kapa'. Did you mean 'kappa'"),
-        ("concise_rl.reading.trace.Trace", {}, "derive the class from concise_rl.curriculum.curricula.Curriculum"),
+        ("concise_rl.reading.trace.Trace", {}, "derive the class from concise_rl.curriculum.Curriculum"),
         ("concise_rl.curriculum.curricula.Kapa", {}, "Did you mean 'Kappa'"),
         ("kappa", {"kappa_rl": 1}, "option of curriculum 'kappa': 'kappa_rl'. Did you mean 'kappa_lr'"),
         ("kappa", {"variant": "page"}, "Options of curriculum 'kappa': variant: .*'code' or 'paper'"),

@@ -13,11 +13,11 @@ def test_the_page_draws_its_curves_and_finds_rollouts(trained: Path, open_page: 
     page = open_page(trained / "run.html")
     assert page.locator(".panel canvas").count() == page.locator(".panel").count() > 5
     page.get_by_role("link", name="Best beside worst").click()
-    page.wait_for_function("document.querySelectorAll('.trace').length === 2")
+    page.wait_for_selector(".trace >> nth=1")
     assert "best" in page.locator(".trace .facts").first.inner_text()
     assert "worst" in page.locator(".trace .facts").last.inner_text()
     page.get_by_role("link", name="wrong ones").click()
-    page.wait_for_function("document.querySelector('.trace .facts').innerText.includes('wrong')")
+    page.wait_for_selector(".trace .facts:has-text('wrong')")
 
 
 def test_the_page_fits_a_phone_in_the_dark(trained: Path, open_page: OpenPage) -> None:
