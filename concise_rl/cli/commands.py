@@ -18,6 +18,7 @@ from concise_rl.evaluate.cli import (
 from concise_rl.evaluate.compare.cli import add_compare_arguments, run_compare
 from concise_rl.evaluate.judge_cli import add_judge_arguments, run_judge
 from concise_rl.evaluate.probe.cli import add_probe_arguments, run_probe
+from concise_rl.evaluate.release.cli import add_release_arguments, run_release
 from concise_rl.models.gguf import add_convert_arguments, run_convert
 from concise_rl.rollout.engines.serve import add_serve_arguments, run_serve
 from concise_rl.sweep.cli import add_sweep_arguments, run_sweep
@@ -170,6 +171,17 @@ COMMANDS: tuple[Command, ...] = (
         ),
         add_judge_arguments,
         run_judge,
+    ),
+    Command(
+        "release",
+        "share",
+        "make a trained model fit to publish, with its numbers on its page",
+        (
+            "concise-rl release runs/tiny/grpo_lambda --report runs/report --out runs/release/grpo_lambda",
+            "concise-rl release runs/tiny/grpo_lambda --out runs/release/grpo_lambda --push ORG/NAME",
+        ),
+        add_release_arguments,
+        run_release,
     ),
     Command(
         "serve",

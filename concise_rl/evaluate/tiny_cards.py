@@ -10,14 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from huggingface_hub import ModelCard, ModelCardData
 
-from concise_rl.evaluate.text import between, percent, points, tokens
+from concise_rl.evaluate.release.numbers import Entry, Measured, as_markdown, model_index
 from concise_rl.files import write_atomically
 from concise_rl.methods.describe import summary
 from concise_rl.tasks.tiny import TRAINED, WEIGHTS
 
-Entry = Mapping[str, Any]
 TEXT = """# {name}
 
 A reasoner of 0.9M parameters that stops thinking as soon as it has enough. It works out sums and differences of 3 to 6
@@ -80,66 +79,17 @@ def card_text(name: str, entry: Entry, report: Mapping[str, Any]) -> str:
     from reward import OBJECTIVES
 
     method = name.removeprefix("tiny:")
-    cls = OBJECTIVES[method]
+    cls, measured = OBJECTIVES[method], Measured(name, "tiny:base", entry, report["baseline"], report)
     data = ModelCardData(
         license="apache-2.0",
         library_name="transformers",
         pipeline_tag="text-generation",
         tags=["concise-rl", "trl", method],
         model_name=name,
-        eval_results=_results(entry, report),
+        eval_results=model_index(measured),
     )
-    text = TEXT.format(
-        name=name, method=method, summary=summary(cls), paper=cls.paper, measured=_measured(name, entry, report)
-    )
+    text = TEXT.format(name=name, method=method, summary=summary(cls), paper=cls.paper, measured=as_markdown(measured))
     return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n{text}"))
-
-
-def _results(entry: Entry, report: Mapping[str, Any]) -> list[EvalResult]:
-    """Write the numbers as the hub's `model-index` has them. Shares are between 0 and 1."""
-    task, savings, change = report["measurement"]["task"], entry["token_savings"], entry["accuracy_change"]
-    numbers = [
-        ("accuracy", "accuracy", entry["accuracy"], entry["accuracy_ci95"]),
-        ("tokens", "mean tokens of a completion", entry["tokens"], entry["tokens_ci95"]),
-        ("token_savings", "share of the tokens of tiny:base that is saved", savings["value"], savings["ci95"]),
-        ("accuracy_change", "change of accuracy from tiny:base", change["value"], change["ci95"]),
-    ]
-    return [
-        EvalResult(
-            task_type="text-generation",
-            dataset_type=task,
-            dataset_name=task,
-            dataset_split=report["measurement"]["split"],
-            metric_type=kind,
-            metric_name=title,
-            metric_value=round(value, 6),
-            metric_args={"ci95": [round(bound, 6) for bound in interval]},
-        )
-        for kind, title, value, interval in numbers
-    ]
-
-
-def _measured(name: str, entry: Entry, report: Mapping[str, Any]) -> str:
-    """Write a table of it and the baseline, and what was measured."""
-    base, savings, change = report["baseline"], entry["token_savings"], entry["accuracy_change"]
-    rows = [
-        ("", "`tiny:base`", f"`{name}`"),
-        ("---", "---", "---"),
-        ("accuracy", *(f"{percent(e['accuracy'])} {between(e['accuracy_ci95'])}" for e in (base, entry))),
-        ("tokens", *(f"{tokens(e['tokens'])} {between(e['tokens_ci95'], tokens)}" for e in (base, entry))),
-        ("tokens saved", "", f"{percent(savings['value'])} {between(savings['ci95'])}"),
-        ("change of accuracy, points", "", f"{points(change['value'])} {between(change['ci95'], points)}"),
-    ]
-    what = report["measurement"]
-    return "\n".join(
-        [
-            *(f"| {' | '.join(row)} |" for row in rows),
-            "",
-            f"{report['problems']} {what['split']} problems of `{what['task']}` x {what['samples']} samples of at most",
-            f"{what['max_tokens']} tokens, at temperature {what['temperature']:g}.",
-            "Brackets: 95 % intervals, bootstrap over problems, paired where models are compared.",
-        ]
-    )
 
 
 if __name__ == "__main__":

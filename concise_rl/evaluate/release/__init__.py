@@ -1,0 +1,1 @@
+"""Make a trained model fit to publish: `concise-rl release`."""
