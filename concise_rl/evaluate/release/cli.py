@@ -47,6 +47,12 @@ def add_release_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also write the samples of the first report as a data set, to DIR-samples (default: no)",
     )
+    what.add_argument(
+        "--no-check",
+        dest="check",
+        action="store_false",
+        help="do not load what was written afresh, and compare what it says with the run's model (default: compare)",
+    )
     hub = parser.add_argument_group("the hub")
     hub.add_argument("--push", metavar="REPO", help="send it to ORG/NAME, the samples to ORG/NAME-samples")
     hub.add_argument("--private", action="store_true", help="make the repositories private (default: public)")
@@ -72,8 +78,9 @@ def run_release(args: argparse.Namespace) -> None:
         say(console, f"{args.out} is there already, and unchanged: it is sent as it is.")
     else:
         proof = release(args.run, args.out, _wanted(args))
-        said = ", ".join(f"{count} of {proof.asked} with {name}" for name, count in proof.equal.items())
-        say(console, f"{args.out} is written. Greedy completions equal to the run's, loaded afresh: {said}.")
+        equal = ", ".join(f"{count} of {proof.asked} with {name}" for name, count in proof.equal.items())
+        checked = f"Greedy completions equal to the run's, loaded afresh: {equal}." if equal else "It was not checked."
+        say(console, f"{args.out} is written. {checked}")
         found |= {"compared": proof.asked, **{f"equal_{name}": count for name, count in proof.equal.items()}}
     if args.push:
         found["urls"] = _push(args)
@@ -96,6 +103,7 @@ def _wanted(args: argparse.Namespace) -> "Wanted":
         base_model=args.base_model,
         licence=args.licence,
         samples=args.samples,
+        check=args.check,
     )
 
 

@@ -51,8 +51,7 @@ def prove(run: Path, released: Path, texts: Sequence[str]) -> dict[str, int]:
         ValueError: when transformers completes any of them otherwise, or a library cannot load the folder.
     """
     prompts = prompts_for(released, texts)
-    model = load(run)
-    wanted = _greedy(model, prompts, eos_ids(model, AutoTokenizer.from_pretrained(str(run))))
+    wanted = _complete(run, prompts)
     found = {engine: _equal(wanted, _elsewhere(released, engine, prompts)) for engine in _engines(released)}
     if found["transformers"] < len(texts):
         raise ValueError(
@@ -95,25 +94,26 @@ def _greedy(model: Any, prompts: Sequence[Ids], ends: Sequence[int]) -> list[Ids
     return found
 
 
-def _with_transformers(folder: str, prompts: Sequence[Ids]) -> list[Ids]:
-    """Complete as the model's page says. What ends a completion is read from the folder alone."""
-    model = load(Path(folder))
-    return _greedy(model, prompts, eos_ids(model, AutoTokenizer.from_pretrained(folder)))
+def _complete(folder: Path, prompts: Sequence[Ids]) -> list[Ids]:
+    """Complete with transformers. What ends a completion is read from the folder alone."""
+    model, tokenizer = load(folder), AutoTokenizer.from_pretrained(str(folder))
+    assert tokenizer is not None, "a run's folder holds its tokenizer"
+    return _greedy(model, prompts, eos_ids(model, tokenizer))
 
 
-def _with_vllm(folder: str, prompts: Sequence[Ids]) -> list[Ids]:
+def _with_vllm(folder: Path, prompts: Sequence[Ids]) -> list[Ids]:
     from transformers import AutoConfig
     from vllm import SamplingParams
 
     from concise_rl.rollout.engines.vllm import start_llm
 
     # vLLM halves what is float32 unless told not to, and its own sampling settings are part of what is released.
-    llm = start_llm(folder, dtype=str(AutoConfig.from_pretrained(folder).dtype).removeprefix("torch."))
+    llm = start_llm(str(folder), dtype=str(AutoConfig.from_pretrained(folder).dtype).removeprefix("torch."))
     asked: list[Any] = [{"prompt_token_ids": ids} for ids in prompts]
     outputs = llm.generate(asked, SamplingParams(temperature=0.0, max_tokens=TOKENS), use_tqdm=False)
     return [list(output.outputs[0].token_ids) for output in outputs]
 
 
 if __name__ == "__main__":
-    complete = {"transformers": _with_transformers, "vllm": _with_vllm}[sys.argv[2]]
-    print(_MARK + json.dumps(complete(sys.argv[1], json.loads(sys.stdin.read()))))
+    complete = {"transformers": _complete, "vllm": _with_vllm}[sys.argv[2]]
+    print(_MARK + json.dumps(complete(Path(sys.argv[1]), json.loads(sys.stdin.read()))))

@@ -133,14 +133,14 @@ def test_samples_are_a_data_set(released: Path) -> None:
 def test_every_token_that_ends_a_completion_is_named(run: Path, tmp_path: Path) -> None:
     shutil.copytree(run, tmp_path / "run")
     (tmp_path / "run/generation_config.json").unlink()
-    main(["release", str(tmp_path / "run"), "--out", str(tmp_path / "out")])
+    main(["release", str(tmp_path / "run"), "--out", str(tmp_path / "out"), "--no-check"])
     before = GenerationConfig.from_pretrained(run).eos_token_id
     named = GenerationConfig.from_pretrained(tmp_path / "out").eos_token_id
     assert {*(before if isinstance(before, list) else [before])} <= {*(named if isinstance(named, list) else [named])}
 
 
 def test_merged_adapters_say_what_they_said_beside_their_base(adapter: Path, tmp_path: Path) -> None:
-    main(["release", str(adapter), "--out", str(tmp_path / "out")])
+    main(["release", str(adapter), "--out", str(tmp_path / "out"), "--no-check"])
     ids_BT = torch.tensor([[5, 6, 7, 8]])
     with torch.no_grad():
         one, two = load(adapter)(ids_BT).logits, load(tmp_path / "out")(ids_BT).logits
@@ -207,7 +207,7 @@ def test_after_a_failure_the_same_command_goes_on_and_sends_nothing_twice(run: P
         there = len(hub.blobs)
         hub.fail, hub.calls = {}, []
         done = pushed(hub, run, released)
-    assert failed.returncode == 1 and failed.stderr.strip().splitlines()[-1].startswith("error: ")
+    assert failed.returncode == 1 and "error: The hub" in failed.stderr and "Traceback" not in failed.stderr
     assert done.returncode == 0 and there == 1
     assert sum(call.startswith("PUT") for call in hub.calls) == len(hub.blobs) - there
 
