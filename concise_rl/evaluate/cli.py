@@ -4,10 +4,13 @@ import argparse
 import re
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from concise_rl.evaluate.defaults import CONTINUOUS_BATCH, QUICK, TINY_CAP, default_batch_size, settle
 from concise_rl.evaluate.options import (
+    BENCHMARKS,
     DEFAULT,
     TASKS,
     Group,
@@ -15,8 +18,7 @@ from concise_rl.evaluate.options import (
     add_prompt_options,
     add_sampling_options,
     add_source_options,
-    add_top_p_option,
-    default_cap,
+    add_truncation_options,
     json_options,
 )
 from concise_rl.evaluate.spec import (
@@ -28,15 +30,10 @@ from concise_rl.evaluate.spec import (
     as_label,
     model_runs,
     read_manifest,
-    whole_groups,
 )
 from concise_rl.labels.judges import DEFAULT_JUDGE
 from concise_rl.output.lines import add_json_argument, console_for, print_json, print_next, say
 
-CONTINUOUS_BATCH = 4096
-"""Completions of a batch, where the engine refills itself."""
-QUICK: dict[str, int | None] = {"problems": 192, "samples": 2}
-"""What is drawn of a tiny: task unless said otherwise: its intervals are of use, and are there within a minute."""
 REPORT_JSON = "what report.json in DIR holds: accuracy, tokens, savings and their intervals, by model"
 _LABELLED = re.compile(rf"(?P<label>{LABEL})=(?P<model>.+)")
 
@@ -96,7 +93,7 @@ def _add_size_arguments(parser: argparse.ArgumentParser) -> None:
         "--samples",
         type=int,
         metavar="K",
-        help=f"samples of each problem (default: {DEFAULT['samples']}; {QUICK['samples']} of tiny:sums)",
+        help=f"samples of each problem (default: {BENCHMARKS}{DEFAULT['samples']}; {QUICK['samples']} of tiny:sums)",
     )
     how.add_argument(
         "--problems",
@@ -108,10 +105,11 @@ def _add_size_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-tokens",
         type=int,
         metavar="T",
-        help="cap on completion tokens (default: what the budgets come to; without them 512 for tiny:, else 16384)",
+        help=f"cap on completion tokens (default: what the budgets come to; without them {BENCHMARKS}{TINY_CAP} for "
+        f"tiny:, {DEFAULT['max_tokens']} for others)",
     )
     add_sampling_options(how)
-    add_top_p_option(how)
+    add_truncation_options(how)
 
 
 def _add_engine_arguments(parser: argparse.ArgumentParser) -> None:
@@ -191,35 +189,29 @@ def folder_of(args: argparse.Namespace) -> Path:
     return Path("runs/eval") / f"{models}-on-{re.sub(r'[^A-Za-z0-9._+-]+', '-', args.task).strip('-')}"
 
 
-def spec_of(args: argparse.Namespace) -> EvalSpec:
-    """Return the evaluation that the arguments ask for.
+def spec_of(args: argparse.Namespace, general: Mapping[str, Any] | None = None) -> EvalSpec:
+    """Return the evaluation of one task that the arguments ask for.
+
+    Args:
+        args: of the command.
+        general: see `settle`.
 
     Raises:
         ValueError: when a value is out of bounds, a model is not there, or two models have one name by chance.
     """
-    values = {name: getattr(args, name) for name in Measurement.model_fields}
+    values = settle(args.task, given_in(args), general)
     values["think_end"] = args.think_end or None
-    values["verifier"] = args.verifier or default_verifier(args.task)
-    values |= {name: number for name, number in default_size(args.task).items() if values[name] is None}
-    values["max_tokens"] = args.max_tokens if args.max_tokens is not None else default_max_tokens(args)
-    values["batch_size"] = (
-        args.batch_size if args.batch_size is not None else default_batch_size(args, values["samples"])
-    )
+    if args.batch_size is None:
+        values["batch_size"] = default_batch_size(args.engine, values["samples"], args.keep_shortest)
     values |= judge_of(args)
     baseline = model_runs([(BASELINE, args.baseline)])[0] if args.baseline else None
     return EvalSpec(measurement=Measurement(**values), models=model_runs(split_labels(args.model)), baseline=baseline)
 
 
-def default_size(task: str) -> dict[str, int | None]:
-    """Return how many problems are drawn, and samples of each."""
-    return QUICK if task.startswith("tiny:") else {name: DEFAULT[name] for name in QUICK}
-
-
-def default_verifier(task: str) -> str:
-    """Name the verifier: reasoning-gym's own scorer for its tasks, mathematics for everything else."""
-    from concise_rl.data.sources import GENERATED  # which imports datasets
-
-    return "reasoning_gym" if task.startswith(GENERATED) else "math"
+def given_in(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what the arguments say of a measurement; None where that is nothing."""
+    given = {name: getattr(args, name, None) for name in Measurement.model_fields}
+    return given | {"max_tokens": cap_of_budgets(args) if args.max_tokens is None else args.max_tokens}
 
 
 def judge_of(args: argparse.Namespace) -> dict[str, Any]:
@@ -233,29 +225,16 @@ def judge_of(args: argparse.Namespace) -> dict[str, Any]:
     return {"judge": DEFAULT_JUDGE if args.think_end else None, "judge_options": args.judge_options}
 
 
-def default_max_tokens(args: argparse.Namespace) -> int:
-    """Return what the budgets come to, where there are any. Otherwise: the embedded reasoner's context is short; real
-    reasoners need room, or the cap is all that is measured."""
-    if args.think_budget and args.answer_budget and args.think_end:
-        from concise_rl.models.eos import load_tokenizer
-        from concise_rl.models.resolve import resolve_model
+def cap_of_budgets(args: argparse.Namespace) -> int | None:
+    """Return the cap that the budgets come to; None where there are none."""
+    if not (args.think_budget and args.answer_budget and args.think_end):
+        return None
+    from concise_rl.models.eos import load_tokenizer
+    from concise_rl.models.resolve import resolve_model
 
-        path = resolve_model(split_labels(args.model)[0][1])
-        tokenizer, _ = load_tokenizer(path, args.revision, args.trust_remote_code)
-        return args.think_budget + args.answer_budget + len(tokenizer.encode(args.think_end, add_special_tokens=False))
-    return default_cap(args.task)
-
-
-def default_batch_size(args: argparse.Namespace, samples: int) -> int:
-    """Return the batch size: vLLM takes in new completions as others end, so that its batches can be large. Whole
-    problems, where those need it."""
-    size = batch_of(args.engine)
-    return whole_groups(size, max(1, samples)) if args.keep_shortest else size
-
-
-def batch_of(engine: str) -> int:
-    """Return the completions that an engine draws together, unless told otherwise."""
-    return DEFAULT["batch_size"] if engine == "transformers" else CONTINUOUS_BATCH
+    path = resolve_model(split_labels(args.model)[0][1])
+    tokenizer, _ = load_tokenizer(path, args.revision, args.trust_remote_code)
+    return args.think_budget + args.answer_budget + len(tokenizer.encode(args.think_end, add_special_tokens=False))
 
 
 def split_labels(models: list[str]) -> list[tuple[str, str]]:

@@ -14,7 +14,8 @@ from concise_rl.evaluate.progress import Progress
 from concise_rl.evaluate.prompts import writer_of
 from concise_rl.evaluate.rows import measured_rows
 from concise_rl.evaluate.samples import cut_torn_line, read_samples
-from concise_rl.evaluate.spec import EvalSpec, Manifest, Measurement, ModelRun, claim_folder, installed_versions
+from concise_rl.evaluate.claim import claim_folder
+from concise_rl.evaluate.spec import EvalSpec, Manifest, Measurement, ModelRun, installed_versions
 from concise_rl.evaluate.training import record_trainings
 from concise_rl.labels.judges import judge_options
 from concise_rl.verify.pool import VerifierPool
