@@ -1,5 +1,7 @@
-"""Arguments that several commands share, each declared once with its help. What a task's benchmark may set is None until
-`concise_rl.evaluate.defaults` settles it."""
+"""Arguments that several commands share, each declared once with its help.
+
+What a task's benchmark may set is None until `concise_rl.evaluate.defaults` settles it.
+"""
 
 import argparse
 import json
@@ -9,7 +11,10 @@ from concise_rl.evaluate.spec import Measurement
 
 DEFAULT: dict[str, Any] = {name: field.default for name, field in Measurement.model_fields.items()}
 """Of each field of `Measurement`."""
-TASKS = "tiny:sums, reasoning:NAME, reasoning_gym:TASK?option=value, a .jsonl or .parquet file, or a hub id"
+TASKS = (
+    "a benchmark (math500, aime24 and others; NAME=FILE is a local copy), tiny:sums, reasoning:NAME, "
+    "reasoning_gym:TASK?option=value, a .jsonl or .parquet file, or a hub id"
+)
 """What `--task` takes, as help says it."""
 BENCHMARKS = "the benchmark's, else "
 """What help says of a default that a benchmark may set."""

@@ -106,7 +106,9 @@ def run_probe(args: argparse.Namespace) -> None:
     from concise_rl.evaluate.run import evaluate
 
     out = args.out or Path("runs/probe") / slug(f"{args.model}-{args.task}")
-    spec = spec_of(argparse.Namespace(**{**vars(args), "model": [args.model], "out": out}), {"split": SPLIT})
+    spec = spec_of(
+        argparse.Namespace(**{**vars(args), "model": [args.model], "task": [args.task], "out": out}), {"split": SPLIT}
+    )
     evaluate(spec, out, args.overwrite and not _is_there(out, spec))
     write_report(out)
     probe, console = read_probe(out, spec.models[0]), console_for(args.json)

@@ -11,7 +11,7 @@ from concise_rl.evaluate.defaults import QUICK, TINY_CAP
 SUITE = "suite:"
 """What the name of a suite begins with."""
 SHORT_SUMS = "reasoning_gym:chain_sum?min_terms=3&max_terms=4&min_digits=1&max_digits=1"
-LONG_SUMS = "reasoning_gym:chain_sum?min_terms=7&max_terms=8&min_digits=1&max_digits=1"
+LONG_SUMS = "reasoning_gym:chain_sum?min_terms=5&max_terms=6&min_digits=1&max_digits=1"
 
 
 @dataclass(frozen=True)
