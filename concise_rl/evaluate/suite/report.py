@@ -76,6 +76,7 @@ def build_suite_report(evaluations: Mapping[str, Evaluation], reports: Mapping[s
         "tasks": [_task(name, reports[name]) for name in reports],
         "baseline": baseline,
         "methods": methods,
+        "notes": [],
         "warnings": _warnings([*([baseline] if baseline else []), *methods], reports),
         "interval": f"95 % percentile bootstrap over the problems of each task, paired, {RESAMPLES:,} resamples",
     }

@@ -1,6 +1,6 @@
 """A suite's report as people read it: the headline, and the terminal's table."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -80,3 +80,24 @@ def _cells(row: Row) -> list[Text]:
         (score(row["aes"]), ""),
     ]
     return [Text(value).append(f"\n{below}", style="dim") if below else Text(value) for value, below in pairs]
+
+
+def markdown_table(report: Report) -> str:
+    """Write the table for a README: accuracy and tokens of each task, then the means; AES and savings of those."""
+    names = [task["name"] for task in report["tasks"]]
+    heads = ["model", *(f"{name}: {what}" for name in names for what in ("accuracy", "tokens"))]
+    heads += ["mean accuracy", "mean tokens", *(["tokens saved", "AES"] if report["baseline"] else [])]
+    rows = [[entry["label"], *_markdown_cells(entry, names, bool(report["baseline"]))] for entry in all_entries(report)]
+    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _markdown_cells(entry: Mapping[str, Any], names: Sequence[str], compared: bool) -> list[str]:
+    blank = dict.fromkeys(("accuracy", "tokens", "token_savings", "aes"))
+    mean = flat(entry["macro"]) if entry["macro"] else blank
+    rows = [*(entry["tasks"].get(name, blank) for name in names), mean]
+    cells = [cell for row in rows for cell in (percent(row["accuracy"]), tokens(row["tokens"]))]
+    if not compared:
+        return cells
+    saved = mean["token_savings"] or {}
+    return [*cells, f"{percent(saved.get('value'))} {between(saved.get('ci95'))}".strip(), score(mean["aes"])]
