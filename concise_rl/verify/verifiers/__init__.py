@@ -40,6 +40,7 @@ VERIFIERS = {
         r"\boxed{{answer}}",
         worked_out="concise_rl.verify.verifiers.math.verify_worked_out",
         kind_of_gold=kind_of_gold,
+        columns=("answer_tolerance",),
     ),
     "reasoning_gym": Verifier("concise_rl.verify.verifiers.reasoning_gym.verify", columns=("metadata",)),
     "choice": Verifier("concise_rl.verify.verifiers.text.choice"),

@@ -92,8 +92,10 @@ _REWRITES = [
         (r"\*\*", "^"),
         (r"(?<![\\a-zA-Z])(?:infinity|infty|inf)(?![a-zA-Z])", r"\\infty "),
         (r"\+\s*\\infty", r"\\infty"),
+        (r"(?<![\w\\])(?:np|numpy|math)\.(?:log(?=\s*\()|(?=[a-z]))", lambda m: "ln" if "log" in m[0] else ""),
         (r"(?<![\\a-zA-Z])pi(?![a-zA-Z])", r"\\pi "),
-        (r"(?<![\\a-zA-Z])(sqrt|sin|cos|tan|ln|log)(?=\s*[({\d\\])", r"\\\1 "),
+        (r"(?<![\\a-zA-Z])a(?:rc)?(sin|cos|tan)(?=\s*[({\d\\])", r"\\arc\1 "),
+        (r"(?<![\\a-zA-Z])(sqrt|sin|cos|tan|ln|log|exp)(?=\s*[({\d\\])", r"\\\1 "),
         (r"\\mathbb\s*\{?R\}?|\\R(?![a-zA-Z])|\\Re(?![a-zA-Z])", r"(-\\infty,\\infty)"),
     )
 ]

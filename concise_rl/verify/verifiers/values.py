@@ -235,6 +235,8 @@ def _single(text: str) -> Any:
     if len(signs) == 1 and plus_minus[1]:
         left = plus_minus[0]
         return _all("", [f"{left} + ({plus_minus[1]})" if left else plus_minus[1], f"{left} - ({plus_minus[1]})"])
+    if not signs and text.count(r"\pm") == 1 and text.startswith(r"\frac"):
+        return _all("", [text.replace(r"\pm", sign) for sign in "+-"])
     if text in {r"\emptyset", r"\{\}", r"\{ \}"}:
         return Sequence("{}", ())
     based = _BASED.fullmatch(text)
