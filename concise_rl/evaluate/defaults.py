@@ -13,10 +13,10 @@ QUICK: dict[str, int | None] = {"problems": 192, "samples": 2}
 TINY_CAP = 512
 """Completion tokens at most of the embedded reasoner, whose context is short, unless the user says otherwise."""
 OF_BENCHMARK = (
-    *("split", "prompt_column", "answer_column", "prompt_template", "system_prompt"),
+    *("split", "prompt_template", "system_prompt"),
     *("verifier", "samples", "temperature", "top_p", "max_tokens"),
 )
-"""Fields of a measurement that a benchmark sets."""
+"""Fields of a measurement that a benchmark sets. Its rows have `prompt` and `answer`, however its data is made."""
 HOW_IT_IS_DRAWN = ("samples", "temperature", "top_p", "max_tokens", "verifier")
 """Those that are said: the others only follow from where the data lies."""
 

@@ -104,7 +104,7 @@ def add_source_options(group: Group, split: str = DEFAULT["split"]) -> None:
         group.add_argument(
             f"--{name}-column",
             metavar="NAME",
-            help=f"of a file or hub data set (default: {BENCHMARKS}{DEFAULT[f'{name}_column']})",
+            help=f"of a file or hub data set (default: {DEFAULT[f'{name}_column']})",
         )
 
 
