@@ -5,8 +5,12 @@
 
 from concise_rl.rollout.exits.budget import Budget, NoThink
 from concise_rl.rollout.exits.build import parse_exit, plan_exit
+from concise_rl.rollout.exits.converge import Converge, RunJump
 from concise_rl.rollout.exits.deer import Deer
+from concise_rl.rollout.exits.dynasor import Dynasor
+from concise_rl.rollout.exits.eat import Eat
 from concise_rl.rollout.exits.events import every, literal, places_of
+from concise_rl.rollout.exits.extend import Extend
 from concise_rl.rollout.exits.policy import (
     Ending,
     Exit,
@@ -18,12 +22,19 @@ from concise_rl.rollout.exits.policy import (
     exit_at,
     looked_at,
 )
+from concise_rl.rollout.exits.think_brake import ThinkBrake
 from concise_rl.rollout.exits.tools import ExitTools, value_of
 
 EXITS: dict[str, type[Exit]] = {
     "no-think": NoThink,
     "budget": Budget,
+    "extend": Extend,
     "deer": Deer,
+    "dynasor": Dynasor,
+    "converge": Converge,
+    "run_jump": RunJump,
+    "eat": Eat,
+    "think_brake": ThinkBrake,
 }
 """Every exit by its name."""
 
