@@ -111,12 +111,12 @@ def targets(report: Mapping[str, Any]) -> str:
 def costs(report: Mapping[str, Any]) -> str:
     """Say what exits spend on looks, in a line; empty where none looks at anything."""
     spent = [
-        f"{entry['label']} {tokens(cost['probes']['value'])} times a sample, {tokens(cost['decoded']['value'])} decoded "
-        f"beside {tokens(cost['text']['value'])} of text, {tokens(cost['prefilled_cached']['value'])} prefilled"
+        f"{entry['label']} {tokens(cost['probes']['value'])} times a sample, {tokens(cost['decoded']['value'])} tokens "
+        f"decoded beside {tokens(cost['text']['value'])} of text, {tokens(cost['prefilled_cached']['value'])} prefilled"
         for entry in all_entries(report)
         if (cost := entry["cost"])
     ]
-    return f"Looks into the thinking, in tokens, with a prefix cache: {'; '.join(spent)}." if spent else ""
+    return f"Looks into the thinking, with a prefix cache: {'; '.join(spent)}." if spent else ""
 
 
 def unclosed(report: Mapping[str, Any]) -> str:

@@ -17,13 +17,13 @@ class Eat(ExitPolicy):
     - After every `\n\n` the entropy H of the token that would follow `\n</think>\n\n` is taken, in bits.
     - Its moving mean is m_i = a H_i + (1 - a) m_{i-1}, with m_0 = H_0.
     - Its moving variance is v_i = a (H_i - m_i)^2 + (1 - a) v_{i-1}, with v_0 = 0.
-    - Thinking stops at the first i >= `least` with v_{i+1} < `delta`: the variance starts at 0, so it is small at first.
+    - Thinking stops at the first i >= `least` with v_{i+1} < `delta`: v starts at 0, so it is small at first.
 
     Of xidulu/EAT, early_stopping_utils.py (`choose_early_stop_point`). Released are functions of a whole trace alone,
     and no default of a and delta: those here are microsoft/interwhen's. The release waits 25 places; interwhen waits 4,
     as here. Where the entropy never falls below `below`, the release forgets that bar, as only a whole trace can show;
-    here it holds. `window` is the release's other rule: the variance of the last values, each counting alike. A `suffix` of
-    `\n</think>\n\n\nFinal answer: ` is another that it has. The embedded reasoner is looked at after every line.
+    here it holds. `window` is the release's other rule: the plain variance of the last values. It has another suffix,
+    too: `\n</think>\n\n\nFinal answer: `. The embedded reasoner is looked at after every line.
     """
 
     dial: ClassVar[str] = "delta"
