@@ -1,7 +1,6 @@
 """Sampling: k completions of every problem by every model, written to files batch by batch, resumable at any point."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +9,9 @@ from datasets import Dataset
 from concise_rl.data.rows import columns_read, keep_verifiable
 from concise_rl.evaluate.claim import claim_folder
 from concise_rl.evaluate.drawing import Drawing, complete_samples
-from concise_rl.evaluate.engines import EvalEngine, open_engine
+from concise_rl.evaluate.engines import OpenEngine, open_engine
+from concise_rl.evaluate.exit_runs import check_exits
+from concise_rl.evaluate.kept import KeptOpen
 from concise_rl.evaluate.labels import open_judge
 from concise_rl.evaluate.progress import Progress
 from concise_rl.evaluate.prompts import writer_of
@@ -20,8 +21,6 @@ from concise_rl.evaluate.spec import EvalSpec, Manifest, Measurement, ModelRun, 
 from concise_rl.evaluate.training import record_trainings
 from concise_rl.labels.judges import judge_options
 from concise_rl.verify.pool import VerifierPool
-
-OpenEngine = Callable[[str, Measurement], AbstractContextManager[EvalEngine]]
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class Prepared:
         progress.add(read_samples(path))
         if progress.missing:
             with open_judge(how, self.rows[0], self.pool) as judge, load(run.model, how) as engine:
-                complete_samples(Drawing.of(engine, how, self.pool, judge), self.rows, path, progress)
+                complete_samples(Drawing.of(engine, how, self.pool, judge, run.exit), self.rows, path, progress)
         progress.warn_if_truncated(how.max_tokens)
 
 
@@ -71,24 +70,26 @@ def evaluate(spec: EvalSpec, out: Path, overwrite: bool = False, load: OpenEngin
     Raises:
         ValueError: see `prepare`; and when a file there is corrupt.
     """
-    check_parts(spec.measurement)
-    with VerifierPool(spec.measurement.verifier) as pool:
+    check_parts(spec)
+    with VerifierPool(spec.measurement.verifier) as pool, closing(KeptOpen(load, spec.measurement.max_tokens)) as kept:
         task = prepare(spec, out, pool, overwrite)
         for run in spec.runs:
-            task.sample(run, load)
+            task.sample(run, kept.open)
     record_trainings(out, task.manifest)
     return task.manifest
 
 
-def check_parts(measurement: Measurement) -> None:
-    """Say before anything is loaded that a judge or a prompt writer is unknown, or an option of one wrong.
+def check_parts(spec: EvalSpec) -> None:
+    """Say before anything is loaded that a judge, a prompt writer or an exit is unknown, or an option of one wrong.
 
     Raises:
         ValueError: when that is so.
     """
+    measurement = spec.measurement
     if measurement.judge is not None:
         judge_options(measurement.judge, measurement.judge_options)
     writer_of(measurement)
+    check_exits(spec)
 
 
 def prepare(spec: EvalSpec, out: Path, pool: VerifierPool, overwrite: bool = False) -> Prepared:
@@ -129,9 +130,11 @@ def _columns(measurement: Measurement) -> set[str] | None:
 def _check_one_model(spec: EvalSpec, out: Path, total: int, overwrite: bool) -> None:
     """Make sure that a server is asked for one model alone."""
     there = {run: 0 if overwrite else sum(1 for _ in read_samples(run.samples_path(out))) for run in spec.runs}
-    unfinished = [run.title for run in spec.runs if there[run] < total]
-    if len(unfinished) > 1:
+    unfinished = [run for run in spec.runs if there[run] < total]
+    models = {run.model for run in unfinished}
+    if len(models) > 1:
         raise ValueError(
-            f"The server at {spec.measurement.engine} holds one model, and samples are missing of {len(unfinished)}: "
-            f"{', '.join(unfinished)}. Give one of them alone; then serve the next, and add it to the same command."
+            f"The server at {spec.measurement.engine} holds one model, and samples are missing of {len(models)}: "
+            f"{', '.join(run.title for run in unfinished)}. Give one of them alone; then serve the next, and add it to "
+            "the same command."
         )

@@ -186,6 +186,7 @@ class ModelRun(BaseModel):
         model: `tiny:base`, a folder or a hub id.
         fingerprint: hash of the folder's weights and configuration, so that samples of a model that has been trained
             again in the same place are not taken for its own; None where there is no folder to hash.
+        exit: what stops its thinking, as `--exit` has it; None for nothing.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -194,6 +195,7 @@ class ModelRun(BaseModel):
     run: int = Field(0, ge=0)
     model: str
     fingerprint: str | None = None
+    exit: str | None = None
 
     @property
     def title(self) -> str:
