@@ -3,13 +3,15 @@ evaluation share it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from torch import Tensor
 
 from concise_rl.reading.trace import StopReason
 from concise_rl.rollout.shortest import ShortestOnly
+
+if TYPE_CHECKING:  # torch takes a second, and the command line reads this
+    from torch import Tensor
 
 Progress = Callable[[int], None]
 """Called with the number of completions that have just ended."""
@@ -198,7 +200,7 @@ class PeekingEngine(Protocol):
 class HiddenEngine(Protocol):
     """One that shows hidden states."""
 
-    def hidden_states(self, prompts: Sequence[Sequence[int]], layers: Sequence[int]) -> Tensor:
+    def hidden_states(self, prompts: Sequence[Sequence[int]], layers: Sequence[int]) -> "Tensor":
         """Return the hidden states of the last token of each prompt: (N, len(layers) * D), in float32, on the CPU.
 
         Args:

