@@ -8,9 +8,10 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from concise_rl.evaluate.exits.store import Known, Place, StoredAnswer, StoredClosing
+from concise_rl.evaluate.exits.store import Known, Place, StoredAnswer
 from concise_rl.evaluate.samples import Sample
 from concise_rl.evaluate.statistics import mean_of_known
+from concise_rl.rollout.exits.policy import Ending
 
 BLOCK = 16
 """Tokens of a cache's block: the last, partial one of a prefix is computed again for a probe."""
@@ -95,16 +96,16 @@ def full(sample: Sample) -> Outcome:
     return Outcome(sample.correct, sample.length, sample.length if sample.sampled is None else sample.sampled)
 
 
-def cut(at: int, closing: StoredClosing, answer: StoredAnswer) -> Outcome:
+def cut(at: int, ending: Ending, answer: StoredAnswer) -> Outcome:
     """Return what a sample is when it is closed at a place, whatever led to that."""
-    return Outcome(answer.correct, at + len(closing.ids) + len(answer.ids), at + len(answer.ids), at)
+    return Outcome(answer.correct, at + len(ending.ids) + len(answer.ids), at + len(answer.ids), at)
 
 
 def right_answers(known: Known) -> list[Outcome]:
     """List the right answers that were forced anywhere in a sample's thinking, the shortest completion first."""
     found = [
-        cut(at, closing, answer)
-        for closing, answers in known.answers.items()
+        cut(at, ending, answer)
+        for ending, answers in known.answers.items()
         for at, answer in answers.items()
         if answer.correct == 1
     ]

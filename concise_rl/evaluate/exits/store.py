@@ -1,6 +1,6 @@
 """Probes on disk: what was read behind places of stored thinking, and the answers that were forced there.
 
-One JSON line holds one look, or one closing, at places of one sample. A later line adds places to those of an earlier.
+One JSON line holds one look, or one ending, at places of one sample. A later line adds places to those of an earlier.
 """
 
 import os
@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from concise_rl.evaluate.samples import Sample
 from concise_rl.evaluate.spec import ModelRun
+from concise_rl.rollout.exits.policy import Ending, Look, Reading
 
 Place = tuple[int, int]
 """Number of a problem, and of one of its samples."""
@@ -21,54 +22,12 @@ class _Stored(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class StoredLook(_Stored):
-    """What was forced behind the thinking, and what was wanted there; see `concise_rl.rollout.exits.Look`."""
-
-    suffix_ids: tuple[int, ...]
-    tokens: int = Field(0, ge=0)
-    temperature: float = 0.0
-    top_p: float = 1.0
-    token_ids: tuple[int, ...] = ()
-    layers: tuple[int, ...] = ()
-
-
-class StoredReading(_Stored):
-    """What one look found at one place; see `concise_rl.rollout.exits.Reading`.
-
-    Attributes:
-        at: thinking tokens before the place.
-        ids, logprobs: tokens decoded behind the suffix, and their log-probabilities.
-        correct: verdict on the answer in them: 1, 0, or None where there is none, or it could not be graded.
-        value: the answer that they give; None where they give none.
-        entropy, top_id, top_logprob, wanted: of the next token, where the look is a peek.
-    """
-
-    at: int = Field(ge=0)
-    ids: tuple[int, ...] = ()
-    logprobs: tuple[float, ...] = ()
-    correct: int | None = Field(None, ge=0, le=1)
-    value: str | None = None
-    entropy: float | None = None
-    top_id: int | None = None
-    top_logprob: float | None = None
-    wanted: tuple[float, ...] = ()
-
-
-class StoredClosing(_Stored):
-    """What closes the thinking at a place, and how the answer behind it is drawn."""
-
-    ids: tuple[int, ...]
-    temperature: float
-    top_p: float
-    top_k: int = 0
-
-
 class StoredAnswer(_Stored):
     """An answer forced at a place.
 
     Attributes:
         at: thinking tokens before the place.
-        ids: sampled behind the closing, EOS included.
+        ids: sampled behind what closes the thinking, EOS included; none where that holds the answer.
         finished: ended by an EOS.
         correct: verdict; 0 where it did not end, None where it could not be graded.
     """
@@ -80,7 +39,7 @@ class StoredAnswer(_Stored):
 
 
 class Probes(_Stored):
-    """One line: of one sample, either the readings of a look or the answers behind a closing.
+    """One line: of one sample, either the readings of a look or the answers behind an ending.
 
     Attributes:
         problem, sample: whose thinking it is.
@@ -93,19 +52,19 @@ class Probes(_Stored):
     length: int = Field(ge=1)
     think_length: int = Field(ge=0)
     prompt_length: int = Field(ge=0)
-    look: StoredLook | None = None
-    readings: tuple[StoredReading, ...] = ()
-    closing: StoredClosing | None = None
+    look: Look | None = None
+    readings: tuple[Reading, ...] = ()
+    ending: Ending | None = None
     answers: tuple[StoredAnswer, ...] = ()
 
     @model_validator(mode="after")
     def _is_of_one_kind(self) -> "Probes":
-        if (self.look is None) == (self.closing is None):
-            raise ValueError("a line holds the readings of a look, or the answers behind a closing")
+        if (self.look is None) == (self.ending is None):
+            raise ValueError("a line holds the readings of a look, or the answers behind an ending")
         if self.look is None and self.readings:
             raise ValueError("readings belong to a look")
-        if self.closing is None and self.answers:
-            raise ValueError("answers belong to a closing")
+        if self.ending is None and self.answers:
+            raise ValueError("answers belong to an ending")
         return self
 
 
@@ -116,19 +75,19 @@ class Known:
     Attributes:
         prompt_length: tokens of its prompt.
         readings: of each look, by place.
-        answers: behind each closing, by place.
+        answers: behind each ending, by place.
     """
 
     prompt_length: int
-    readings: dict[StoredLook, dict[int, StoredReading]] = field(default_factory=dict)
-    answers: dict[StoredClosing, dict[int, StoredAnswer]] = field(default_factory=dict)
+    readings: dict[Look, dict[int, Reading]] = field(default_factory=dict)
+    answers: dict[Ending, dict[int, StoredAnswer]] = field(default_factory=dict)
 
     def add(self, line: Probes) -> None:
         """Take in one line."""
         if line.look is not None:
             self.readings.setdefault(line.look, {}).update({one.at: one for one in line.readings})
-        if line.closing is not None:
-            self.answers.setdefault(line.closing, {}).update({one.at: one for one in line.answers})
+        if line.ending is not None:
+            self.answers.setdefault(line.ending, {}).update({one.at: one for one in line.answers})
 
 
 def probes_path(folder: Path, run: ModelRun) -> Path:

@@ -13,7 +13,7 @@ from concise_rl.evaluate.spec import BASELINE, Manifest, Measurement, ModelRun, 
 from concise_rl.models.eos import load_tokenizer
 from concise_rl.models.resolve import resolve_model
 from concise_rl.reading.trace import Delimiters
-from concise_rl.rollout.exits import Tools
+from concise_rl.rollout.exits.tools import ExitTools
 from concise_rl.verify.pool import VerifierPool
 
 
@@ -31,7 +31,7 @@ class Probed:
     evaluation: Evaluation
     label: str
     runs: Mapping[ModelRun, Sequence[Sample]]
-    tools: Tools
+    tools: ExitTools
 
     @property
     def measurement(self) -> Measurement:
@@ -59,7 +59,7 @@ def open_probed(folder: Path, label: str | None = None) -> Probed:
     drawn = {run: sorted_samples(evaluation.paths[run]) for run in runs}
     source = (manifest.measurement.revision, manifest.measurement.trust_remote_code)
     tokenizer, ends = load_tokenizer(resolve_model(runs[0].model), *source)
-    tools = Tools(Delimiters.of(tokenizer, ends, manifest.measurement.think_end), tokenizer)
+    tools = ExitTools(Delimiters.of(tokenizer, ends, manifest.measurement.think_end), tokenizer)
     return Probed(evaluation, runs[0].label, drawn, tools)
 
 

@@ -194,5 +194,5 @@ def read_probe(path: Path) -> HiddenProbe:
 
 def published_layers(depth: int) -> tuple[int, ...]:
     """Return the layers that LYNX reads of a model of so many: its own for 28, 32, 36 and 64; else the quarters."""
-    own = {28: (9, 16, 28), 32: (8, 16, 24), 36: (12, 18, 24, 36), 64: (16, 32, 48)}
+    own = {28: (9, 16, -1), 32: (8, 16, 24), 36: (12, 18, 24, -1), 64: (16, 32, 48)}
     return own.get(depth) or tuple(dict.fromkeys(max(1, depth * quarter // 4) for quarter in (1, 2, 3)))
