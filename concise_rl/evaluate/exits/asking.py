@@ -7,13 +7,14 @@ from typing import Any
 
 from concise_rl.evaluate.drawing import sampling_of, seed_of
 from concise_rl.evaluate.engines import EvalEngine
-from concise_rl.evaluate.exits.store import Probes, StoredAnswer
+from concise_rl.evaluate.exits.store import TAIL, Probes, StoredAnswer
 from concise_rl.evaluate.problems import Problem
 from concise_rl.evaluate.samples import Sample
 from concise_rl.evaluate.spec import Measurement
 from concise_rl.reading.trace import read_trace
-from concise_rl.rollout.engine import Asked, Completion, Request, derive_seed
-from concise_rl.rollout.exits.policy import Ending, Look, Reading
+from concise_rl.rollout.engine import Asked, Request, derive_seed
+from concise_rl.rollout.exits.looks import Looking, take_looks
+from concise_rl.rollout.exits.policy import Ending, Look
 from concise_rl.rollout.exits.tools import ExitTools
 from concise_rl.verify.grade import earned, grade
 from concise_rl.verify.pool import VerifierPool
@@ -44,6 +45,7 @@ class Subject:
             length=sample.length,
             think_length=sample.think_length,
             prompt_length=len(self.problem.prompt_ids),
+            prompt_tail=tuple(self.problem.prompt_ids[-TAIL:]),
             **content,
         )
 
@@ -65,7 +67,7 @@ class Prober:
     verifier: VerifierPool
 
     def read(self, wanted: Sequence[tuple[Subject, Look, Sequence[int]]]) -> list[Probes]:
-        """Take looks at places, all of one kind together.
+        """Take looks at places, all that are alike in one batch.
 
         Args:
             wanted: what to ask at which places of which samples.
@@ -73,13 +75,12 @@ class Prober:
         Raises:
             ValueError: when the engine cannot take such looks.
         """
-        asks = [
-            (subject.prefix(at), look, at, self._seed(subject, 2, at)) for subject, look, places in wanted for at in places
-        ]
-        readings = iter(take_looks(self.engine, asks))
-        return [
-            subject.line(look=look, readings=tuple(next(readings) for _ in places)) for subject, look, places in wanted
-        ]
+        lines = []
+        for look, of_look in by_look(wanted).items():
+            looking = [self._looking(subject, at) for subject, places in of_look for at in places]
+            found = iter(take_looks(self.engine, look, looking))
+            lines += [subject.line(look=look, readings=tuple(next(found) for _ in places)) for subject, places in of_look]
+        return lines
 
     def answer(self, wanted: Sequence[tuple[Subject, Ending, Sequence[int]]]) -> list[Probes]:
         """Force an answer at places, all of them together, and grade it.
@@ -96,6 +97,12 @@ class Prober:
         return [
             subject.line(ending=ending, answers=tuple(next(stored) for _ in places)) for subject, ending, places in wanted
         ]
+
+    def _looking(self, subject: Subject, at: int) -> Looking:
+        thinking = subject.thinking
+        return Looking(
+            subject.prefix(at), at, thinking[at] if at < len(thinking) else None, self._seed(subject, 2, at)
+        )
 
     def _request(self, subject: Subject, ending: Ending, at: int) -> Request:
         room = self.measurement.max_tokens - at - len(ending.ids)
@@ -122,19 +129,11 @@ def as_verdict(earned: float | None) -> int | None:
     return None if earned is None else int(earned == 1)
 
 
-Ask = tuple[list[int], Look, int, int]
-"""A prefix, what to ask behind it, the thinking tokens before the place, and a seed."""
-
-
-def by_look(asks: Sequence[Ask]) -> Mapping[Look, list[int]]:
-    """Group asks by what they want: their positions."""
-    groups: dict[Look, list[int]] = defaultdict(list)
-    for i, (_, look, _, _) in enumerate(asks):
-        groups[look].append(i)
+def by_look(
+    wanted: Sequence[tuple[Subject, Look, Sequence[int]]],
+) -> Mapping[Look, list[tuple[Subject, Sequence[int]]]]:
+    """Group what is wanted by the look."""
+    groups: dict[Look, list[tuple[Subject, Sequence[int]]]] = defaultdict(list)
+    for subject, look, places in wanted:
+        groups[look].append((subject, places))
     return groups
-
-
-def as_reading(at: int, completion: Completion) -> Reading:
-    """Read what was decoded at a place."""
-    logprobs = tuple(0.0 if one is None else one for one in completion.logprobs or ())
-    return Reading(at, tuple(completion.ids), logprobs)

@@ -3,18 +3,18 @@
 Axes: P problems, K samples of each (of all runs of a label, side by side).
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from concise_rl.evaluate.exits.store import Known, Place, StoredAnswer
 from concise_rl.evaluate.samples import Sample
 from concise_rl.evaluate.statistics import mean_of_known
+from concise_rl.rollout.cost import Cost
 from concise_rl.rollout.exits.policy import Ending
 
-BLOCK = 16
-"""Tokens of a cache's block: the last, partial one of a prefix is computed again for a probe."""
+COSTS = tuple(Cost.model_fields)
 
 
 @dataclass(frozen=True)
@@ -23,86 +23,82 @@ class Outcome:
 
     Attributes:
         correct: verdict; None where it could not be graded.
-        text: tokens of the completion: thinking up to the place, closing and answer.
-        sampled: those of them that the model sampled.
+        text: tokens of the completion: thinking up to the place, what closes it, and the answer.
         at: thinking tokens before the place where it was stopped; None where it was not.
-        probes: looks taken.
-        decoded: tokens decoded in them.
-        suffix: tokens forced behind prefixes, which are prefilled.
-        blocks: tokens of last partial blocks that are computed again.
-        prefixes: tokens of whole prefixes, prompt included, that are computed again without a cache.
+        cost: of the looks that were taken.
     """
 
     correct: int | None
     text: int
-    sampled: int
     at: int | None = None
-    probes: int = 0
-    decoded: int = 0
-    suffix: int = 0
-    blocks: int = 0
-    prefixes: int = 0
+    cost: Cost = Cost()
 
 
 @dataclass(frozen=True)
 class Outcomes:
-    """The outcomes of a policy as numbers, (P, K) each; see `Outcome`. NaN where `correct` or `at` is not known."""
+    """The outcomes of a policy as numbers.
 
-    correct: np.ndarray
-    text: np.ndarray
-    sampled: np.ndarray
-    at: np.ndarray
-    probes: np.ndarray
-    decoded: np.ndarray
-    suffix: np.ndarray
-    blocks: np.ndarray
-    prefixes: np.ndarray
+    Attributes:
+        correct_PK, at_PK: NaN where they are not known.
+        text_PK: tokens.
+        cost_PK: of each name in `COSTS`.
+    """
+
+    correct_PK: np.ndarray
+    at_PK: np.ndarray
+    text_PK: np.ndarray
+    cost_PK: Mapping[str, np.ndarray]
 
     @property
     def accuracy_P(self) -> np.ndarray:
         """Return the mean verdict of each problem over what was graded."""
-        return mean_of_known(self.correct)
+        return mean_of_known(self.correct_PK)
 
     @property
     def text_P(self) -> np.ndarray:
         """Return the mean tokens of a completion, as published tables count them."""
-        return self.text.mean(axis=1)
+        return self.text_PK.mean(axis=1)
 
     @property
-    def decoded_P(self) -> np.ndarray:
-        """Return the same and the tokens decoded in probes."""
-        return (self.text + self.decoded).mean(axis=1)
+    def spent_P(self) -> np.ndarray:
+        """Return the mean tokens decoded: those of the completion, of looks, and what was thrown away."""
+        return (self.text_PK + self.cost_PK["decoded"] + self.cost_PK["dropped"]).mean(axis=1)
 
 
 def tabulate_outcomes(outcomes: Mapping[Place, Outcome]) -> Outcomes:
     """Arrange outcomes by problem and sample. Every place of the grid must be there."""
     shape = tuple(1 + max(place[axis] for place in outcomes) for axis in (0, 1))
     assert len(outcomes) == shape[0] * shape[1], "each sample of each problem has an outcome"
-    arrays = {column.name: np.full(shape, np.nan) for column in fields(Outcome)}
+    found = Outcomes(*(np.full(shape, np.nan) for _ in range(3)), {name: np.zeros(shape) for name in COSTS})
     for place, outcome in outcomes.items():
-        for name, array in arrays.items():
-            value = getattr(outcome, name)
-            array[place] = np.nan if value is None else value
-    return Outcomes(**arrays)
+        found.correct_PK[place] = np.nan if outcome.correct is None else outcome.correct
+        found.at_PK[place] = np.nan if outcome.at is None else outcome.at
+        found.text_PK[place] = outcome.text
+        for name in COSTS:
+            found.cost_PK[name][place] = getattr(outcome.cost, name)
+    return found
 
 
 def side_by_side(runs: Sequence[Outcomes]) -> Outcomes:
     """Put the runs of a label side by side: each problem has the samples of all of them."""
-    return Outcomes(*(np.hstack([getattr(run, name.name) for run in runs]) for name in fields(Outcomes)))
+    return Outcomes(
+        *(np.hstack([getattr(run, name) for run in runs]) for name in ("correct_PK", "at_PK", "text_PK")),
+        {name: np.hstack([run.cost_PK[name] for run in runs]) for name in COSTS},
+    )
 
 
-def full(sample: Sample) -> Outcome:
-    """Return what a sample is when nothing stops it."""
-    return Outcome(sample.correct, sample.length, sample.length if sample.sampled is None else sample.sampled)
+def as_drawn(sample: Sample) -> Outcome:
+    """Return what a sample is as it was drawn: full, or under the exit that its model was run with."""
+    return Outcome(sample.correct, sample.length, cost=sample.cost or Cost())
 
 
-def cut(at: int, ending: Ending, answer: StoredAnswer) -> Outcome:
-    """Return what a sample is when it is closed at a place, whatever led to that."""
-    return Outcome(answer.correct, at + len(ending.ids) + len(answer.ids), at + len(answer.ids), at)
+def cut(at: int, ending: Ending, answer: StoredAnswer, cost: Cost = Cost()) -> Outcome:
+    """Return what a sample is when it is closed at a place."""
+    return Outcome(answer.correct, at + len(ending.ids) + len(answer.ids), at, cost)
 
 
 def right_answers(known: Known) -> list[Outcome]:
-    """List the right answers that were forced anywhere in a sample's thinking, the shortest completion first."""
+    """List the right answers that were forced anywhere in a sample's thinking, the earliest first."""
     found = [
         cut(at, ending, answer)
         for ending, answers in known.answers.items()
@@ -115,10 +111,10 @@ def right_answers(known: Known) -> list[Outcome]:
 def oracle(sample: Sample, known: Known) -> Outcome:
     """Stop in hindsight: at the earliest place whose forced answer is right; nowhere where none is.
 
-    No policy on the same places is right where this is not (ThinkBrake's oracle, https://hf.co/papers/2510.00546,
-    takes the best boundary so).
+    No policy on the same places is right where this is not. (The oracle of ThinkBrake, https://hf.co/papers/2510.00546,
+    takes the best boundary in the same way.)
     """
-    return next(iter(right_answers(known)), full(sample))
+    return next(iter(right_answers(known)), as_drawn(sample))
 
 
 @dataclass(frozen=True)
@@ -126,9 +122,9 @@ class FirstRight:
     """What the places of a label's samples say about its thinking.
 
     Attributes:
-        ever: share of the samples of which a place, or the end, answers right.
-        early: share of which a place does.
-        lost: share that are wrong at their own end though a place answers right: thinking on has cost the answer.
+        ever: share of the samples that are right at a place, or at their own end.
+        early: share that are right at a place.
+        lost: share that are wrong at their own end, though right at a place: thinking on has cost the answer.
         share: mean share of the thinking before the first right place, over the samples that have one.
         behind: mean thinking tokens behind it.
     """
@@ -140,16 +136,16 @@ class FirstRight:
     behind: float | None
 
 
-def first_right(samples: Sequence[Sample], known: Callable[[Sample], Known]) -> FirstRight:
-    """Count where forced answers are right for the first time."""
-    firsts = [(sample, next((one.at or 0 for one in right_answers(known(sample))), None)) for sample in samples]
+def first_right(pairs: Sequence[tuple[Sample, Known]]) -> FirstRight:
+    """Count where forced answers are right for the first time, in samples and what is known of each."""
+    firsts = [(sample, next((one.at or 0 for one in right_answers(known)), None)) for sample, known in pairs]
     early = [(sample, at) for sample, at in firsts if at is not None]
     right = sum(sample.correct == 1 for sample, at in firsts if at is None)
     shares = [at / sample.think_length for sample, at in early if sample.think_length]
     return FirstRight(
-        ever=(len(early) + right) / len(samples),
-        early=len(early) / len(samples),
-        lost=sum(sample.correct == 0 for sample, _ in early) / len(samples),
+        ever=(len(early) + right) / len(pairs),
+        early=len(early) / len(pairs),
+        lost=sum(sample.correct == 0 for sample, _ in early) / len(pairs),
         share=float(np.mean(shares)) if shares else None,
         behind=float(np.mean([sample.think_length - at for sample, at in early])) if early else None,
     )

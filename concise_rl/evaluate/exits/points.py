@@ -3,18 +3,13 @@
 A point is a policy at one value of its dial, a label of the folder, or the oracle.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 
 from concise_rl.evaluate.compare.front import on_front
 from concise_rl.evaluate.exits.outcomes import Outcomes
 from concise_rl.evaluate.statistics import Estimate, Interval, accuracy_change, estimate, interval, token_savings
-
-Entry = Mapping[str, Any]
-
 
 @dataclass(frozen=True)
 class Point:
@@ -26,11 +21,8 @@ class Point:
         default: whether that is the value that it has unless told otherwise.
         accuracy: mean over problems of the mean over graded samples.
         tokens: mean tokens of a completion, as published tables count them.
-        decoded: mean tokens decoded in probes, which are thrown away.
-        spent: both: what has to be decoded.
-        probes: mean looks of a sample.
-        suffix, blocks, prefixes: mean tokens prefilled for them: forced suffixes; last partial blocks besides, with a
-            prefix cache; whole prefixes, with none.
+        spent: those, and the tokens that looks decode and that are thrown away.
+        cost: mean of each part of `Cost`.
         stopped: share of the samples that were stopped.
         accuracy_change: against the full samples.
         token_savings: the share of their tokens that `tokens` saves.
@@ -44,12 +36,8 @@ class Point:
     accuracy_ci95: Interval | None
     tokens: float
     tokens_ci95: Interval | None
-    decoded: float
     spent: float
-    probes: float
-    suffix: float
-    blocks: float
-    prefixes: float
+    cost: dict[str, float]
     stopped: float
     accuracy_change: Estimate
     token_savings: Estimate
@@ -75,13 +63,12 @@ def point(name: str, outcomes: Outcomes, full: Outcomes, value: float | None = N
         accuracy_ci95=interval(np.mean, known_P),
         tokens=float(outcomes.text_P.mean()),
         tokens_ci95=interval(np.mean, outcomes.text_P),
-        decoded=float(outcomes.decoded.mean()),
-        spent=float(outcomes.decoded_P.mean()),
-        **{kind: float(getattr(outcomes, kind).mean()) for kind in ("probes", "suffix", "blocks", "prefixes")},
-        stopped=float((~np.isnan(outcomes.at)).mean()),
+        spent=float(outcomes.spent_P.mean()),
+        cost={name: float(values_PK.mean()) for name, values_PK in outcomes.cost_PK.items()},
+        stopped=float((~np.isnan(outcomes.at_PK)).mean()),
         accuracy_change=estimate(accuracy_change, outcomes.accuracy_P, full.accuracy_P),
         token_savings=estimate(token_savings, outcomes.text_P, full.text_P),
-        spent_savings=estimate(token_savings, outcomes.decoded_P, full.text_P),
+        spent_savings=estimate(token_savings, outcomes.spent_P, full.text_P),
     )
 
 
@@ -116,23 +103,21 @@ def beyond(label: str, trained: Outcomes, exits: Sequence[tuple[str, Outcomes]])
         None without an exit, or where an accuracy is not known.
     """
     goal = float(np.nanmean(trained.accuracy_P)) if not np.isnan(trained.accuracy_P).all() else np.nan
-    rated = [(float(np.nanmean(one.accuracy_P)), float(one.decoded_P.mean()), name, one) for name, one in exits]
+    rated = [(float(np.nanmean(one.accuracy_P)), float(one.spent_P.mean()), name, one) for name, one in exits]
     if not rated or np.isnan(goal):
         return None
     enough = [one for one in rated if one[0] >= goal]
     accuracy, spent, name, best = (
         min(enough, key=lambda one: (one[1], -one[0])) if enough else max(rated, key=lambda one: (one[0], -one[1]))
     )
-    savings = estimate(token_savings, trained.decoded_P, best.decoded_P)
+    savings = estimate(token_savings, trained.spent_P, best.spent_P)
     return Beyond(label, name if enough else None, accuracy, spent, savings)
 
 
-def mark_front(points: Sequence[Point]) -> list[bool]:
-    """Say which points no other dominates: none spends no more tokens for no lower accuracy."""
-    if not points:
-        return []
-    accuracy = [np.nan if one.accuracy is None else one.accuracy for one in points]
-    return on_front(np.array([one.spent for one in points]), np.array(accuracy)).tolist()
+def mark_front(points: Sequence[tuple[float, float | None]]) -> list[bool]:
+    """Say of (tokens, accuracy) pairs which no other dominates: none has no more tokens and no lower accuracy."""
+    accuracy = [np.nan if one is None else one for _, one in points]
+    return on_front(np.array([tokens for tokens, _ in points]), np.array(accuracy)).tolist()
 
 
 def title(name: str, value: float | None) -> str:

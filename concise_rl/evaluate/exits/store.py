@@ -16,10 +16,12 @@ from concise_rl.rollout.exits.policy import Ending, Look, Reading
 
 Place = tuple[int, int]
 """Number of a problem, and of one of its samples."""
+TAIL = 4
+"""Tokens at the end of a prompt that are kept: they say whether it opens the thinking."""
 
 
 class _Stored(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, ser_json_inf_nan="constants")
 
 
 class StoredAnswer(_Stored):
@@ -44,7 +46,7 @@ class Probes(_Stored):
     Attributes:
         problem, sample: whose thinking it is.
         length, think_length: tokens of that sample: probes of another are told by these.
-        prompt_length: tokens of its prompt, which a probe has before the thinking.
+        prompt_length, prompt_tail: tokens of its prompt, which a probe has before the thinking, and the last of them.
     """
 
     problem: int = Field(ge=0)
@@ -52,6 +54,7 @@ class Probes(_Stored):
     length: int = Field(ge=1)
     think_length: int = Field(ge=0)
     prompt_length: int = Field(ge=0)
+    prompt_tail: tuple[int, ...] = Field(max_length=TAIL)
     look: Look | None = None
     readings: tuple[Reading, ...] = ()
     ending: Ending | None = None
@@ -73,12 +76,13 @@ class Known:
     """All that is known of one sample's thinking.
 
     Attributes:
-        prompt_length: tokens of its prompt.
+        prompt_length, prompt_tail: tokens of its prompt, and the last of them.
         readings: of each look, by place.
         answers: behind each ending, by place.
     """
 
     prompt_length: int
+    prompt_tail: tuple[int, ...]
     readings: dict[Look, dict[int, Reading]] = field(default_factory=dict)
     answers: dict[Ending, dict[int, StoredAnswer]] = field(default_factory=dict)
 
@@ -142,5 +146,5 @@ def known_probes(path: Path, samples: Iterable[Sample]) -> dict[Place, Known]:
                 f"{path}: problem {line.problem}, sample {line.sample} is not the one that was probed. The samples "
                 f"have been drawn again: delete {path}."
             )
-        known.setdefault(place, Known(line.prompt_length)).add(line)
+        known.setdefault(place, Known(line.prompt_length, line.prompt_tail)).add(line)
     return known

@@ -7,6 +7,7 @@ probabilities that the answer forced at a place is right.
 Axes: N places, D numbers of the layers' hidden states.
 """
 
+import functools
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -190,6 +191,16 @@ def read_probe(path: Path) -> HiddenProbe:
         *(tensors[name] for name in ("right_N", "wrong_N")),
         facts["fingerprint"],
     )
+
+
+@functools.lru_cache(maxsize=8)
+def loaded_probe(path: str) -> HiddenProbe:
+    """Return the probe in a file, read once.
+
+    Raises:
+        ValueError: see `read_probe`.
+    """
+    return read_probe(Path(path))
 
 
 def published_layers(depth: int) -> tuple[int, ...]:

@@ -41,6 +41,7 @@ class Look:
         stop_ids: tokens that end it, besides an EOS.
         logprobs: whether the log-probabilities of what is decoded are wanted.
         token_ids: tokens whose log-probabilities a look at the next token wants.
+        probe: file of a probe whose score of the thinking token behind the place is wanted, and nothing else.
     """
 
     suffix_ids: tuple[int, ...]
@@ -50,6 +51,7 @@ class Look:
     stop_ids: tuple[int, ...] = ()
     logprobs: bool = False
     token_ids: tuple[int, ...] = ()
+    probe: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,12 +63,14 @@ class Reading:
         ids: tokens decoded behind the suffix.
         logprobs: of the ids, where they were wanted.
         peeked: what a look at the next token shows; None where tokens were decoded.
+        score: of a probe; None without one.
     """
 
     at: int
     ids: tuple[int, ...] = ()
     logprobs: tuple[float, ...] = ()
     peeked: Peeked | None = None
+    score: float | None = None
 
 
 class Ending(NamedTuple):
