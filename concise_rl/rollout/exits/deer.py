@@ -57,14 +57,12 @@ class Deer(ExitPolicy):
 
     def look(self, tools: ExitTools) -> Look:
         """See `ExitPolicy.look`."""
-        published = f"\n{tools.think_end}" if tools.is_embedded else "\n**Final Answer**\n\\boxed"
-        return Look(
-            tools.write(published if self.suffix is None else self.suffix),
-            self.tokens,
-            self.probe_temperature,
-            stop_ids=tools.tokens_with("}"),
-            logprobs=True,
-        )
+        stop_ids = tools.tokens_with("}")
+        if self.suffix is None and tools.is_embedded:
+            ids, at_line_end = tools.write(f"\n{tools.think_end}"), tools.write(tools.think_end)
+        else:
+            ids, at_line_end = tools.write("\n**Final Answer**\n\\boxed" if self.suffix is None else self.suffix), None
+        return Look(ids, at_line_end, self.tokens, self.probe_temperature, stop_ids=stop_ids, logprobs=True)
 
     def stops(self, readings: Sequence[Reading], tools: ExitTools) -> bool:
         """See `ExitPolicy.stops`."""

@@ -36,6 +36,7 @@ class Look:
 
     Attributes:
         suffix_ids: forced behind the thinking.
+        at_line_end: forced instead where the thinking ends a line; None: the same.
         tokens: the most that are decoded behind it. 0: nothing is, and only the next token is looked at.
         temperature, top_p: of what is decoded.
         stop_ids: tokens that end it, besides an EOS.
@@ -45,6 +46,7 @@ class Look:
     """
 
     suffix_ids: tuple[int, ...]
+    at_line_end: tuple[int, ...] | None = None
     tokens: int = 0
     temperature: float = 0.0
     top_p: float = 1.0
@@ -52,6 +54,11 @@ class Look:
     logprobs: bool = False
     token_ids: tuple[int, ...] = ()
     probe: str = ""
+
+    def suffix(self, thinking_ids: Sequence[int], tools: ExitTools) -> tuple[int, ...]:
+        """Return what is forced behind this thinking."""
+        own = self.at_line_end is None or not tools.ends_line(thinking_ids)
+        return self.suffix_ids if own else self.at_line_end or ()
 
 
 @dataclass(frozen=True)
@@ -137,9 +144,15 @@ class ExitPolicy(Exit):
     def stops(self, readings: Sequence[Reading], tools: ExitTools) -> bool:
         """Say whether thinking stops at the last of the readings, which are those of all places so far, in order."""
 
-    def ending(self, readings: Sequence[Reading], tools: ExitTools) -> Ending:
-        """Return what closes thinking that stopped at the last of the readings; there is none at a limit."""
-        return Ending(tools.closing(self.closing))
+    def ending(self, readings: Sequence[Reading], thinking_ids: Sequence[int], tools: ExitTools) -> Ending:
+        """Return what closes stopped thinking.
+
+        Args:
+            readings: of the places up to the stop. At a limit there may be none.
+            thinking_ids: what is kept of the thinking.
+            tools: of the model.
+        """
+        return Ending(tools.closing(self.closing, tools.ends_line(thinking_ids)))
 
     def draws(self, at: int) -> int:
         """Return how many tokens are drawn behind the first `at` before places are looked for again."""
@@ -148,6 +161,42 @@ class ExitPolicy(Exit):
     def stop_ids(self, tools: ExitTools) -> tuple[int, ...]:
         """Return tokens after which a place is likely. Drawing pauses there, so that little is thrown away."""
         return ()
+
+
+def looked_at(policy: ExitPolicy, thinking_ids: Sequence[int], tools: ExitTools, max_tokens: int) -> list[int]:
+    """Return where a policy looks at thinking: at its places below its limit, while the look fits under the cap.
+
+    Args:
+        policy: says where.
+        thinking_ids: known so far.
+        tools: of the model.
+        max_tokens: cap on completion tokens, which holds for looks too: a model's context may end there.
+    """
+    look, limit = policy.look(tools), policy.limit
+    room = max_tokens - (len(look.suffix_ids) + max(1, look.tokens) if look else 1)
+    return [
+        at for at in policy.places(thinking_ids, tools) if at <= min(room, max_tokens if limit is None else limit - 1)
+    ]
+
+
+def ending_of(
+    policy: ExitPolicy,
+    readings: Sequence[Reading],
+    thinking_ids: Sequence[int],
+    prompt_ids: Sequence[int],
+    tools: ExitTools,
+) -> Ending:
+    """Return what closes stopped thinking, with what opens it in front where nothing has been thought.
+
+    Args:
+        policy: says what closes it.
+        readings: of its places up to the stop.
+        thinking_ids: what is kept of the thinking.
+        prompt_ids: before it.
+        tools: of the model.
+    """
+    ending = policy.ending(readings, thinking_ids, tools)
+    return ending if thinking_ids else ending._replace(ids=(*tools.opening(prompt_ids), *ending.ids))
 
 
 def exit_at(policy: ExitPolicy, readings: Sequence[Reading], length: int, tools: ExitTools) -> int | None:

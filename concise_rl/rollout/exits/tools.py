@@ -84,23 +84,29 @@ class ExitTools:
         """
         return _written(self.tokenizer, text)
 
-    def closing(self, text: str | None = None) -> tuple[int, ...]:
+    def closing(self, text: str | None = None, at_line_end: bool = False) -> tuple[int, ...]:
         """Return the tokens that close the thinking.
 
         Args:
-            text: holds the delimiter once. None: as the model learnt it. A line break stands before the delimiter, and
-                an empty line behind it; behind that of the embedded reasoner stands one line break.
+            text: holds the delimiter once. None: as models learn it. The delimiter stands on a line of its own, and an
+                empty line follows. The embedded reasoner learnt it without the empty line.
+            at_line_end: whether the thinking ends a line. Without `text`, no other line break is put there.
 
         Raises:
             ValueError: when nothing behind these tokens would be read as an answer.
         """
-        ids = self.write(f"\n{self.think_end}\n{'' if self.is_embedded else chr(10)}" if text is None else text)
+        before, behind = "" if at_line_end else "\n", "\n" if self.is_embedded else "\n\n"
+        ids = self.write(f"{before}{self.think_end}{behind}" if text is None else text)
         if read_trace(ids, self.delimiters).answer_ids is None:
             raise ValueError(
                 f"The closing text must hold {self.think_end!r} once, as the same tokens: nothing behind it would be "
                 f"an answer otherwise. It is {text!r}."
             )
         return ids
+
+    def ends_line(self, thinking_ids: Sequence[int]) -> bool:
+        """Say whether thinking ends with a line break."""
+        return bool(thinking_ids) and self.text_of(thinking_ids[-1]).endswith("\n")
 
     def opening(self, prompt_ids: Sequence[int]) -> tuple[int, ...]:
         """Return the tokens that open the thinking where the model would have to write them itself; else none.
