@@ -78,8 +78,10 @@ class Prober:
         lines = []
         for look, of_look in by_look(wanted).items():
             looking = [self._looking(subject, at) for subject, places in of_look for at in places]
-            found = iter(take_looks(self.engine, look, looking))
-            lines += [subject.line(look=look, readings=tuple(next(found) for _ in places)) for subject, places in of_look]
+            found = iter(take_looks(self.engine, look, looking, self.tools))
+            lines += [
+                subject.line(look=look, readings=tuple(next(found) for _ in places)) for subject, places in of_look
+            ]
         return lines
 
     def answer(self, wanted: Sequence[tuple[Subject, Ending, Sequence[int]]]) -> list[Probes]:
@@ -95,13 +97,17 @@ class Prober:
         ids = [() if ending.answered else tuple(next(completions).ids) for _, ending, _ in asks]
         stored = iter(self._graded(asks, ids))
         return [
-            subject.line(ending=ending, answers=tuple(next(stored) for _ in places)) for subject, ending, places in wanted
+            subject.line(ending=ending, answers=tuple(next(stored) for _ in places))
+            for subject, ending, places in wanted
         ]
 
     def _looking(self, subject: Subject, at: int) -> Looking:
         thinking = subject.thinking
         return Looking(
-            subject.prefix(at), at, thinking[at] if at < len(thinking) else None, self._seed(subject, 2, at)
+            subject.problem.prompt_ids,
+            thinking[:at],
+            thinking[at] if at < len(thinking) else None,
+            self._seed(subject, 2, at),
         )
 
     def _request(self, subject: Subject, ending: Ending, at: int) -> Request:

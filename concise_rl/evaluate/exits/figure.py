@@ -37,7 +37,9 @@ def draw_exits(report: Report) -> Figure:
 def shown_points(report: Report) -> list[Mapping[str, Any]]:
     """List every point that the figure has."""
     curves = [point for curve in report["curves"] for point in curve["points"]]
-    return [one for one in (report["full"], report["oracle"], *curves, *report["labels"]) if one["accuracy"] is not None]
+    return [
+        one for one in (report["full"], report["oracle"], *curves, *report["labels"]) if one["accuracy"] is not None
+    ]
 
 
 def _draw_curve(axes: Axes, index: int, curve: Mapping[str, Any]) -> None:

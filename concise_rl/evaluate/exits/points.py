@@ -11,6 +11,7 @@ from concise_rl.evaluate.compare.front import on_front
 from concise_rl.evaluate.exits.outcomes import Outcomes
 from concise_rl.evaluate.statistics import Estimate, Interval, accuracy_change, estimate, interval, token_savings
 
+
 @dataclass(frozen=True)
 class Point:
     """What a policy, or a label, comes to.

@@ -45,7 +45,7 @@ class Wish:
             if stop is not None:
                 wanted[stop[1]].add(stop[0])
         for at in self.oracle_places(thinking):
-            ending = thinking.opened(at, Ending(thinking.tools.closing()))
+            ending = thinking.closed(at)
             if thinking.has_room(at, ending):
                 wanted[ending].add(at)
         answered = thinking.known.answers

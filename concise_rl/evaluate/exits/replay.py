@@ -10,7 +10,7 @@ from concise_rl.evaluate.exits.outcomes import Outcome, as_drawn, cut
 from concise_rl.evaluate.exits.store import Known
 from concise_rl.evaluate.samples import Sample
 from concise_rl.rollout.cost import Cost, cost_of_look
-from concise_rl.rollout.exits.policy import Ending, ExitPolicy, Look, Reading, exit_at, looked_at
+from concise_rl.rollout.exits.policy import Ending, ExitPolicy, Look, Reading, ending_of, exit_at, looked_at
 from concise_rl.rollout.exits.tools import ExitTools
 
 
@@ -79,10 +79,11 @@ class Thinking:
             self._places[key] = looked_at(policy, self.ids, self.tools, self.cap)
         return self._places[key]
 
-    def opened(self, at: int, ending: Ending) -> Ending:
-        """Return an ending with what opens the thinking before it, where none of the thinking is kept."""
+    def closed(self, at: int) -> Ending:
+        """Return what closes the thinking at a place where no policy says what does."""
+        closing = self.tools.closing(at_line_end=self.tools.ends_line(self.ids[:at]))
         opening = self.tools.opening(self.known.prompt_tail) if at == 0 else ()
-        return Ending((*opening, *ending.ids), ending.answered)
+        return Ending((*opening, *closing))
 
     def has_room(self, at: int, ending: Ending) -> bool:
         """Say whether a token of answer fits behind an ending at a place."""
@@ -113,7 +114,7 @@ class Thinking:
         if at is None:
             return None
         taken = [reading for reading in readings if reading.at <= at]
-        ending = self.opened(at, policy.ending(taken, self.tools))
+        ending = ending_of(policy, taken, self.ids[:at], self.known.prompt_tail, self.tools)
         return (at, ending, taken) if self.has_room(at, ending) else None
 
     def outcome(self, policy: ExitPolicy) -> Outcome:
@@ -129,5 +130,8 @@ class Thinking:
         """Add up what looks cost."""
         if look is None:
             return Cost()
-        suffix, prompt = len(look.suffix_ids), self.known.prompt_length
-        return sum((cost_of_look(prompt + one.at, suffix, len(one.ids)) for one in readings), Cost())
+        prompt, ids = self.known.prompt_length, self.ids
+        costs = [
+            cost_of_look(prompt + one.at, len(look.suffix(ids[: one.at], self.tools)), len(one.ids)) for one in readings
+        ]
+        return sum(costs, Cost())

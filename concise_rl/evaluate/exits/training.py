@@ -23,7 +23,6 @@ from concise_rl.files import drop_torn_line
 from concise_rl.rollout.engine import HiddenEngine
 from concise_rl.rollout.exits.hidden_probe import HiddenProbe, published_layers, train_probe, write_probe
 from concise_rl.rollout.exits.lynx import CUES, Lynx, cue_tokens
-from concise_rl.rollout.exits.policy import Ending
 from concise_rl.verify.pool import VerifierPool
 
 TRAINING, CALIBRATION = 0.5, 0.25
@@ -51,7 +50,7 @@ class Coverage:
 
     Attributes:
         delta: share of each class whose own verdict may be missing from its set.
-        right, wrong: share of the right, and wrong, places whose set has their verdict: 1 - `delta` or more is promised.
+        right, wrong: share of the right, and wrong, places whose set has their verdict; 1 - `delta` is promised.
         stops: share of the places whose set is {right}.
         precision: share of those that are right.
     """
@@ -158,7 +157,9 @@ def gather(probed: Probed, prober: Prober, cue_ids: Sequence[int], layers: Seque
     for start in tqdm(range(0, len(samples), size), desc=f"{run.title}: cue words", unit="batch"):
         subjects = [Subject(problems[one.problem], one) for one in samples[start : start + size]]
         found.append(gather_batch(prober, subjects, set(cue_ids), layers, known, path))
-    places = Places(*(torch.cat([getattr(one, name) for one in found]) for name in ("hidden_ND", "right_N", "problem_N")))
+    places = Places(
+        *(torch.cat([getattr(one, name) for one in found]) for name in ("hidden_ND", "right_N", "problem_N"))
+    )
     if not len(places.right_N):
         raise ValueError("No thinking in these samples has a cue word: name words that it has with --cue.")
     return places
@@ -173,23 +174,20 @@ def gather_batch(
     path: Path,
 ) -> Places:
     """Do so for some samples. Places whose answer could not be graded are left out."""
-    ending = Ending(prober.tools.closing())
-    cuts = {
-        subject: [at for at, token in enumerate(subject.thinking) if token in cue_ids and at]
-        for subject in subjects
-    }
-    fitting = {
-        subject: [at for at in places if thinking_of(subject, prober, known).has_room(at, ending)]
-        for subject, places in cuts.items()
-    }
-    answered = {subject: thinking_of(subject, prober, known).known.answers.get(ending, {}) for subject in subjects}
-    missing = [(s, ending, [at for at in places if at not in answered[s]]) for s, places in fitting.items()]
-    keep(prober.answer([one for one in missing if one[2]]), known, path)
-    verdicts = [
-        (subject, at, thinking_of(subject, prober, known).known.answers[ending][at].correct)
-        for subject, places in fitting.items()
-        for at in places
+    thoughts = {subject: thinking_of(subject, prober, known) for subject in subjects}
+    cuts = [
+        (subject, at, thinking.closed(at))
+        for subject, thinking in thoughts.items()
+        for at, token in enumerate(subject.thinking)
+        if token in cue_ids and at and thinking.has_room(at, thinking.closed(at))
     ]
+    missing = [
+        (subject, ending, [at])
+        for subject, at, ending in cuts
+        if at not in thoughts[subject].known.answers.get(ending, {})
+    ]
+    keep(prober.answer(missing), known, path)
+    verdicts = [(subject, at, thoughts[subject].known.answers[ending][at].correct) for subject, at, ending in cuts]
     graded = [(subject, at, right) for subject, at, right in verdicts if right is not None]
     engine: Any = prober.engine  # which shows hidden states
     return Places(

@@ -95,8 +95,8 @@ def beyond_sentence(one: Entry) -> str:
     saved, interval = one["savings"]["value"], between(one["savings"]["ci95"])
     return (
         f"At no lower accuracy than {one['label']}, the best exit without training is {one['exit']}, with "
-        f"{percent(one['accuracy'])} at {tokens(one['spent'])} decoded tokens; {one['label']} saves {percent(saved)} of "
-        f"them {interval}."
+        f"{percent(one['accuracy'])} at {tokens(one['spent'])} decoded tokens; {one['label']} saves {percent(saved)} "
+        f"of them {interval}."
     )
 
 

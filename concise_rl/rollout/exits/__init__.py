@@ -5,8 +5,11 @@
 
 from concise_rl.rollout.exits.budget import Budget, NoThink
 from concise_rl.rollout.exits.build import parse_exit, plan_exit
+from concise_rl.rollout.exits.deepconf import DeepConf
 from concise_rl.rollout.exits.deer import Deer
 from concise_rl.rollout.exits.events import every, literal, places_of
+from concise_rl.rollout.exits.lynx import Lynx
+from concise_rl.rollout.exits.nowait import NoWait
 from concise_rl.rollout.exits.policy import (
     Ending,
     Exit,
@@ -18,12 +21,17 @@ from concise_rl.rollout.exits.policy import (
     exit_at,
     looked_at,
 )
+from concise_rl.rollout.exits.rpdi import Rpdi
 from concise_rl.rollout.exits.tools import ExitTools, value_of
 
 EXITS: dict[str, type[Exit]] = {
     "no-think": NoThink,
     "budget": Budget,
     "deer": Deer,
+    "nowait": NoWait,
+    "rpdi": Rpdi,
+    "deepconf": DeepConf,
+    "lynx": Lynx,
 }
 """Every exit by its name."""
 

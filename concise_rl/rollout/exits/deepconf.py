@@ -1,21 +1,114 @@
-"""DeepConf, online: samples that become unsure are given up, and the others of the problem vote.
-
-DeepConf (https://hf.co/papers/2508.15260; https://github.com/facebookresearch/deepconf, deepconf/processors.py:36-55):
-the confidence of a token is minus the mean log-probability of the likeliest 20; of a group, the mean over a window of
-2,048. Of each problem 16 samples are drawn to their end. The bar is the 10th percentile of their lowest group
-confidences; further samples end once a full window falls below it, and do not vote. The released votes are weighted by
-lowest confidence or taken offline besides; here each sample that ended has one vote (`concise_rl.evaluate.vote`).
-"""
+"""DeepConf, online: samples that become unsure are given up, and the others of the problem vote."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 import numpy as np
+from pydantic import Field
 
 from concise_rl.reading.trace import StopReason
-from concise_rl.rollout.engine import Asked, Engine, Watched
+from concise_rl.rollout.cost import Cost
+from concise_rl.rollout.engine import Asked, Engine, Request, Watched
+from concise_rl.rollout.exits.policy import LiveExit
+from concise_rl.rollout.exits.tools import ExitTools
 from concise_rl.rollout.exits.watching import Drawn, draw_watched, window_means
 from concise_rl.rollout.plans.plan import Plan, Rollout
+
+
+class DeepConf(LiveExit):
+    """Give up samples that become less sure than the first ones of their problem (https://hf.co/papers/2508.15260).
+
+    - The confidence of a token is minus the mean log-probability of the likeliest 20. It is averaged over a window.
+    - Of each problem, the first samples are drawn to their end. The bar is a percentile of their lowest averages.
+    - Each other sample is given up once the average of a full window falls below the bar.
+
+    Of facebookresearch/deepconf: the window of 2,048, 16 first samples and the 10th percentile
+    (deepconf/processors.py:36-55). What is given up has no verdict, and does not vote. Released votes are weighted by
+    confidence, too; here each sample that ended has one (`concise-rl exits`). Nothing is stopped in order to answer.
+    """
+
+    warmup: int = Field(16, ge=1)
+    """First samples of each problem, which are drawn to their end."""
+    percent: float = Field(10.0, ge=0, le=100)
+    """Percentile of their lowest averages that is the bar; 90 for the paper's strict variant."""
+    window: int = Field(2048, ge=1)
+    """Tokens that are averaged over."""
+    top: int = Field(20, ge=1)
+    """Likeliest tokens that a confidence is the mean over."""
+    pace: int = Field(64, ge=1)
+    """Tokens between two looks. What is drawn within them behind the bar is thrown away, and counted."""
+
+    def plan(self, tools: ExitTools) -> Plan:
+        """See `LiveExit.plan`."""
+        return Confident(self)
+
+
+@dataclass(frozen=True)
+class Confident(Plan):
+    """The first samples of each problem to their end, then the others under the bar that those set.
+
+    Attributes:
+        rule: how many, and under which bar.
+    """
+
+    rule: DeepConf
+
+    @property
+    def whole_groups(self) -> bool:
+        """See `Plan.whole_groups`. The samples of a problem stand together."""
+        return True
+
+    def check_cap(self, max_tokens: int) -> None:
+        """See `Plan.check_cap`. Any cap will do."""
+
+    def rollouts(self, engine: Engine, asked: Asked) -> list[Rollout]:
+        """See `Plan.rollouts`. What is stopped is given up: it has no verdict.
+
+        Raises:
+            ValueError: when a problem has no more samples than are drawn to set its bar.
+        """
+        groups = groups_of(asked.requests)
+        self._check_sizes(groups)
+        asked = replace(asked, give_up=None)
+        first = [i for group in groups for i in group[: self.rule.warmup]]
+        later = [i for group in groups for i in group[self.rule.warmup :]]
+        drawn = dict(zip(first, self._draw(engine, asked, first, {}), strict=True))
+        bars = {
+            i: bar for group in groups for bar in [self._bar([drawn[i] for i in group if i in drawn])] for i in group
+        }
+        drawn |= zip(later, self._draw(engine, asked, later, bars), strict=True)
+        return [as_given_up(drawn[i]) for i in range(len(asked.requests))]
+
+    def _check_sizes(self, groups: Sequence[Sequence[int]]) -> None:
+        least = min(map(len, groups), default=self.rule.warmup + 1)
+        if least <= self.rule.warmup:
+            raise ValueError(
+                f"deepconf draws {self.rule.warmup} samples of each problem to set its bar, and there are {least} of "
+                f"one here: draw more (--samples), in batches of whole problems (--batch-size), or set warmup lower, "
+                f"--exit deepconf:warmup={max(1, least // 2)} say."
+            )
+
+    def _draw(self, engine: Engine, asked: Asked, which: Sequence[int], bars: dict[int, float]) -> list[Drawn]:
+        """Draw some of the requests; under bars, where there are any."""
+
+        def stopped(number: int, drawn: Drawn) -> int | None:
+            return falls_below(drawn.watched, self.rule.window, bars[which[number]]) if bars else None
+
+        pace = self.rule.pace if bars else max((request.max_tokens for request in asked.requests), default=1)
+        some = replace(asked, requests=[asked.requests[i] for i in which])
+        return draw_watched(engine, some, self.rule.top, pace, stopped)
+
+    def _bar(self, first: Sequence[Drawn]) -> float:
+        return float(
+            np.percentile([lowest_confidence(one.watched, self.rule.window) for one in first], self.rule.percent)
+        )
+
+
+def groups_of(requests: Sequence[Request]) -> list[list[int]]:
+    """Return the positions of requests that share a prompt and stand together."""
+    keys = [tuple(request.prompt_ids) for request in requests]
+    return [list(group) for _, group in groupby(range(len(requests)), key=keys.__getitem__)]
 
 
 def lowest_confidence(watched: Sequence[Watched], window: int) -> float:
@@ -30,70 +123,10 @@ def falls_below(watched: Sequence[Watched], window: int, bar: float) -> int | No
     return next((end for end, mean in enumerate(means, start=window) if mean < bar), None)
 
 
-@dataclass(frozen=True)
-class DeepConf(Plan):
-    """Warm-up samples of each group to their end, then the others under the bar that those set.
-
-    Attributes:
-        num_generations: members of a group.
-        warmup: members that are drawn first, to their end.
-        percent: percentile of their lowest confidences that is the bar.
-        window: tokens that are averaged over.
-        top: likeliest tokens that a confidence is the mean over.
-        chunk: tokens between two looks: what is drawn behind the bar within one is thrown away.
-    """
-
-    num_generations: int
-    warmup: int = 16
-    percent: float = 10.0
-    window: int = 2048
-    top: int = 20
-    chunk: int = 64
-
-    def __post_init__(self) -> None:
-        if not 0 < self.warmup < self.num_generations:
-            raise ValueError(
-                f"deepconf draws {self.warmup} samples of each problem to set its bar, and stops the others by it: "
-                f"draw more than {self.warmup} (--samples), or lower warmup (--exit deepconf:warmup=4)."
-            )
-
-    @property
-    def whole_groups(self) -> bool:
-        """See `Plan.whole_groups`."""
-        return True
-
-    def check_cap(self, max_tokens: int) -> None:
-        """See `Plan.check_cap`. Any cap will do."""
-
-    def rollouts(self, engine: Engine, asked: Asked) -> list[Rollout]:
-        """See `Plan.rollouts`. Requests come in whole groups. What is stopped is given up: it has no verdict."""
-        size = self.num_generations
-        assert len(asked.requests) % size == 0, f"{len(asked.requests)} requests are not whole groups of {size}"
-        asked = replace(asked, give_up=None)
-        first = [i for i in range(len(asked.requests)) if i % size < self.warmup]
-        later = [i for i in range(len(asked.requests)) if i % size >= self.warmup]
-        drawn = dict(zip(first, self._draw(engine, asked, first, {}), strict=True))
-        bars = {group: self._bar([drawn[i] for i in first if i // size == group]) for group in {i // size for i in first}}
-        drawn |= zip(later, self._draw(engine, asked, later, bars), strict=True)
-        return [as_given_up(drawn[i]) for i in range(len(asked.requests))]
-
-    def _draw(self, engine: Engine, asked: Asked, which: Sequence[int], bars: dict[int, float]) -> list[Drawn]:
-        """Draw some members; under the bars of their groups, where there are any."""
-
-        def stopped(number: int, drawn: Drawn) -> int | None:
-            bar = bars.get(which[number] // self.num_generations)
-            return None if bar is None else falls_below(drawn.watched, self.window, bar)
-
-        longest = max((request.max_tokens for request in asked.requests), default=1)
-        chunk = self.chunk if bars else longest
-        some = replace(asked, requests=[asked.requests[i] for i in which])
-        return draw_watched(engine, some, self.top, chunk, stopped)
-
-    def _bar(self, warmups: Sequence[Drawn]) -> float:
-        return float(np.percentile([lowest_confidence(one.watched, self.window) for one in warmups], self.percent))
-
-
 def as_given_up(drawn: Drawn) -> Rollout:
-    """A rollout of what was drawn: given up where a rule stopped it, though its end came in the same chunk."""
-    reason = drawn.stop_reason if drawn.kept is None else StopReason.ABORTED
-    return Rollout(drawn.ids, reason, len(drawn.ids), drawn.logprobs)
+    """A rollout of what was drawn: where a rule stopped it, given up there. What was drawn behind that was paid for."""
+    if drawn.kept is None:
+        return Rollout(drawn.ids, drawn.stop_reason, len(drawn.ids), drawn.logprobs)
+    dropped, logprobs = len(drawn.ids) - drawn.kept, drawn.logprobs and drawn.logprobs[: drawn.kept]
+    cost = Cost(dropped=dropped) if dropped else None
+    return Rollout(drawn.ids[: drawn.kept], StopReason.ABORTED, drawn.kept, logprobs, cost=cost)

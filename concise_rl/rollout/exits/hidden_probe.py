@@ -148,9 +148,7 @@ def _fit(hidden_ND: Tensor, right_N: Tensor, seed: int) -> nn.Sequential:
 
 def _network(width: int) -> nn.Sequential:
     first, second = UNITS
-    return nn.Sequential(
-        nn.Linear(width, first), nn.ReLU(), nn.Linear(first, second), nn.ReLU(), nn.Linear(second, 1)
-    )
+    return nn.Sequential(nn.Linear(width, first), nn.ReLU(), nn.Linear(first, second), nn.ReLU(), nn.Linear(second, 1))
 
 
 def write_probe(probe: HiddenProbe, path: Path) -> None:
@@ -176,7 +174,8 @@ def read_probe(path: Path) -> HiddenProbe:
         raise ValueError(f"There is no probe {path}: train one with `concise-rl exits DIR --train-lynx {path}`.")
     try:
         with safe_open(path, "pt") as file:
-            facts, tensors = file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}
+            names = file.keys()  # noqa: SIM118  # the file is no mapping
+            facts, tensors = file.metadata() or {}, {name: file.get_tensor(name) for name in names}
     except SafetensorError as error:
         raise ValueError(f"{path} is no safetensors file ({error}): train a probe with --train-lynx.") from error
     if facts.get("format") != _FORMAT:
@@ -184,12 +183,14 @@ def read_probe(path: Path) -> HiddenProbe:
     network = _network(len(tensors["mean_D"]))
     network.load_state_dict({n.removeprefix("network."): t for n, t in tensors.items() if n.startswith("network.")})
     return HiddenProbe(
-        network.eval().requires_grad_(False),
-        *(tensors[name] for name in ("mean_D", "scale_D")),
-        tuple(map(int, facts["layers"].split())),
-        tuple(facts["cues"].split()),
-        *(tensors[name] for name in ("right_N", "wrong_N")),
-        facts["fingerprint"],
+        network=network.eval().requires_grad_(False),
+        mean_D=tensors["mean_D"],
+        scale_D=tensors["scale_D"],
+        layers=tuple(map(int, facts["layers"].split())),
+        cues=tuple(facts["cues"].split()),
+        right_N=tensors["right_N"],
+        wrong_N=tensors["wrong_N"],
+        fingerprint=facts["fingerprint"],
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from concise_rl.rollout.engine import Asked, Engine, HiddenEngine, Peek, PeekingEngine, Request, Sampling
 from concise_rl.rollout.exits.hidden_probe import loaded_probe
 from concise_rl.rollout.exits.policy import Look, Reading
+from concise_rl.rollout.exits.tools import ExitTools
 
 
 @dataclass(frozen=True)
@@ -13,16 +14,24 @@ class Looking:
     """One place to look at.
 
     Attributes:
-        prefix_ids: the prompt, and the thinking before the place.
-        at: thinking tokens before the place.
+        prompt_ids, thinking_ids: what stands before it.
         next_id: the thinking token behind it, where that is known: a probe reads it.
         seed: of what is decoded there.
     """
 
-    prefix_ids: Sequence[int]
-    at: int
+    prompt_ids: Sequence[int]
+    thinking_ids: Sequence[int]
     next_id: int | None = None
     seed: int | None = None
+
+    @property
+    def at(self) -> int:
+        """Return the thinking tokens before it."""
+        return len(self.thinking_ids)
+
+    def prompt(self, suffix_ids: Sequence[int]) -> list[int]:
+        """Return all that a model reads before what it decodes there."""
+        return [*self.prompt_ids, *self.thinking_ids, *suffix_ids]
 
 
 def check_looks(engine: Engine, look: Look | None) -> None:
@@ -39,7 +48,7 @@ def check_looks(engine: Engine, look: Look | None) -> None:
         raise ValueError(f"{type(engine).__name__} cannot look at the next token, which this exit needs.")
 
 
-def take_looks(engine: Engine, look: Look, places: Sequence[Looking]) -> list[Reading]:
+def take_looks(engine: Engine, look: Look, places: Sequence[Looking], tools: ExitTools) -> list[Reading]:
     """Return what is read at each place, in order.
 
     Raises:
@@ -50,7 +59,7 @@ def take_looks(engine: Engine, look: Look, places: Sequence[Looking]) -> list[Re
         return []
     if look.probe:
         return _scored(engine, look.probe, places)
-    prompts = [[*place.prefix_ids, *look.suffix_ids] for place in places]
+    prompts = [place.prompt(look.suffix(place.thinking_ids, tools)) for place in places]
     if not look.tokens:
         assert isinstance(engine, PeekingEngine), "checked above"
         peeked = engine.peek([Peek(prompt, look.token_ids) for prompt in prompts])
@@ -69,7 +78,7 @@ def _scored(engine: Engine, path: str, places: Sequence[Looking]) -> list[Readin
     assert isinstance(engine, HiddenEngine), "checked before"
     assert all(place.next_id is not None for place in places), "a probe's places lie before a token that is there"
     probe = loaded_probe(path)
-    states_ND = engine.hidden_states([[*place.prefix_ids, place.next_id or 0] for place in places], probe.layers)
+    states_ND = engine.hidden_states([place.prompt([place.next_id or 0]) for place in places], probe.layers)
     scores = probe.scores(states_ND).tolist()
     return [Reading(place.at, score=score) for place, score in zip(places, scores, strict=True)]
 

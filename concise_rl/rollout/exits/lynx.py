@@ -7,7 +7,7 @@ from pydantic import Field
 
 from concise_rl.rollout.exits.hidden_probe import loaded_probe
 from concise_rl.rollout.exits.policy import ExitPolicy, Look, Reading
-from concise_rl.rollout.exits.tools import ExitTools
+from concise_rl.rollout.exits.tools import ExitTools, word_tokens
 
 CUES = ("hmm", "wait", "alternatively")
 """Words at which LYNX reads."""
@@ -60,9 +60,7 @@ def cue_tokens(tools: ExitTools, cues: Sequence[str]) -> tuple[int, ...]:
     Raises:
         ValueError: when the tokenizer has none.
     """
-    wanted = {cue.lower() for cue in cues}
-    likely = tools.tokens_with(*wanted, *(cue.capitalize() for cue in wanted), *(cue.upper() for cue in wanted))
-    found = tuple(token for token in likely if tools.text_of(token).strip().lower() in wanted)
+    found = word_tokens(tools, cues)
     if not found:
-        raise ValueError(f"The tokenizer has no token that is one of {', '.join(sorted(wanted))}: name other cues.")
+        raise ValueError(f"The tokenizer has no token that is one of {', '.join(cues)}: name other cues.")
     return found

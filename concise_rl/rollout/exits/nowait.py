@@ -6,12 +6,12 @@ words and nothing else, with space around it at most: `know` holds *now*, `many`
 The paper reports -16 to -31 % of tokens on QwQ-32B, and lost accuracy on distilled Qwen3 models of 4B to 14B.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from transformers import PreTrainedTokenizerBase
-
-from concise_rl.reading.trace import Delimiters
 from concise_rl.rollout.engine import Asked, Engine
+from concise_rl.rollout.exits.policy import LiveExit, Texts
+from concise_rl.rollout.exits.tools import ExitTools, word_tokens
 from concise_rl.rollout.plans.plan import Parallel, Plan, Rollout
 
 WORDS = (
@@ -21,8 +21,31 @@ WORDS = (
 """The paper's list."""
 
 
+class NoWait(LiveExit):
+    """Never draw a token that is one of 17 words of doubt (https://hf.co/papers/2506.08343).
+
+    - Case, and space around the word, do not matter. Tokens that hold more than the word stay: the paper bans every one
+      whose text contains a word, less some taken off by hand.
+    - Tokens of the closing delimiter, and those that end a completion, are never banned.
+
+    On the answer, too, the tokens are banned. Only a live run shows what this does: it changes the thinking.
+    """
+
+    words: Texts = WORDS
+    """What is not drawn."""
+
+    def plan(self, tools: ExitTools) -> Plan:
+        """See `LiveExit.plan`."""
+        return WithoutTokens(banned_ids(tools, self.words))
+
+    def note(self, tools: ExitTools) -> str:
+        """Say which tokens are banned, for a report."""
+        ids = banned_ids(tools, self.words)
+        return f"{len(ids)} tokens are banned: {', '.join(f'{i} {tools.text_of(i)!r}' for i in ids)}."
+
+
 @dataclass(frozen=True)
-class NoWait(Plan):
+class WithoutTokens(Plan):
     """Plain sampling without some tokens.
 
     Attributes:
@@ -40,22 +63,14 @@ class NoWait(Plan):
         return Parallel().rollouts(engine, replace(asked, sampling=replace(asked.sampling, banned_ids=banned)))
 
 
-def banned_ids(
-    tokenizer: PreTrainedTokenizerBase, delimiters: Delimiters, words: tuple[str, ...] = WORDS
-) -> tuple[int, ...]:
+def banned_ids(tools: ExitTools, words: Sequence[str] = WORDS) -> tuple[int, ...]:
     """Find the tokens that are one of the words, whatever their case and the space around them.
-
-    Tokens of the closing delimiter and those that end a completion are never among them.
 
     Raises:
         ValueError: when the tokenizer has none: words of several tokens cannot be banned one token at a time.
     """
-    wanted, kept = {word.lower() for word in words}, {*delimiters.think_end, *delimiters.eos}
-    texts = tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
-    found = tuple(i for i, text in enumerate(texts) if text.strip().lower() in wanted and i not in kept)
+    kept = {*tools.delimiters.think_end, *tools.delimiters.eos}
+    found = tuple(token for token in word_tokens(tools, words) if token not in kept)
     if not found:
-        raise ValueError(
-            f"The tokenizer has no token that is one of {', '.join(words)}: nowait has nothing to ban. Name other "
-            "words."
-        )
+        raise ValueError(f"The tokenizer has no token that is one of {', '.join(words)}: name words that it has.")
     return found
