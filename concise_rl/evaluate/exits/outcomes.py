@@ -15,6 +15,7 @@ from concise_rl.rollout.cost import Cost
 from concise_rl.rollout.exits.policy import Ending
 
 COSTS = tuple(Cost.model_fields)
+FREE = Cost()
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Outcome:
     correct: int | None
     text: int
     at: int | None = None
-    cost: Cost = Cost()
+    cost: Cost = FREE
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,8 @@ class Outcomes:
 
     @property
     def spent_P(self) -> np.ndarray:
-        """Return the mean tokens decoded: those of the completion, of looks, and what was thrown away."""
-        return (self.text_PK + self.cost_PK["decoded"] + self.cost_PK["dropped"]).mean(axis=1)
+        """Return the mean tokens of a completion and of its looks, as an evaluation's report counts them."""
+        return (self.text_PK + self.cost_PK["decoded"]).mean(axis=1)
 
 
 def tabulate_outcomes(outcomes: Mapping[Place, Outcome]) -> Outcomes:
@@ -89,10 +90,10 @@ def side_by_side(runs: Sequence[Outcomes]) -> Outcomes:
 
 def as_drawn(sample: Sample) -> Outcome:
     """Return what a sample is as it was drawn: full, or under the exit that its model was run with."""
-    return Outcome(sample.correct, sample.length, cost=sample.cost or Cost())
+    return Outcome(sample.correct, sample.length, cost=sample.cost or FREE)
 
 
-def cut(at: int, ending: Ending, answer: StoredAnswer, cost: Cost = Cost()) -> Outcome:
+def cut(at: int, ending: Ending, answer: StoredAnswer, cost: Cost = FREE) -> Outcome:
     """Return what a sample is when it is closed at a place."""
     return Outcome(answer.correct, at + len(ending.ids) + len(answer.ids), at, cost)
 

@@ -5,11 +5,14 @@ A point is a policy at one value of its dial, a label of the folder, or the orac
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+
 import numpy as np
 
 from concise_rl.evaluate.compare.front import on_front
 from concise_rl.evaluate.exits.outcomes import Outcomes
 from concise_rl.evaluate.statistics import Estimate, Interval, accuracy_change, estimate, interval, token_savings
+
+NO_EXIT = "no exit"
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class Point:
         default: whether that is the value that it has unless told otherwise.
         accuracy: mean over problems of the mean over graded samples.
         tokens: mean tokens of a completion, as published tables count them.
-        spent: those, and the tokens that looks decode and that are thrown away.
+        spent: those, and the tokens that looks decode.
         cost: mean of each part of `Cost`.
         stopped: share of the samples that were stopped.
         accuracy_change: against the full samples.
@@ -80,7 +83,7 @@ class Beyond:
     Attributes:
         label: that was trained.
         exit: the policy, and value of its dial, with the fewest decoded tokens among those that are at least as
-            accurate; None where none is.
+            accurate; `NO_EXIT` where only the full samples are, None where nothing is.
         accuracy, spent: of that exit; of the most accurate one where none is as accurate.
         savings: the share of its decoded tokens that the label saves.
     """
@@ -98,7 +101,7 @@ def beyond(label: str, trained: Outcomes, exits: Sequence[tuple[str, Outcomes]])
     Args:
         label: of the trained model.
         trained: its samples.
-        exits: every point of every curve, by its title.
+        exits: every point of every curve, by its title; the full samples as `NO_EXIT`.
 
     Returns:
         None without an exit, or where an accuracy is not known.

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from concise_rl.evaluate.evaluation import Label
 from concise_rl.evaluate.exits.outcomes import (
     Outcome,
@@ -15,7 +17,7 @@ from concise_rl.evaluate.exits.outcomes import (
     side_by_side,
     tabulate_outcomes,
 )
-from concise_rl.evaluate.exits.points import Point, beyond, mark_front, point, title
+from concise_rl.evaluate.exits.points import NO_EXIT, Point, beyond, mark_front, point, title
 from concise_rl.evaluate.exits.replay import Setting, Thinking
 from concise_rl.evaluate.exits.subjects import Probed, sorted_samples
 from concise_rl.evaluate.reproduce import FOLDER
@@ -64,7 +66,10 @@ def build_report(tried: Tried) -> dict[str, Any]:
     }
     curves = [_curve(name, settings, full) for name, settings in replayed.items()]
     labels = {label.name: _as_drawn(label, probed) for label in others(probed)}
-    exits = [(title(s.name, s.value), found) for settings in replayed.values() for s, found in settings]
+    stopping = [
+        (s, found) for settings in replayed.values() for s, found in settings if not np.isnan(found.at_PK).all()
+    ]
+    exits = [(NO_EXIT, full), *((title(setting.name, setting.value), found) for setting, found in stopping)]
     drawn = [point(name, outcomes, full) for name, outcomes in labels.items()]
     trained = {name: one for name, one in labels.items() if not exit_of(probed, name)}
     found = [beyond(name, outcomes, exits) for name, outcomes in trained.items()]
@@ -111,11 +116,11 @@ def summary_of(policy: Any) -> str:
 
 
 def best_at_equal_accuracy(points: Sequence[Point]) -> int | None:
-    """Return the number of the point that spends least of those that lose at most two points of accuracy."""
+    """Return the number of the point that spends least, of those that stop anything and lose at most two points."""
     equal = [
         (one.spent, i)
         for i, one in enumerate(points)
-        if one.accuracy_change.value is not None and one.accuracy_change.value >= -MARGIN
+        if one.stopped and one.accuracy_change.value is not None and one.accuracy_change.value >= -MARGIN
     ]
     return min(equal)[1] if equal else None
 

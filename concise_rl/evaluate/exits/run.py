@@ -11,7 +11,7 @@ from concise_rl.evaluate.exits.asking import Prober, Subject
 from concise_rl.evaluate.exits.figure import draw_exits
 from concise_rl.evaluate.exits.page import write_exits_page
 from concise_rl.evaluate.exits.probing import Wish, complete_probes
-from concise_rl.evaluate.exits.replay import Setting, Thinking, settings_of
+from concise_rl.evaluate.exits.replay import Thinking, settings_of
 from concise_rl.evaluate.exits.report import Tried, build_report
 from concise_rl.evaluate.exits.store import Known, Place, known_probes, probes_path
 from concise_rl.evaluate.exits.subjects import Probed, open_probed, problems_of

@@ -7,7 +7,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from concise_rl.evaluate.exits.points import title
+from concise_rl.evaluate.exits.points import NO_EXIT, title
 from concise_rl.evaluate.text import NONE, bare_percent, between, percent, points, tokens
 
 Report = Mapping[str, Any]
@@ -93,6 +93,12 @@ def beyond_sentence(one: Entry) -> str:
             f"{percent(one['accuracy'])} at {tokens(one['spent'])} decoded tokens."
         )
     saved, interval = one["savings"]["value"], between(one["savings"]["ci95"])
+    if one["exit"] == NO_EXIT:
+        return (
+            f"No exit without training is as accurate as {one['label']}, but for the full samples, with "
+            f"{percent(one['accuracy'])} at {tokens(one['spent'])} tokens; {one['label']} saves {percent(saved)} of "
+            f"them {interval}."
+        )
     return (
         f"At no lower accuracy than {one['label']}, the best exit without training is {one['exit']}, with "
         f"{percent(one['accuracy'])} at {tokens(one['spent'])} decoded tokens; {one['label']} saves {percent(saved)} "

@@ -174,7 +174,7 @@ def read_probe(path: Path) -> HiddenProbe:
         raise ValueError(f"There is no probe {path}: train one with `concise-rl exits DIR --train-lynx {path}`.")
     try:
         with safe_open(path, "pt") as file:
-            names = file.keys()  # noqa: SIM118  # the file is no mapping
+            names = file.keys()
             facts, tensors = file.metadata() or {}, {name: file.get_tensor(name) for name in names}
     except SafetensorError as error:
         raise ValueError(f"{path} is no safetensors file ({error}): train a probe with --train-lynx.") from error
