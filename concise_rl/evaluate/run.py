@@ -75,11 +75,13 @@ def _columns(measurement: Measurement) -> set[str] | None:
 def _check_one_model(spec: EvalSpec, out: Path, total: int, overwrite: bool) -> None:
     """Make sure that a server is asked for one model alone."""
     there = {run: 0 if overwrite else sum(1 for _ in read_samples(run.samples_path(out))) for run in spec.runs}
-    unfinished = list(dict.fromkeys(run.model for run in spec.runs if there[run] < total))
-    if len(unfinished) > 1:
+    unfinished = [run for run in spec.runs if there[run] < total]
+    models = {run.model for run in unfinished}
+    if len(models) > 1:
         raise ValueError(
-            f"The server at {spec.measurement.engine} holds one model, and samples are missing of {len(unfinished)}: "
-            f"{', '.join(unfinished)}. Give one of them alone; then serve the next, and add it to the same command."
+            f"The server at {spec.measurement.engine} holds one model, and samples are missing of {len(models)}: "
+            f"{', '.join(run.title for run in unfinished)}. "
+            "Give one of them alone; then serve the next, and add it to the same command."
         )
 
 

@@ -42,8 +42,8 @@ class Table:
         prompt_hash_P: of each problem.
         difficulty_P: of each problem; None where the task has none.
         oracle_P: tokens of the shortest sufficient completion; NaN where unknown.
-        measures_PK: of each name in `MEASURES`, `TARGET_MEASURES` and `COST_MEASURES`; NaN where a sample has none. Empty
-            for questions that several samples answer together: thinking is a sample's own.
+        measures_PK: of each name in `MEASURES`, `TARGET_MEASURES` and `COST_MEASURES`; NaN where a sample has none.
+            Empty for questions that several samples answer together: thinking is a sample's own.
     """
 
     correct_PK: np.ndarray
