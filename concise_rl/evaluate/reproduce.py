@@ -27,14 +27,19 @@ _ALWAYS = (
 
 
 def eval_command(manifest: Manifest, folder: str = FOLDER) -> list[str]:
-    """Write the command that samples the same into `folder`: its words, ready for `shlex.join`."""
+    """Write the command that samples the same into `folder`: its words, ready for `shlex.join`.
+
+    Raises:
+        ValueError: when the samples were imported.
+    """
+    measurement = manifest.drawn_here("No command draws the same samples")
     words = ["concise-rl", "eval"]
     if manifest.baseline:
         words += ["--baseline", manifest.baseline.model]
     for run in manifest.models:
         words += ["--model", f"{run.label}={run.model}"]
     for name, field in Measurement.model_fields.items():
-        value = getattr(manifest.measurement, name)
+        value = getattr(measurement, name)
         if value != field.default or name in _ALWAYS:
             words += _flag(name, value)
     return [*words, "--out", folder]
