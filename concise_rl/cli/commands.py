@@ -16,6 +16,7 @@ from concise_rl.evaluate.cli import (
     run_report,
 )
 from concise_rl.evaluate.compare.cli import add_compare_arguments, run_compare
+from concise_rl.evaluate.exchange.cli import add_import_arguments, run_import
 from concise_rl.evaluate.judge_cli import add_judge_arguments, run_judge
 from concise_rl.evaluate.probe.cli import add_probe_arguments, run_probe
 from concise_rl.models.gguf import add_convert_arguments, run_convert
@@ -158,6 +159,17 @@ COMMANDS: tuple[Command, ...] = (
         ("concise-rl report runs/eval/tiny-s_grpo-on-tiny-sums",),
         add_report_arguments,
         run_report,
+    ),
+    Command(
+        "import",
+        "measure",
+        "make an evaluation of a run that another tool made",
+        (
+            "concise-rl import logs/mine.eval --baseline logs/base.eval --out runs/eval/mine",
+            "concise-rl import details/mine --tokenizer Qwen/Qwen3-8B --regrade math --out runs/eval/mine",
+        ),
+        add_import_arguments,
+        run_import,
     ),
     Command(
         "judge",
