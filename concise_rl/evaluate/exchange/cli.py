@@ -84,3 +84,22 @@ def run_import(args: argparse.Namespace) -> None:
         say(console_for(args.json), f"Note: {note}", "yellow", wrap=True)
     again = shlex.join(["concise-rl", "report", str(args.out), "--json"])
     print_next(console_for(args.json), [(again, "the numbers for a script")])
+
+
+def add_export_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `concise-rl export`."""
+    parser.add_argument("folder", type=Path, metavar="DIR", help="folder that `concise-rl eval` wrote")
+    parser.add_argument("--to", required=True, metavar="NAME", help="inspect or lm-eval")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR2", help="folder for the files")
+
+
+def run_export(args: argparse.Namespace) -> None:
+    """Export an evaluation, and say where the files are.
+
+    Raises:
+        ValueError: when samples are missing, or the format is not known.
+    """
+    from concise_rl.evaluate.exchange.exports import export
+
+    for path in export(args.folder, args.to, args.out):
+        say(console_for(False), str(path))

@@ -1,6 +1,7 @@
 """Logged samples of lm-evaluation-harness (https://github.com/EleutherAI/lm-evaluation-harness, 0.4.13): one line for
 each document and filter. They have no token counts."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -50,7 +51,7 @@ def read(files: Sequence[Path], wanted: Wanted) -> Log:
         format="lm-eval",
         files=tuple(files),
         task="+".join(tasks),
-        model=files[0].resolve().parent.name.replace("__", "/", 1),
+        model=_model(files[0]),
         logged=[one for place, prefix, row in kept for one in _logged(row, prefix, scorer, place)],
         scorer=scorer,
         max_tokens=common([found.get("max_gen_toks") for found in settings]),
@@ -61,6 +62,14 @@ def read(files: Sequence[Path], wanted: Wanted) -> Log:
 def _task(path: Path) -> str:
     found = NAME.fullmatch(path.stem)
     return found["task"] if found else path.stem
+
+
+def _model(path: Path) -> str:
+    """Name the model as the results beside the samples do; else by the folder, in which `__` stands for `/`."""
+    folder = path.resolve().parent
+    found = sorted(folder.glob("results_*.json"))
+    said = json.loads(found[-1].read_bytes()).get("model_name") if found else None
+    return said or folder.name.replace("__", "/", 1)
 
 
 def _scorer(rows: Sequence[tuple[str, str, Row]], wanted: Wanted) -> str | None:
