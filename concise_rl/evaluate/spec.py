@@ -11,6 +11,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from concise_rl.errors import unknown
+from concise_rl.evaluate.frontier import FRONTIER
 from concise_rl.files import write_atomically
 from concise_rl.models.resolve import resolve_model
 
@@ -356,8 +357,8 @@ def _clear(folder: Path) -> None:
     shutil.rmtree(folder / "samples", ignore_errors=True)
     shutil.rmtree(folder / "plots", ignore_errors=True)
     shutil.rmtree(folder / "training", ignore_errors=True)
-    for report in REPORTS:
-        (folder / report).unlink(missing_ok=True)
+    for name in (*REPORTS, FRONTIER):
+        (folder / name).unlink(missing_ok=True)
 
 
 def _merge(folder: Path, found: Manifest, wanted: Manifest) -> Manifest:

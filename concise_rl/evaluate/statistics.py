@@ -17,7 +17,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from concise_rl.evaluate.samples import MEASURES, TARGET_MEASURES, Sample
+from concise_rl.evaluate.samples import MEASURES, TARGET_MEASURES, TEXT_MEASURES, Sample
 from concise_rl.reading.trace import StopReason
 
 RESAMPLES = 10_000
@@ -42,8 +42,8 @@ class Table:
         prompt_hash_P: of each problem.
         difficulty_P: of each problem; None where the task has none.
         oracle_P: tokens of the shortest sufficient completion; NaN where unknown.
-        measures_PK: of each name in `MEASURES` and `TARGET_MEASURES`; NaN where a sample has none. Empty for questions
-            that several samples answer together: thinking is a sample's own.
+        measures_PK: of each name in `MEASURES`, `TARGET_MEASURES` and `TEXT_MEASURES`; NaN where a sample has none.
+            Empty for questions that several samples answer together: thinking is a sample's own.
     """
 
     correct_PK: np.ndarray
@@ -107,7 +107,7 @@ def tabulate(samples: Iterable[Sample], num_problems: int, num_samples: int, nam
     hashes: list[str] = [""] * num_problems
     difficulty: list[int | float | str | None] = [None] * num_problems
     oracle_P = np.full(num_problems, np.nan)
-    measures_PK = {name: np.full(shape, np.nan) for name in (*MEASURES, *TARGET_MEASURES)}
+    measures_PK = {name: np.full(shape, np.nan) for name in (*MEASURES, *TARGET_MEASURES, *TEXT_MEASURES)}
     for s in samples:
         p, k = s.problem, s.sample
         if p >= num_problems or k >= num_samples:
@@ -121,7 +121,7 @@ def tabulate(samples: Iterable[Sample], num_problems: int, num_samples: int, nam
         stop_PK[p, k], answer_PK[p, k] = s.stop_reason, s.answer
         hashes[p], difficulty[p] = s.prompt_hash, s.difficulty
         oracle_P[p] = np.nan if s.oracle_length is None else s.oracle_length
-        for measure, value in s.measures.items():
+        for measure, value in (s.measures | s.text_measures).items():
             measures_PK[measure][p, k] = value
     if not filled_PK.all():
         raise ValueError(f"{name}: {(~filled_PK).sum()} of {filled_PK.size} samples are missing.")
