@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 
 from datasets import Dataset
 
 from concise_rl.data.rows import columns_read, keep_verifiable
+from concise_rl.evaluate.claim import claim_folder
 from concise_rl.evaluate.drawing import Drawing, complete_samples
 from concise_rl.evaluate.engines import EvalEngine, open_engine
 from concise_rl.evaluate.labels import open_judge
@@ -14,12 +16,44 @@ from concise_rl.evaluate.progress import Progress
 from concise_rl.evaluate.prompts import writer_of
 from concise_rl.evaluate.rows import measured_rows
 from concise_rl.evaluate.samples import cut_torn_line, read_samples
-from concise_rl.evaluate.spec import EvalSpec, Manifest, Measurement, ModelRun, claim_folder, installed_versions
+from concise_rl.evaluate.spec import EvalSpec, Manifest, Measurement, ModelRun, installed_versions
 from concise_rl.evaluate.training import record_trainings
 from concise_rl.labels.judges import judge_options
 from concise_rl.verify.pool import VerifierPool
 
 OpenEngine = Callable[[str, Measurement], AbstractContextManager[EvalEngine]]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A task that is ready to be sampled.
+
+    Attributes:
+        measurement: of the task.
+        out: its folder, which is claimed.
+        rows: its problems, all of which the verifier can grade.
+        pool: of that verifier.
+        manifest: what the folder holds.
+        name: of the task, where there are several.
+    """
+
+    measurement: Measurement
+    out: Path
+    rows: Dataset
+    pool: VerifierPool
+    manifest: Manifest
+    name: str = ""
+
+    def sample(self, run: ModelRun, load: OpenEngine) -> None:
+        """Draw what is missing of one model, by an engine that is opened only if anything is."""
+        path, how = run.samples_path(self.out), self.measurement
+        cut_torn_line(path)
+        progress = Progress(" on ".join(filter(None, (run.title, self.name))), len(self.rows) * how.samples)
+        progress.add(read_samples(path))
+        if progress.missing:
+            with open_judge(how, self.rows[0], self.pool) as judge, load(run.model, how) as engine:
+                complete_samples(Drawing.of(engine, how, self.pool, judge), self.rows, path, progress)
+        progress.warn_if_truncated(how.max_tokens)
 
 
 def evaluate(spec: EvalSpec, out: Path, overwrite: bool = False, load: OpenEngine = open_engine) -> Manifest:
@@ -35,31 +69,54 @@ def evaluate(spec: EvalSpec, out: Path, overwrite: bool = False, load: OpenEngin
         What the folder holds.
 
     Raises:
-        ValueError: when `out` holds another measurement, a file there is corrupt, the problems cannot be used, or one
-            server is to sample several models, or for an unknown judge or prompt writer, or option of one.
+        ValueError: see `prepare`; and when a file there is corrupt.
     """
-    measurement = spec.measurement
+    check_parts(spec.measurement)
+    with VerifierPool(spec.measurement.verifier) as pool:
+        task = prepare(spec, out, pool, overwrite)
+        for run in spec.runs:
+            task.sample(run, load)
+    record_trainings(out, task.manifest)
+    return task.manifest
+
+
+def check_parts(measurement: Measurement) -> None:
+    """Say before anything is loaded that a judge or a prompt writer is unknown, or an option of one wrong.
+
+    Raises:
+        ValueError: when that is so.
+    """
     if measurement.judge is not None:
         judge_options(measurement.judge, measurement.judge_options)
-    writer_of(measurement)  # says before a model is loaded that there is none, or that an option is wrong
-    rows = measured_rows(measurement, _columns(measurement))
-    with VerifierPool(measurement.verifier) as pool:
-        rows, dropped = keep_verifiable(rows, pool)
-        found = Manifest(
-            measurement=measurement,
-            models=spec.models,
-            baseline=spec.baseline,
-            num_problems=len(rows),
-            num_dropped=dropped,
-            versions=installed_versions(measurement.engine),
-        )
-        if measurement.is_served:
-            _check_one_model(spec, out, len(rows) * measurement.samples, overwrite)
-        manifest = claim_folder(out, found, overwrite)
-        for run in spec.runs:
-            _sample_run(run, rows, measurement, run.samples_path(out), pool, load)
-    record_trainings(out, manifest)
-    return manifest
+    writer_of(measurement)
+
+
+def prepare(spec: EvalSpec, out: Path, pool: VerifierPool, overwrite: bool = False) -> Prepared:
+    """Read the problems of an evaluation, and claim its folder.
+
+    Args:
+        spec: what to evaluate.
+        out: folder of this evaluation, made if need be.
+        pool: of the measurement's verifier.
+        overwrite: delete the samples and reports in `out` first.
+
+    Raises:
+        ValueError: when `out` holds another measurement, the problems cannot be used, or one server is to sample
+            several models.
+    """
+    measurement = spec.measurement
+    rows, dropped = keep_verifiable(measured_rows(measurement, _columns(measurement)), pool)
+    found = Manifest(
+        measurement=measurement,
+        models=spec.models,
+        baseline=spec.baseline,
+        num_problems=len(rows),
+        num_dropped=dropped,
+        versions=installed_versions(measurement.engine),
+    )
+    if measurement.is_served:
+        _check_one_model(spec, out, len(rows) * measurement.samples, overwrite)
+    return Prepared(measurement, out, rows, pool, claim_folder(out, found, overwrite))
 
 
 def _columns(measurement: Measurement) -> set[str] | None:
@@ -78,16 +135,3 @@ def _check_one_model(spec: EvalSpec, out: Path, total: int, overwrite: bool) -> 
             f"The server at {spec.measurement.engine} holds one model, and samples are missing of {len(unfinished)}: "
             f"{', '.join(unfinished)}. Give one of them alone; then serve the next, and add it to the same command."
         )
-
-
-def _sample_run(
-    run: ModelRun, rows: Dataset, measurement: Measurement, path: Path, pool: VerifierPool, load: OpenEngine
-) -> None:
-    """Draw what is missing of one model. The engine is gone when this returns."""
-    cut_torn_line(path)
-    progress = Progress(run.title, len(rows) * measurement.samples)
-    progress.add(read_samples(path))
-    if progress.missing:
-        with open_judge(measurement, rows[0], pool) as judge, load(run.model, measurement) as engine:
-            complete_samples(Drawing.of(engine, measurement, pool, judge), rows, path, progress)
-    progress.warn_if_truncated(measurement.max_tokens)

@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from concise_rl.evaluate.claim import claim_folder
 from concise_rl.evaluate.samples import Sample, append_samples
-from concise_rl.evaluate.spec import Manifest, Measurement, ModelRun, claim_folder
+from concise_rl.evaluate.spec import Manifest, Measurement, ModelRun
 from concise_rl.reading.trace import StopReason
 from concise_rl.rollout.engine import Asked, Completion, Request, derive_seed
 from concise_rl.rollout.shortest import ShortestOnly
