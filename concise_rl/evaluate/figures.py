@@ -10,10 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from concise_rl.evaluate import text
-from concise_rl.evaluate.evaluation import Label
+from concise_rl.evaluate.evaluation import Evaluation, Label
 from concise_rl.evaluate.frontier import Frontier
 from concise_rl.evaluate.measures import Measure, Measures, all_measures, estimates
-from concise_rl.evaluate.spec import Measurement
 from concise_rl.evaluate.statistics import pool
 
 Write = Callable[[float | None], str]
@@ -79,21 +78,32 @@ MEANINGS: Mapping[str, Meaning] = {
 """Every figure that a report may hold, in the order in which they are shown."""
 
 
-def describe_figures(
-    label: Label, baseline: Label | None, measurement: Measurement, frontier: Frontier | None
-) -> dict[str, Any]:
+def describe_figures(label: Label, baseline: Label | None, cap: int, frontier: Frontier | None) -> dict[str, Any]:
     """Return what `report.json` holds of a label's figures: by name, {value, ci95}, and for curves a list of {at,
-    value, ci95}."""
-    cap = measurement.max_tokens * (measurement.samples if measurement.keep_shortest else 1)
+    value, ci95}.
+
+    Args:
+        label: whose samples they are of.
+        baseline: what it is compared with; None where there is none, or it is the label itself.
+        cap: tokens that one of what is counted may have, see `cap_of`.
+        frontier: the best accuracy known at each budget, if any was given.
+    """
     compared = None if baseline is None or baseline is label else baseline.table
     measures = all_measures(label.table, pool(label.drawn), compared, cap, frontier)
     found = {place: asdict(one) for place, one in zip(_places(measures), estimates(_flat(measures)), strict=True)}
     return {
-        name: found[name, None]
-        if isinstance(measure, Measure)
-        else [{"at": at, **found[name, at]} for at in measure]
+        name: found[name, None] if isinstance(measure, Measure) else [{"at": at, **found[name, at]} for at in measure]
         for name, measure in measures.items()
-    }  # fmt: skip
+    }
+
+
+def cap_of(evaluation: Evaluation) -> int:
+    """Return the tokens that one of what is counted may have: the cap, or that of all samples that answer a question
+    together. Where samples were imported without a cap, the longest of them has it."""
+    measurement, labels = evaluation.manifest.measurement, [label for _, label in evaluation.numbered]
+    if measurement.max_tokens is None:
+        return int(max(label.table.length_PK.max() for label in labels))
+    return measurement.max_tokens * (measurement.samples if measurement.keep_shortest else 1)
 
 
 def _places(measures: Measures) -> list[tuple[str, int | None]]:

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 
 from concise_rl.evaluate.frontier import Frontier
-from concise_rl.evaluate.statistics import Estimate, Table, resampled_means
+from concise_rl.evaluate.statistics import Estimate, Table, resampled_means, unclosed
 from concise_rl.evaluate.vote import ballot
-from concise_rl.reading.trace import StopReason
 
 HALVINGS = 6
 """Budgets of a curve: the cap, and this many halves of halves of it."""
@@ -111,7 +110,8 @@ def budget_area(table: Table, cap: int) -> Measure:
 def oaa(drawn: Table, limit: int) -> Measure:
     """Overthinking-adjusted accuracy: a sample is right if it is, with fewer than `limit` thinking tokens
     (OptimalThinkingBench, arXiv 2508.13141, section 3)."""
-    return mean_over_samples(_if_graded(drawn, drawn.think_length_PK < limit))
+    within_PK = np.where(np.isnan(drawn.think_length_PK), np.nan, drawn.think_length_PK < limit)
+    return mean_over_samples(_if_graded(drawn, within_PK))
 
 
 def oaa_area(drawn: Table, limit: int = OAA_LIMIT) -> Measure:
@@ -202,9 +202,7 @@ def _majority(votes: Sequence[str | None], correct: Sequence[float]) -> float:
 
 def ended_thinking(drawn: Table) -> Measure:
     """Measure the share of samples that ended by themselves inside the thinking, and have no answer."""
-    open_PK = (drawn.stop_PK == StopReason.EOS.label) & (drawn.think_length_PK == drawn.length_PK - 1)
-    unanswered_PK = np.array([[answer is None for answer in answers] for answers in drawn.answer_PK])
-    return mean_over_samples((open_PK & unanswered_PK).astype(float))
+    return mean_over_samples(np.where(np.isnan(drawn.think_length_PK), np.nan, unclosed(drawn)))
 
 
 def outcome_efficiency(drawn: Table) -> Measure:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from concise_rl.evaluate.evaluation import Evaluation, Label, read_evaluation
-from concise_rl.evaluate.figures import describe_figures
+from concise_rl.evaluate.figures import cap_of, describe_figures
 from concise_rl.evaluate.frontier import stored_frontier
 from concise_rl.evaluate.overthinking import describe_thinking
 from concise_rl.evaluate.page import render_page
@@ -56,11 +56,10 @@ def write_report(folder: Path) -> dict[str, Any]:
 def build_report(evaluation: Evaluation) -> dict[str, Any]:
     """Return the content of `report.json`. `model`, `token_savings` and the like are those of the first label."""
     manifest, baseline = evaluation.manifest, evaluation.baseline
-    frontier = stored_frontier(evaluation.folder)
+    frontier, cap = stored_frontier(evaluation.folder), cap_of(evaluation)
 
     def entry_of(label: Label, against: Label | None) -> dict[str, Any]:
-        figures = describe_figures(label, baseline, manifest.measurement, frontier)
-        return {**_entry(label, against), "figures": figures}
+        return {**_entry(label, against), "figures": describe_figures(label, baseline, cap, frontier)}
 
     methods = [entry_of(label, baseline) for label in evaluation.labels]
     first = methods[0]
@@ -135,7 +134,8 @@ def _warnings(entries: Sequence[dict[str, Any]], evaluation: Evaluation) -> list
     for entry in entries:
         if entry["truncated"] > MOSTLY_TRUNCATED:
             share = f"{entry['truncated']:.0%} of the {units} of {entry['label']}"
-            found.append(f"{share} hit the cap of {cap} tokens: raise --max-tokens for numbers that mean something.")
+            where = f"the cap of {cap} tokens" if cap else "a cap"
+            found.append(f"{share} hit {where}: raise --max-tokens for numbers that mean something.")
         if entry["ended_thinking"] > OFTEN_UNCLOSED:
             share = f"{entry['ended_thinking']:.0%} of the samples of {entry['label']}"
             found.append(
@@ -148,7 +148,9 @@ def _warnings(entries: Sequence[dict[str, Any]], evaluation: Evaluation) -> list
             found.append(f"{count} could not be graded; accuracy leaves them out.")
     if evaluation.manifest.num_problems < FEW_PROBLEMS:
         found.append(f"{evaluation.manifest.num_problems} problems are few: the intervals are rough.")
-    if evaluation.manifest.num_dropped:
+    if evaluation.manifest.num_dropped and measurement.imported_from:
+        found.append(f"{evaluation.manifest.num_dropped} problems were left out: not all of their samples are there.")
+    elif evaluation.manifest.num_dropped:
         found.append(
             f"{evaluation.manifest.num_dropped} rows were left out: the verifier did not accept their own answer."
         )

@@ -30,15 +30,20 @@ _FOLLOWS = ("data_revision",)
 
 
 def eval_command(manifest: Manifest, folder: str = FOLDER) -> list[str]:
-    """Write the command that samples the same into `folder`: its words, ready for `shlex.join`."""
+    """Write the command that samples the same into `folder`: its words, ready for `shlex.join`.
+
+    Raises:
+        ValueError: when the samples were imported.
+    """
+    measurement = manifest.drawn_here("No command draws the same samples")
     words = ["concise-rl", "eval"]
     if manifest.baseline:
         words += ["--baseline", manifest.baseline.model]
     for run in manifest.models:
         words += ["--model", f"{run.label}={run.model}"]
-    usual = settle(manifest.measurement.task, {})
+    usual = settle(measurement.task, {})
     for name in Measurement.model_fields:
-        value = getattr(manifest.measurement, name)
+        value = getattr(measurement, name)
         if name in _ALWAYS or (value != usual[name] and name not in _FOLLOWS):
             words += _flag(name, value)
     return [*words, "--out", folder]

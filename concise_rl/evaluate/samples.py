@@ -62,15 +62,17 @@ class Sample(BaseModel):
         problem, sample: position of the problem in the task, and of the completion among its problem's.
         prompt_hash: sha256 of the prompt's token ids: two models are compared only where these agree.
         prompt, gold: the problem and its answer, as text.
-        completion_ids: tokens, EOS included.
+        completion_ids: tokens, EOS included. None where another tool sampled and kept no more than their number.
         text: the completion as text, without the EOS that ended it.
-        length, think_length: tokens in all, and before the closing think delimiter.
+        length, think_length: tokens in all, and before the closing think delimiter; the latter None where another tool
+            did not count them.
         sampled: tokens that the model sampled; the others were forced. None in files from before anything was forced.
         stop_reason: label of a `StopReason`.
         finished: ended by an EOS.
         correct: verdict on the answer: 1, 0, or None where it could not be graded or the sample was given up.
         answer: text after the closing delimiter; None without exactly one delimiter, and then `correct` is 0. None too
-            where the sample was given up (`stop_reason` aborted).
+            where the sample was given up (`stop_reason` aborted). Where another tool found an answer without that, it
+            is the whole text.
         difficulty: the task's own measure, where it has one.
         oracle_length: tokens of the shortest sufficient completion, EOS included, where it is known.
         reflections: cues of reflection in the thinking. None where it was given up, and in files from before cues were
@@ -78,6 +80,7 @@ class Sample(BaseModel):
         labels: where the thinking first states the gold answer. None where `correct` is not 1 or no judge has read it.
         facts: numbers that were written into the prompt, by name: a target of tokens, say. Left out of the file where
             there are none, as in those from before anything was written into prompts.
+        log_id: what the log calls the problem that an imported sample is of. Left out of the file for all others.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -87,10 +90,10 @@ class Sample(BaseModel):
     prompt_hash: str
     prompt: str
     gold: str
-    completion_ids: list[int]
+    completion_ids: list[int] | None
     text: str
     length: int = Field(ge=1)
-    think_length: int = Field(ge=0)
+    think_length: int | None = Field(ge=0)
     sampled: int | None = Field(None, ge=1)
     stop_reason: str
     finished: bool
@@ -101,6 +104,7 @@ class Sample(BaseModel):
     reflections: int | None = Field(None, ge=0)
     labels: ThinkingLabels | None = None
     facts: dict[str, float] = Field(default_factory=dict)
+    log_id: str | None = None
 
     @field_validator("stop_reason")
     @classmethod
@@ -112,8 +116,10 @@ class Sample(BaseModel):
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> "Sample":
-        if self.length != len(self.completion_ids):
+        if self.completion_ids is not None and self.length != len(self.completion_ids):
             raise ValueError(f"length is {self.length}, but there are {len(self.completion_ids)} completion_ids")
+        if self.think_length is not None and self.think_length > self.length:
+            raise ValueError(f"think_length is {self.think_length}, but length is {self.length}")
         if self.sampled is not None and self.sampled > self.length:
             raise ValueError(f"{self.sampled} tokens were sampled, but length is {self.length}")
         if self.stop_reason == StopReason.ABORTED.label:
@@ -123,11 +129,25 @@ class Sample(BaseModel):
             raise ValueError("a completion without an answer must be wrong (correct: 0)")
         if self.labels and self.correct != 1:
             raise ValueError("labels are for correct completions")
-        if self.labels and self.labels.overshoot > self.think_length:
+        if self.labels and self.labels.overshoot > (self.think_length or 0):
             raise ValueError(f"overshoot is {self.labels.overshoot}, but think_length is {self.think_length}")
         if self.labels and (self.labels.redundant_at or 0) > len(self.text):
             raise ValueError(f"redundant_at is {self.labels.redundant_at}, but the text ends at {len(self.text)}")
         return self
+
+    @property
+    def ids(self) -> list[int]:
+        """Return the tokens.
+
+        Raises:
+            ValueError: where another tool sampled, and kept no more than their number.
+        """
+        if self.completion_ids is None:
+            raise ValueError(
+                f"Problem {self.problem}, sample {self.sample} was imported without its tokens, of which only the "
+                "number is known: sample the model with `concise-rl eval` to work on them."
+            )
+        return self.completion_ids
 
     @property
     def measures(self) -> dict[str, float]:
@@ -162,11 +182,16 @@ class Sample(BaseModel):
 def append_samples(path: Path, samples: Sequence[Sample]) -> None:
     """Add whole lines to the file; they are on disk when this returns."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = "".join(sample.model_dump_json(exclude=None if sample.facts else {"facts"}) + "\n" for sample in samples)
+    lines = "".join(sample.model_dump_json(exclude=_left_out(sample)) + "\n" for sample in samples)
     with path.open("ab") as file:
         file.write(lines.encode())
         file.flush()
         os.fsync(file.fileno())
+
+
+def _left_out(sample: Sample) -> set[str]:
+    """Return the fields that a file holds only where something is in them."""
+    return {name for name in ("facts", "log_id") if not getattr(sample, name)}
 
 
 def read_samples(path: Path) -> Iterator[Sample]:
