@@ -17,11 +17,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from concise_rl.curriculum.curricula import Kappa, kappa_quota
 from concise_rl.curriculum.memory import OversampleFactor
+from concise_rl.evaluate.measures import OAA_LIMIT, otb_row_scores, otb_scores, pass_at_k
 from concise_rl.evaluate.statistics import aes
 from concise_rl.labels.labeller import Labels
 from concise_rl.methods import LossInputs, RolloutBatch, RunContext, group_advantages
@@ -486,6 +488,24 @@ def eat(inputs: Fields, params: Fields) -> Fields:
     return {"stop_index": next(stops, -1), "ema_variance": UNSAID if is_window else variances}
 
 
+def otb(inputs: Fields, params: Fields) -> Fields:
+    """Scores of rows, and the macro means in which the published code counts the mathematics rows twice."""
+    rows, limit = inputs["rows"], params["t_max"]
+    assert limit == OAA_LIMIT, params
+    subsets, accuracy, tokens = ([row[name] for row in rows] for name in ("subset", "accuracy", "think_tokens"))
+    scored = [
+        float(otb_row_scores(row["accuracy"], row["think_tokens"])) if "overthinking" in subset else row["accuracy"]
+        for row, subset in zip(rows, subsets, strict=True)
+    ]
+    return {"row_score": scored, **otb_scores(subsets, accuracy, tokens)}
+
+
+def pass_at_k_mean(inputs: Fields, params: Fields) -> Fields:
+    """Mean over problems of the same number of samples."""
+    correct_P = np.array(inputs["correct_counts"])
+    return {"pass_at_k": float(pass_at_k(correct_P, np.full_like(correct_P, inputs["n"]), params["k"]).mean())}
+
+
 COMPARISONS: dict[str, Comparison] = {
     "acoer": acoer,
     "adaptthink": adaptthink,
@@ -512,6 +532,8 @@ COMPARISONS: dict[str, Comparison] = {
     "l1_max": l1_max,
     "lc_r1": lc_r1,
     "mrt_progress": mrt_progress,
+    "otb": otb,
+    "pass_at_k": pass_at_k_mean,
     "s_grpo": s_grpo,
     "thinkprune": thinkprune,
     "verl_drgrpo": by_group(lambda rewards_PG, eps: group_advantages(rewards_PG, "none")),

@@ -17,13 +17,13 @@ from concise_rl.evaluate.cli import (
     run_report,
 )
 from concise_rl.evaluate.compare.cli import add_compare_arguments, run_compare
-from concise_rl.evaluate.exits.cli import add_exits_arguments, run_exits
 from concise_rl.evaluate.exchange.cli import (
     add_export_arguments,
     add_import_arguments,
     run_export,
     run_import,
 )
+from concise_rl.evaluate.exits.cli import add_exits_arguments, run_exits
 from concise_rl.evaluate.judge_cli import add_judge_arguments, run_judge
 from concise_rl.evaluate.probe.cli import add_probe_arguments, run_probe
 from concise_rl.evaluate.release.cli import add_release_arguments, run_release

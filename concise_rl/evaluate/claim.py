@@ -4,6 +4,7 @@ import logging
 import shutil
 from pathlib import Path
 
+from concise_rl.evaluate.frontier import FRONTIER
 from concise_rl.evaluate.spec import MANIFEST, Manifest, ModelRun, read_manifest
 from concise_rl.files import write_atomically
 
@@ -46,8 +47,8 @@ def clear_folder(folder: Path) -> None:
     shutil.rmtree(folder / "samples", ignore_errors=True)
     shutil.rmtree(folder / "plots", ignore_errors=True)
     shutil.rmtree(folder / "training", ignore_errors=True)
-    for report in REPORTS:
-        (folder / report).unlink(missing_ok=True)
+    for name in (*REPORTS, FRONTIER):
+        (folder / name).unlink(missing_ok=True)
 
 
 def _merge(folder: Path, found: Manifest, wanted: Manifest) -> Manifest:

@@ -340,6 +340,19 @@ def _refuse_bad_label(model: str) -> None:
 def add_report_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `concise-rl report`."""
     parser.add_argument("folder", type=Path, metavar="DIR", help="folder that `concise-rl eval` wrote")
+    parser.add_argument(
+        "--figures",
+        action="store_true",
+        help="show what else follows from the samples: accuracy within budgets, pass@k, majority@k and more, which "
+        "report.json and report.html always hold",
+    )
+    parser.add_argument(
+        "--frontier",
+        type=Path,
+        metavar="FILE",
+        help="the best accuracy known at each budget, a JSON list of {tokens, accuracy}: REG is reported against it. A "
+        "copy is kept in DIR (default: the copy in DIR, if any)",
+    )
     add_json_argument(parser, REPORT_JSON)
 
 
@@ -347,12 +360,23 @@ def run_report(args: argparse.Namespace) -> None:
     """Compute the report again from the samples on disk, and show it. No model is loaded.
 
     Raises:
-        ValueError: when samples are missing or corrupt.
+        ValueError: when samples are missing or corrupt, or the frontier is no such file.
     """
-    _show(args.folder, args.json)
+    from concise_rl.evaluate.frontier import store_frontier
+
+    if is_suite(args.folder) and (args.figures or args.frontier):
+        raise ValueError(
+            f"{args.folder} is a suite: figures and a frontier are a task's. Give the folder of one in it."
+        )
+    if args.frontier:
+        read_manifest(args.folder)  # refuses what is no evaluation's folder before anything is written there
+        store_frontier(args.frontier, args.folder)
+    _show(args.folder, args.json, args.figures)
 
 
-def _show(folder: Path, as_json: bool) -> None:
+def _show(folder: Path, as_json: bool, figures: bool = False) -> None:
+    from concise_rl.evaluate.figures import figures_table
+
     if is_suite(folder):
         from concise_rl.evaluate.suite.report import write_suite_report as write_report
         from concise_rl.evaluate.suite.text import headline, terminal_table
@@ -363,6 +387,8 @@ def _show(folder: Path, as_json: bool) -> None:
     report = write_report(folder)
     console = console_for(as_json)
     console.print(terminal_table(report))
+    if figures:
+        console.print(figures_table(report))
     for warning in report["warnings"]:
         say(console, f"Warning: {warning}", "yellow", wrap=True)
     say(console, headline(report), "bold", wrap=True)

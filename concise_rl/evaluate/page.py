@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from concise_rl.evaluate import text
 from concise_rl.evaluate.browse import browse, cut_sample
 from concise_rl.evaluate.evaluation import Evaluation, Label
+from concise_rl.evaluate.figures import figure_rows, known_meanings
 from concise_rl.evaluate.plots import svg
 from concise_rl.evaluate.reproduce import eval_command, shell_lines
 from concise_rl.evaluate.samples import Sample
@@ -58,6 +59,8 @@ def render_page(report: Mapping[str, Any], evaluation: Evaluation, figures: Mapp
         has_reflections=any(e["overthinking"]["reflections"]["value"] is not None for e in text.all_entries(report)),
         figures=[(*CAPTIONS[name], svg(figure, name)) for name, figure in figures.items()],
         entries=[(color_index(i), entry) for i, entry in entries],
+        measures=figure_rows(text.all_entries(report)),
+        meanings=known_meanings(text.all_entries(report)),
         has_spread=any(entry["spread"] for _, entry in entries),
         write=text,
         prompt=prompt,

@@ -12,6 +12,8 @@ from typing import Any
 
 from concise_rl.evaluate.cost import describe_cost
 from concise_rl.evaluate.evaluation import Evaluation, Label, read_evaluation
+from concise_rl.evaluate.figures import cap_of, describe_figures
+from concise_rl.evaluate.frontier import stored_frontier
 from concise_rl.evaluate.overthinking import describe_thinking
 from concise_rl.evaluate.page import render_page
 from concise_rl.evaluate.plots import draw_figures, png
@@ -55,9 +57,14 @@ def write_report(folder: Path) -> dict[str, Any]:
 def build_report(evaluation: Evaluation) -> dict[str, Any]:
     """Return the content of `report.json`. `model`, `token_savings` and the like are those of the first label."""
     manifest, baseline = evaluation.manifest, evaluation.baseline
-    methods = [_entry(label, baseline) for label in evaluation.labels]
+    frontier, cap = stored_frontier(evaluation.folder), cap_of(evaluation)
+
+    def entry_of(label: Label, against: Label | None) -> dict[str, Any]:
+        return {**_entry(label, against), "figures": describe_figures(label, baseline, cap, frontier)}
+
+    methods = [entry_of(label, baseline) for label in evaluation.labels]
     first = methods[0]
-    entry = _entry(baseline, None) if baseline else None
+    entry = entry_of(baseline, None) if baseline else None
     return {
         "baseline": entry,
         "model": first,

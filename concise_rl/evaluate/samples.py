@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from concise_rl.files import drop_torn_line
+from concise_rl.reading.repeats import new_share
 from concise_rl.reading.trace import StopReason
 from concise_rl.rollout.cost import Cost
 
@@ -17,6 +18,8 @@ TARGET_MEASURES = ("missed_by", "within_target")
 """What a sample's length says about the target in its prompt, see `Sample.measures`."""
 COST_MEASURES = tuple(Cost.model_fields)
 """What was spent on a sample besides its text, see `Cost`."""
+TEXT_MEASURES = ("new_text",)
+"""What a sample's text says about repetition, see `Sample.text_measures`."""
 
 logger = logging.getLogger(__name__)
 
@@ -176,6 +179,12 @@ class Sample(BaseModel):
         if target is None or self.stop_reason == StopReason.ABORTED.label:
             return {}
         return {"missed_by": abs(self.length - target), "within_target": float(self.length <= target)}
+
+    @property
+    def text_measures(self) -> dict[str, float]:
+        """Return what is known, by the names in `TEXT_MEASURES`. All of the text is read for it."""
+        share = None if self.stop_reason == StopReason.ABORTED.label else new_share(self.text)
+        return {} if share is None else {"new_text": share}
 
 
 def append_samples(path: Path, samples: Sequence[Sample]) -> None:

@@ -17,7 +17,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from concise_rl.evaluate.samples import COST_MEASURES, MEASURES, TARGET_MEASURES, Sample
+from concise_rl.evaluate.samples import COST_MEASURES, MEASURES, TARGET_MEASURES, TEXT_MEASURES, Sample
 from concise_rl.reading.trace import StopReason
 
 RESAMPLES = 10_000
@@ -42,7 +42,8 @@ class Table:
         prompt_hash_P: of each problem.
         difficulty_P: of each problem; None where the task has none.
         oracle_P: tokens of the shortest sufficient completion; NaN where unknown.
-        measures_PK: of each name in `MEASURES`, `TARGET_MEASURES` and `COST_MEASURES`; NaN where a sample has none.
+        measures_PK: of each name in `MEASURES`, `TARGET_MEASURES`, `TEXT_MEASURES` and `COST_MEASURES`; NaN where a
+            sample has none.
             Empty for questions that several samples answer together: thinking is a sample's own.
     """
 
@@ -111,7 +112,8 @@ def tabulate(samples: Iterable[Sample], num_problems: int, num_samples: int, nam
     hashes: list[str] = [""] * num_problems
     difficulty: list[int | float | str | None] = [None] * num_problems
     oracle_P = np.full(num_problems, np.nan)
-    measures_PK = {name: np.full(shape, np.nan) for name in (*MEASURES, *TARGET_MEASURES, *COST_MEASURES)}
+    names = (*MEASURES, *TARGET_MEASURES, *TEXT_MEASURES, *COST_MEASURES)
+    measures_PK = {name: np.full(shape, np.nan) for name in names}
     for s in samples:
         p, k = s.problem, s.sample
         if p >= num_problems or k >= num_samples:
@@ -126,7 +128,7 @@ def tabulate(samples: Iterable[Sample], num_problems: int, num_samples: int, nam
         stop_PK[p, k], answer_PK[p, k] = s.stop_reason, s.answer
         hashes[p], difficulty[p] = s.prompt_hash, s.difficulty
         oracle_P[p] = np.nan if s.oracle_length is None else s.oracle_length
-        for measure, value in s.measures.items():
+        for measure, value in (s.measures | s.text_measures).items():
             measures_PK[measure][p, k] = value
     if not filled_PK.all():
         raise ValueError(f"{name}: {(~filled_PK).sum()} of {filled_PK.size} samples are missing.")
@@ -312,7 +314,7 @@ def describe(table: Table, drawn: Table | None = None) -> Description:
         tokens_correct=_mean(table.length_PK[table.correct_PK == 1]),
         tokens_thinking=_mean_of_all(table.think_length_PK),
         truncated=float((table.stop_PK == StopReason.LENGTH.label).mean()),
-        ended_thinking=_ended_thinking(drawn),
+        ended_thinking=float(unclosed(drawn).mean()),
         unjudged=int((np.isnan(table.correct_PK) & (table.stop_PK != StopReason.ABORTED.label)).sum()),
         stop_reasons=dict(sorted(Counter(drawn.stop_PK.ravel().tolist()).items())),
         oracle_ratio=tokens / oracle if oracle else None,
@@ -320,11 +322,10 @@ def describe(table: Table, drawn: Table | None = None) -> Description:
     )
 
 
-def _ended_thinking(drawn: Table) -> float:
-    """Return the share of the samples of which all but the EOS is thinking: the delimiter that closes it never came."""
+def unclosed(drawn: Table) -> np.ndarray:
+    """Return (P, K) whether all of a sample but the EOS is thinking: the delimiter that closes it never came."""
     open_PK = (drawn.stop_PK == StopReason.EOS.label) & (drawn.think_length_PK == drawn.length_PK - 1)
-    unanswered_PK = np.array([[answer is None for answer in answers] for answers in drawn.answer_PK])
-    return float((open_PK & unanswered_PK).mean())
+    return open_PK & np.array([[answer is None for answer in answers] for answers in drawn.answer_PK])
 
 
 def oracle_tokens(table: Table) -> float | None:
