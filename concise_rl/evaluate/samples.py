@@ -155,6 +155,15 @@ class Sample(BaseModel):
         return self.completion_ids
 
     @property
+    def thinking(self) -> list[int]:
+        """Return the tokens of the thinking.
+
+        Raises:
+            ValueError: as `ids` does.
+        """
+        return self.ids[: self.think_length]
+
+    @property
     def measures(self) -> dict[str, float]:
         """Return what is known, by the names in `MEASURES`, `TARGET_MEASURES` and `COST_MEASURES`; what is not known is
         left out."""

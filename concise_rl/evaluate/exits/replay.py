@@ -70,7 +70,7 @@ class Thinking:
     @property
     def ids(self) -> list[int]:
         """Return the tokens of the thinking."""
-        return self.sample.completion_ids[: self.sample.think_length]
+        return self.sample.thinking
 
     def places(self, policy: ExitPolicy) -> list[int]:
         """Return where a policy looks at the thinking. Policies that differ in their dial alone look at the same."""
@@ -110,7 +110,7 @@ class Thinking:
             None where it does not stop, or no answer would fit.
         """
         readings = self.readings(policy.look(self.tools), self.places(policy))
-        at = exit_at(policy, readings, self.sample.think_length, self.tools)
+        at = exit_at(policy, readings, len(self.ids), self.tools)
         if at is None:
             return None
         taken = [reading for reading in readings if reading.at <= at]

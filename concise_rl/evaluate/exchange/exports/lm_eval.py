@@ -1,4 +1,4 @@
-"""Write evaluations as lm-evaluation-harness logs them (https://github.com/EleutherAI/lm-evaluation-harness, 0.4.13)."""
+"""Write evaluations as lm-evaluation-harness (https://github.com/EleutherAI/lm-evaluation-harness) logs them."""
 
 import hashlib
 import json
