@@ -28,7 +28,14 @@ def add_release_arguments(parser: argparse.ArgumentParser) -> None:
         "--name", metavar="REPO", help="what its page calls it (default: that of --push, else the folder's name)"
     )
     parser.add_argument("--overwrite", action="store_true", help="delete DIR first")
-    what = parser.add_argument_group("what is released")
+    _add_content_arguments(parser.add_argument_group("what is released"))
+    hub = parser.add_argument_group("the hub")
+    hub.add_argument("--push", metavar="REPO", help="send it to ORG/NAME, the samples to ORG/NAME-samples")
+    hub.add_argument("--private", action="store_true", help="make the repositories private (default: public)")
+    add_json_argument(parser, "the folder, what was compared, and the URLs")
+
+
+def _add_content_arguments(what: argparse._ArgumentGroup) -> None:
     what.add_argument(
         "--adapter", action="store_true", help="LoRA adapters alone (default: merged into their base, a whole model)"
     )
@@ -53,10 +60,6 @@ def add_release_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_false",
         help="do not load what was written afresh, and compare what it says with the run's model (default: compare)",
     )
-    hub = parser.add_argument_group("the hub")
-    hub.add_argument("--push", metavar="REPO", help="send it to ORG/NAME, the samples to ORG/NAME-samples")
-    hub.add_argument("--private", action="store_true", help="make the repositories private (default: public)")
-    add_json_argument(parser, "the folder, what was compared, and the URLs")
 
 
 def run_release(args: argparse.Namespace) -> None:
