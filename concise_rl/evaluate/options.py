@@ -22,7 +22,8 @@ def add_sampling_options(group: Group) -> None:
     group.add_argument(
         "--verifier",
         metavar="VERIFIER",
-        help="math, reasoning_gym, choice, exact, or a dotted path (default: by the task)",
+        help="math, reasoning_gym, choice, exact, code (runs the model's programs, see docs/tasks.md), or a dotted "
+        "path (default: by the task)",
     )
     group.add_argument(
         "--temperature", type=float, default=DEFAULT["temperature"], metavar="T", help="0 for greedy (%(default)s)"
