@@ -190,7 +190,7 @@ def run_eval(args: argparse.Namespace) -> None:
     from concise_rl.evaluate.run import evaluate
 
     out, tasks = folder_of(args), expand(args.task)
-    for line in filter(None, (said_by_benchmark(one.task, given_in(args)) for one in tasks)):
+    for line in filter(None, (said_by_benchmark(one.task, {**one.settings, **told_in(args)}) for one in tasks)):
         print(line, file=sys.stderr)
     print(f"Samples and report go to {out}.", file=sys.stderr)
     if is_many(args):
@@ -251,7 +251,7 @@ def spec_of(args: argparse.Namespace, general: Mapping[str, Any] | None = None) 
         ValueError: when a value is out of bounds, a model is not there, or two models have one name by chance.
     """
     [task] = args.task
-    measurement = measurement_of(args, NamedTask(folder_name(task), task, general or {}), folder_of(args))
+    measurement = measurement_of(args, NamedTask(folder_name(task), task), folder_of(args), general)
     return EvalSpec(measurement=measurement, **runs_of(args))
 
 
@@ -261,25 +261,29 @@ def runs_of(args: argparse.Namespace) -> dict[str, Any]:
     return {"models": with_exits(model_runs(split_labels(args.model)), args.exit), "baseline": baseline}
 
 
-def measurement_of(args: argparse.Namespace, task: NamedTask, folder: Path) -> Measurement:
+def measurement_of(
+    args: argparse.Namespace, task: NamedTask, folder: Path, general: Mapping[str, Any] | None = None
+) -> Measurement:
     """Return how a task is measured.
 
     Args:
         args: of the command.
         task: whose problems are drawn.
         folder: of its samples, whose judge goes on.
+        general: see `settle`.
     """
-    values = settle(task.task, given_in(args), task.general)
+    values = settle(task.task, {**task.settings, **told_in(args)}, general)
     values["think_end"] = args.think_end or None
     if args.batch_size is None:
         values["batch_size"] = default_batch_size(args.engine, values["samples"], args.keep_shortest)
     return Measurement(**values | judge_of(args, folder))
 
 
-def given_in(args: argparse.Namespace) -> dict[str, Any]:
-    """Return what the arguments say of a measurement; None where that is nothing."""
+def told_in(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what the arguments say of a measurement, but for its task."""
     given = {name: getattr(args, name, None) for name in Measurement.model_fields if name != "task"}
-    return given | {"max_tokens": cap_of_budgets(args) if args.max_tokens is None else args.max_tokens}
+    given |= {"max_tokens": cap_of_budgets(args) if args.max_tokens is None else args.max_tokens}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def judge_of(args: argparse.Namespace, out: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Settle what is left open. What the user gives wins over what the task's benchmark says, which wins over the rest."""
+"""Settle what is left open: what is given wins over what the task's benchmark says, and that over the rest."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -26,7 +26,7 @@ def settle(task: str, given: Mapping[str, Any], general: Mapping[str, Any] | Non
 
     Args:
         task: where the problems come from.
-        given: what the user says; None where that is nothing.
+        given: what the user, or a suite, says; None where that is nothing.
         general: what a command takes where neither user nor benchmark say anything, and `Measurement` does not fit.
 
     Raises:

@@ -76,8 +76,9 @@ def write_evaluation(
     labels = [label for label, _ in models]
     runs = tuple(ModelRun(label=n, run=labels[:i].count(n), model=f"runs/{n}{i}") for i, n in enumerate(labels))
     base = None if baseline is None else ModelRun(label="baseline", model="tiny:base")
+    settings = {"task": "rows.jsonl", "max_tokens": 512, **measurement, "problems": problems, "samples": samples}
     manifest = Manifest(
-        measurement=Measurement(task="rows.jsonl", problems=problems, samples=samples, max_tokens=512, **measurement),
+        measurement=Measurement(**settings),
         models=runs,
         baseline=base,
         num_problems=problems,

@@ -248,7 +248,7 @@ def test_a_suite_is_not_compared_with_an_evaluation_of_one_task(tmp_path: Path) 
 
 def test_the_tasks_of_a_suite_stand_beside_others(tmp_path: Path) -> None:
     found = expand(["suite:tiny", "math500=copies/math.parquet", "data/my rows.jsonl"])
-    assert [one.name for one in found] == [*SUITES["tiny"].tasks, "math500", "data-my-rows.jsonl"]
+    assert [one.name for one in found] == [*(one.name for one in SUITES["tiny"]), "math500", "data-my-rows.jsonl"]
     assert found[-2].task == "math500=copies/math.parquet"
 
 
