@@ -5,6 +5,7 @@ Read at vLLM 0.31. The engine core runs in this process, so that requests can be
 
 import gc
 import importlib.util
+import logging
 import os
 import random
 from collections.abc import Generator, Iterable, Sequence
@@ -23,6 +24,7 @@ from concise_rl.models.eos import load_tokenizer
 from concise_rl.models.resolve import resolve_model
 from concise_rl.rollout.engine import Asked, Completion, Heard, Peek, Peeked, Request, Sampling
 from concise_rl.rollout.engines.vllm_requests import (
+    CPU_BLOCK,
     MOST_LIKELIEST,
     PROCESSED,
     Growing,
@@ -37,6 +39,8 @@ from concise_rl.rollout.shortest import ShortestOnly
 
 PROMPT_ROOM = 4096
 """Tokens left for a prompt beside the cap of an evaluation."""
+
+logger = logging.getLogger(__name__)
 
 
 class VllmEngine:
@@ -275,6 +279,8 @@ def start_llm(model: str, **settings: Any) -> Any:
         "enforce_eager": on_cpu,  # compiling gains nothing there, and takes half a minute
         # On CPU a prompt taken in two parts ends the engine as soon as its request has a seed (vLLM 0.31).
         "enable_chunked_prefill": not on_cpu,
+        # vLLM's own are of 128 tokens on CPU: few prompts are longer, so that no samples of a problem would share one.
+        "block_size": CPU_BLOCK if on_cpu else None,
         "disable_log_stats": True,
         "seed": 0,
     }
@@ -295,13 +301,21 @@ def _process_untouched() -> Generator[None]:
 
 
 def load_vllm_engine(
-    model: str, *, max_tokens: int, revision: str | None = None, trust_remote_code: bool = False
+    model: str,
+    *,
+    max_tokens: int,
+    dtype: str | None = None,
+    logprobs_mode: str = PROCESSED,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
 ) -> VllmEngine:
     """Start vLLM on a model for evaluation.
 
     Args:
         model: `tiny:base`, a folder or a hub id.
         max_tokens: the most completion tokens that will be asked for. Room for the prompts is left beside them.
+        dtype: of weights and activations. None: the checkpoint's own on a GPU, float32 on CPU.
+        logprobs_mode: see `vllm_requests.check_sampling`.
         revision: of the hub repository.
         trust_remote_code: whether code that comes with the model may run.
 
@@ -320,7 +334,17 @@ def load_vllm_engine(
         tokenizer,
         eos_token_ids,
         max_model_length=wanted if most is None else min(most, wanted),
-        # float32 on CPU, where vLLM would take bfloat16: the embedded reasoner is what it is trained as.
-        dtype="auto" if torch.cuda.is_available() else "float32",
+        dtype=dtype or default_dtype(),
+        logprobs_mode=logprobs_mode,
         **settings,
     )
+
+
+def default_dtype() -> str:
+    """vLLM's choice on a GPU; float32 on CPU, where that would be bfloat16. The embedded reasoner is trained in it, and
+    without AMX it is also the faster of the two for a batch (tests/bench/vllm_cpu.py)."""
+    if torch.cuda.is_available():
+        return "auto"
+    if torch.cpu._is_amx_tile_supported():
+        logger.info("vLLM samples in float32. This processor has AMX: `--dtype bfloat16` may be faster.")
+    return "float32"
