@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from concise_rl.evaluate.exit_runs import check_exits, with_exits
 from concise_rl.evaluate.options import (
     DEFAULT,
     TASKS,
@@ -66,6 +67,7 @@ def add_eval_arguments(parser: argparse.ArgumentParser) -> None:
     add_json_argument(parser, REPORT_JSON)
     _add_size_arguments(parser)
     _add_engine_arguments(parser)
+    _add_exit_arguments(parser)
     _add_reader_arguments(parser)
     data = parser.add_argument_group("how the problems are put")
     add_prompt_options(data)
@@ -142,6 +144,20 @@ def _add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_exit_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what stops the thinking of a model that was not trained to stop."""
+    group = parser.add_argument_group("what stops the thinking, without any training")
+    group.add_argument(
+        "--exit",
+        action="append",
+        default=[],
+        metavar="[LABEL=]EXIT",
+        help="measure each --model under it, as a row of its own; may be given several times. NAME, NAME:VALUE of its "
+        "main option (budget:512), NAME:key=value,key=value, a dotted path, or none; concise_rl.rollout.exits has the "
+        "names: no-think, budget, extend, deer, dynasor, converge, run_jump, eat, think_brake (default: none alone)",
+    )
+
+
 def _add_reader_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare who reads the thinking."""
     group = parser.add_argument_group("how overthinking is measured")
@@ -207,7 +223,10 @@ def spec_of(args: argparse.Namespace) -> EvalSpec:
     )
     values |= judge_of(args)
     baseline = model_runs([(BASELINE, args.baseline)])[0] if args.baseline else None
-    return EvalSpec(measurement=Measurement(**values), models=model_runs(split_labels(args.model)), baseline=baseline)
+    models = with_exits(model_runs(split_labels(args.model)), args.exit)
+    spec = EvalSpec(measurement=Measurement(**values), models=models, baseline=baseline)
+    check_exits(spec)
+    return spec
 
 
 def default_size(task: str) -> dict[str, int | None]:

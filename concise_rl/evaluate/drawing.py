@@ -7,6 +7,7 @@ from pathlib import Path
 
 from datasets import Dataset
 from tqdm import tqdm
+from transformers import PreTrainedTokenizerBase
 
 from concise_rl.evaluate.engines import EvalEngine, context_of
 from concise_rl.evaluate.labels import ReadThinking, ThinkingReader
@@ -20,6 +21,7 @@ from concise_rl.methods import Delimiters, Parallel, Plan, Rollout, ThinkingBudg
 from concise_rl.rollout.collect import Collector
 from concise_rl.rollout.engine import Progress as Told
 from concise_rl.rollout.engine import Sampling, derive_seed
+from concise_rl.rollout.exits import ExitTools, exit_of, plan_exit
 from concise_rl.rollout.shortest import ShortestOnly
 from concise_rl.verify.pool import VerifierPool
 
@@ -42,16 +44,29 @@ class Drawing:
 
     @classmethod
     def of(
-        cls, engine: EvalEngine, measurement: Measurement, verifier: VerifierPool, judge: Judge | None = None
+        cls,
+        engine: EvalEngine,
+        measurement: Measurement,
+        verifier: VerifierPool,
+        judge: Judge | None = None,
+        exit_name: str | None = None,
     ) -> "Drawing":
         """Set up the drawing.
 
+        Args:
+            engine: holds the model.
+            measurement: says how to draw.
+            verifier: grades.
+            judge: reads the thinking; None for nobody.
+            exit_name: what stops the thinking, as `--exit` has it; None for nothing.
+
         Raises:
-            ValueError: when the tokenizer cannot write the measurement's delimiter, or has no words to cut chunks at.
+            ValueError: when the tokenizer cannot write the measurement's delimiter or the exit's texts, or has no words
+                to cut chunks at.
         """
         tokenizer = engine.tokenizer
         delimiters = Delimiters.of(tokenizer, engine.eos_token_ids, measurement.think_end)
-        plan = plan_of(measurement, delimiters)
+        plan = plan_of(measurement, delimiters, tokenizer, exit_name)
         collector = Collector(engine, plan, sampling_of(measurement), delimiters, tokenizer, verifier)
         reader = ThinkingReader.of(judge, tokenizer, delimiters) if judge else None
         return cls(engine, measurement, collector, reader)
@@ -107,8 +122,18 @@ def complete_samples(drawing: Drawing, rows: Dataset, path: Path, progress: Prog
         drawing.reader.warn_if_unsure(progress.title)
 
 
-def plan_of(measurement: Measurement, delimiters: Delimiters) -> Plan:
-    """Return how the completions come about."""
+def plan_of(
+    measurement: Measurement, delimiters: Delimiters, tokenizer: PreTrainedTokenizerBase, exit_name: str | None = None
+) -> Plan:
+    """Return how the completions come about.
+
+    Raises:
+        ValueError: for an exit that is not there, or whose texts the tokenizer cannot write, or a cap too low for it.
+    """
+    if exit_name is not None:
+        plan = plan_exit(exit_of(exit_name), ExitTools(delimiters, tokenizer))
+        plan.check_cap(measurement.max_tokens)
+        return plan
     if measurement.think_budget is None or measurement.answer_budget is None:
         return Parallel()
     return ThinkingBudget(measurement.think_budget, measurement.answer_budget, delimiters)

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterable
 from typing import Any
 
+from concise_rl.evaluate.exit_runs import exit_arguments
 from concise_rl.evaluate.samples import Sample
 from concise_rl.evaluate.spec import Manifest, Measurement
 
@@ -28,11 +29,13 @@ _ALWAYS = (
 
 def eval_command(manifest: Manifest, folder: str = FOLDER) -> list[str]:
     """Write the command that samples the same into `folder`: its words, ready for `shlex.join`."""
-    words = ["concise-rl", "eval"]
+    words, (models, exits) = ["concise-rl", "eval"], exit_arguments(manifest.models)
     if manifest.baseline:
         words += ["--baseline", manifest.baseline.model]
-    for run in manifest.models:
-        words += ["--model", f"{run.label}={run.model}"]
+    for label, model in models:
+        words += ["--model", f"{label}={model}"]
+    for name in exits:
+        words += ["--exit", name]
     for name, field in Measurement.model_fields.items():
         value = getattr(manifest.measurement, name)
         if value != field.default or name in _ALWAYS:

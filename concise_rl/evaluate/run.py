@@ -1,7 +1,8 @@
 """Sampling: k completions of every problem by every model, written to files batch by batch, resumable at any point."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from itertools import groupby
 from pathlib import Path
 
 from datasets import Dataset
@@ -9,6 +10,7 @@ from datasets import Dataset
 from concise_rl.data.rows import columns_read, keep_verifiable
 from concise_rl.evaluate.drawing import Drawing, complete_samples
 from concise_rl.evaluate.engines import EvalEngine, open_engine
+from concise_rl.evaluate.exit_runs import check_exits
 from concise_rl.evaluate.labels import open_judge
 from concise_rl.evaluate.progress import Progress
 from concise_rl.evaluate.prompts import writer_of
@@ -36,11 +38,12 @@ def evaluate(spec: EvalSpec, out: Path, overwrite: bool = False, load: OpenEngin
 
     Raises:
         ValueError: when `out` holds another measurement, a file there is corrupt, the problems cannot be used, or one
-            server is to sample several models, or for an unknown judge or prompt writer, or option of one.
+            server is to sample several models, or for an unknown judge, prompt writer or exit, or option of one.
     """
     measurement = spec.measurement
     if measurement.judge is not None:
         judge_options(measurement.judge, measurement.judge_options)
+    check_exits(spec)
     writer_of(measurement)  # says before a model is loaded that there is none, or that an option is wrong
     rows = measured_rows(measurement, _columns(measurement))
     with VerifierPool(measurement.verifier) as pool:
@@ -56,8 +59,8 @@ def evaluate(spec: EvalSpec, out: Path, overwrite: bool = False, load: OpenEngin
         if measurement.is_served:
             _check_one_model(spec, out, len(rows) * measurement.samples, overwrite)
         manifest = claim_folder(out, found, overwrite)
-        for run in spec.runs:
-            _sample_run(run, rows, measurement, run.samples_path(out), pool, load)
+        for _, runs in groupby(spec.runs, key=lambda run: run.model):
+            _sample_model(list(runs), rows, measurement, out, pool, load)
     record_trainings(out, manifest)
     return manifest
 
@@ -72,22 +75,34 @@ def _columns(measurement: Measurement) -> set[str] | None:
 def _check_one_model(spec: EvalSpec, out: Path, total: int, overwrite: bool) -> None:
     """Make sure that a server is asked for one model alone."""
     there = {run: 0 if overwrite else sum(1 for _ in read_samples(run.samples_path(out))) for run in spec.runs}
-    unfinished = [run.title for run in spec.runs if there[run] < total]
-    if len(unfinished) > 1:
+    unfinished = [run for run in spec.runs if there[run] < total]
+    models = {run.model for run in unfinished}
+    if len(models) > 1:
         raise ValueError(
-            f"The server at {spec.measurement.engine} holds one model, and samples are missing of {len(unfinished)}: "
-            f"{', '.join(unfinished)}. Give one of them alone; then serve the next, and add it to the same command."
+            f"The server at {spec.measurement.engine} holds one model, and samples are missing of {len(models)}: "
+            f"{', '.join(run.title for run in unfinished)}. "
+            "Give one of them alone; then serve the next, and add it to the same command."
         )
 
 
-def _sample_run(
-    run: ModelRun, rows: Dataset, measurement: Measurement, path: Path, pool: VerifierPool, load: OpenEngine
+def _sample_model(
+    runs: Sequence[ModelRun], rows: Dataset, measurement: Measurement, out: Path, pool: VerifierPool, load: OpenEngine
 ) -> None:
-    """Draw what is missing of one model. The engine is gone when this returns."""
+    """Draw what is missing of one model, under each of its exits. The engine is gone when this returns."""
+    started = [(run, _progress_of(run, len(rows) * measurement.samples, run.samples_path(out))) for run in runs]
+    if any(progress.missing for _, progress in started):
+        with open_judge(measurement, rows[0], pool) as judge, load(runs[0].model, measurement) as engine:
+            for run, progress in started:
+                if progress.missing:
+                    drawing = Drawing.of(engine, measurement, pool, judge, run.exit)
+                    complete_samples(drawing, rows, run.samples_path(out), progress)
+    for _, progress in started:
+        progress.warn_if_truncated(measurement.max_tokens)
+
+
+def _progress_of(run: ModelRun, total: int, path: Path) -> Progress:
+    """Count what is there of a run."""
     cut_torn_line(path)
-    progress = Progress(run.title, len(rows) * measurement.samples)
+    progress = Progress(run.title, total)
     progress.add(read_samples(path))
-    if progress.missing:
-        with open_judge(measurement, rows[0], pool) as judge, load(run.model, measurement) as engine:
-            complete_samples(Drawing.of(engine, measurement, pool, judge), rows, path, progress)
-    progress.warn_if_truncated(measurement.max_tokens)
+    return progress

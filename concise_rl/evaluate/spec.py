@@ -188,6 +188,7 @@ class ModelRun(BaseModel):
         model: `tiny:base`, a folder or a hub id.
         fingerprint: hash of the folder's weights and configuration, so that samples of a model that has been trained
             again in the same place are not taken for its own; None where there is no folder to hash.
+        exit: what stops its thinking, as `--exit` has it; None for nothing.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -196,6 +197,7 @@ class ModelRun(BaseModel):
     run: int = Field(0, ge=0)
     model: str
     fingerprint: str | None = None
+    exit: str | None = None
 
     @property
     def title(self) -> str:
@@ -389,4 +391,5 @@ def _merge(folder: Path, found: Manifest, wanted: Manifest) -> Manifest:
 
 
 def _identity(run: ModelRun) -> str:
-    return f"{run.model}@{run.fingerprint}" if run.fingerprint else run.model
+    model = f"{run.model}@{run.fingerprint}" if run.fingerprint else run.model
+    return f"{model} with exit {run.exit}" if run.exit else model
