@@ -105,11 +105,18 @@ class VllmEngine:
                     engine.abort_request(given_up)
                     going -= set(given_up)
                     ended |= set(given_up)
-                if asked.progress and ended:
-                    asked.progress(len(ended))
+                self._tell(asked, {rows[key]: found[rows[key]] for key in ended})
         finally:
             engine.abort_request(list(going))  # an interruption leaves nothing behind for the next call
         return [one.completion(self.eos_token_ids, asked.sampling) for one in found]
+
+    def _tell(self, asked: Asked, ended: dict[int, Growing]) -> None:
+        """Say what has ended, by row."""
+        if asked.progress and ended:
+            asked.progress(len(ended))
+        if asked.landed:
+            for row, one in ended.items():
+                asked.landed(row, one.completion(self.eos_token_ids, asked.sampling))
 
     def stream(self, request: Request, sampling: Sampling, heard: Heard) -> Completion:
         """See `StreamingEngine.stream`.
@@ -322,22 +329,32 @@ def load_vllm_engine(
     Raises:
         ValueError: when vLLM is not installed, the model is not there, or its context is shorter than `max_tokens`.
     """
-    path, settings = resolve_model(model), {"revision": revision, "trust_remote_code": trust_remote_code}
+    path = resolve_model(model)
     tokenizer, eos_token_ids = load_tokenizer(path, revision, trust_remote_code)
-    config = AutoConfig.from_pretrained(path, **settings)
-    most = context_length(config)
-    if most is not None and max_tokens >= most:
-        raise ValueError(f"{model} has a context of {most} tokens: with a cap of {max_tokens} no prompt fits.")
-    wanted = max_tokens + PROMPT_ROOM
     return VllmEngine(
         path,
         tokenizer,
         eos_token_ids,
-        max_model_length=wanted if most is None else min(most, wanted),
+        max_model_length=model_length(model, max_tokens, revision, trust_remote_code),
         dtype=dtype or default_dtype(),
         logprobs_mode=logprobs_mode,
-        **settings,
+        revision=revision,
+        trust_remote_code=trust_remote_code,
     )
+
+
+def model_length(model: str, max_tokens: int, revision: str | None, trust_remote_code: bool) -> int:
+    """Return how many tokens vLLM is started for: a cap and room for the prompts, or the model's context.
+
+    Raises:
+        ValueError: when the context is not longer than the cap.
+    """
+    path = resolve_model(model)
+    config = AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=trust_remote_code)
+    most = context_length(config)
+    if most is not None and max_tokens >= most:
+        raise ValueError(f"{model} has a context of {most} tokens: with a cap of {max_tokens} no prompt fits.")
+    return min(max_tokens + PROMPT_ROOM, most or max_tokens + PROMPT_ROOM)
 
 
 def default_dtype() -> str:
