@@ -134,6 +134,10 @@ class Peeked:
     logprobs: tuple[float, ...]
 
 
+Landed = Callable[[int, Completion], None]
+"""Called with the position of a request and its completion, which has just ended."""
+
+
 @dataclass(frozen=True)
 class Asked:
     """One call to an engine or a plan: the completions that are wanted, and how.
@@ -144,12 +148,15 @@ class Asked:
         progress: told of completions that end.
         give_up: says which requests can be given up early, by their positions in `requests`. An engine that cannot
             abort, or only now and then, samples more than needed and is right all the same.
+        landed: handed each completion as it ends, before the call returns them all. An engine that cannot say so leaves
+            it alone. For who calls an engine itself, or by a plan of one call.
     """
 
     requests: Sequence[Request]
     sampling: Sampling
     progress: Progress | None = None
     give_up: ShortestOnly | None = None
+    landed: Landed | None = None
 
 
 class Engine(Protocol):

@@ -89,7 +89,12 @@ def _beginnings(ids: Sequence[int]) -> Iterator[int]:
 
 
 async def ask_all(
-    servers: Sequence[Of], balance: Balance, items: Sequence[Item], ask: Ask[Of, Item, T], progress: Progress | None
+    servers: Sequence[Of],
+    balance: Balance,
+    items: Sequence[Item],
+    ask: Ask[Of, Item, T],
+    progress: Progress | None = None,
+    landed: Callable[[int, T], None] | None = None,
 ) -> list[T]:
     """Send all items. When one fails, or none ends for too long, the others are cancelled.
 
@@ -99,6 +104,7 @@ async def ask_all(
         items: what is sent.
         ask: sends one.
         progress: told of those that end.
+        landed: handed the place of an item and its answer, when that is there.
 
     Raises:
         EngineError: when a server fails or hangs, naming it.
@@ -107,19 +113,21 @@ async def ask_all(
     async with AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(server.http.async_client()) for server in servers]
 
-        async def send(item: Item) -> T:
+        async def send(place: int, item: Item) -> tuple[int, T]:
             async with gate:
                 with balance.server_for(item.prompt_ids) as chosen:
                     answer = await ask(servers[chosen], clients[chosen], item)
             balance.note([*item.prompt_ids, *getattr(answer, "ids", ())], chosen)
-            return answer
+            return place, answer
 
-        tasks = [asyncio.create_task(send(item)) for item in items]
+        tasks = [asyncio.create_task(send(*pair)) for pair in enumerate(items)]
         try:
             for ended in asyncio.as_completed(tasks):
-                await asyncio.wait_for(ended, max(server.rollout_timeout for server in servers))
+                place, answer = await asyncio.wait_for(ended, max(server.rollout_timeout for server in servers))
                 if progress:
                     progress(1)
+                if landed:
+                    landed(place, answer)
         except TimeoutError:
             busiest = max(range(len(servers)), key=balance.load.__getitem__)
             raise servers[busiest].http.hangs("has not ended a completion") from None
@@ -127,7 +135,7 @@ async def ask_all(
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-    return [task.result() for task in tasks]
+    return [task.result()[1] for task in tasks]
 
 
 def to_the_end(work: Coroutine[Any, Any, T]) -> T:

@@ -244,7 +244,9 @@ def generate_over(servers: Sequence[VllmServer], balance: Balance, asked: Asked)
     async def ask(server: VllmServer, client: httpx.AsyncClient, request: Request) -> Completion:
         return await server.complete(client, request, asked.sampling)
 
-    return to_the_end(ask_all(servers, balance, asked.requests, ask, asked.progress)) if asked.requests else []
+    if not asked.requests:
+        return []
+    return to_the_end(ask_all(servers, balance, asked.requests, ask, asked.progress, asked.landed))
 
 
 def peek_over(servers: Sequence[VllmServer], balance: Balance, peeks: Sequence[Peek]) -> list[Peeked]:
@@ -256,10 +258,10 @@ def peek_over(servers: Sequence[VllmServer], balance: Balance, peeks: Sequence[P
     async def ask_again(server: VllmServer, client: httpx.AsyncClient, peek: Peek) -> dict[int, float]:
         return await server.next_logprobs(client, peek, peek.token_ids)
 
-    likeliest = to_the_end(ask_all(servers, balance, peeks, ask, None)) if peeks else []
+    likeliest = to_the_end(ask_all(servers, balance, peeks, ask)) if peeks else []
     unseen = {i: unseen_ids(peek, likeliest[i]) for i, peek in enumerate(peeks)}
     again = {i: Peek(peeks[i].prompt_ids, ids) for i, ids in unseen.items() if ids}
-    found = to_the_end(ask_all(servers, balance, list(again.values()), ask_again, None)) if again else []
+    found = to_the_end(ask_all(servers, balance, list(again.values()), ask_again)) if again else []
     others = dict(zip(again, found, strict=True))
     return [peeked_of(peek, likeliest[i], others.get(i, {})) for i, peek in enumerate(peeks)]
 

@@ -5,6 +5,7 @@ Read at vLLM 0.31. The engine core runs in this process, so that requests can be
 
 import gc
 import importlib.util
+import logging
 import os
 import random
 from collections.abc import Generator, Iterable, Sequence
@@ -23,6 +24,7 @@ from concise_rl.models.eos import load_tokenizer
 from concise_rl.models.resolve import resolve_model
 from concise_rl.rollout.engine import Asked, Completion, Heard, Peek, Peeked, Request, Sampling
 from concise_rl.rollout.engines.vllm_requests import (
+    CPU_BLOCK,
     MOST_LIKELIEST,
     PROCESSED,
     Growing,
@@ -37,6 +39,8 @@ from concise_rl.rollout.shortest import ShortestOnly
 
 PROMPT_ROOM = 4096
 """Tokens left for a prompt beside the cap of an evaluation."""
+
+logger = logging.getLogger(__name__)
 
 
 class VllmEngine:
@@ -101,11 +105,18 @@ class VllmEngine:
                     engine.abort_request(given_up)
                     going -= set(given_up)
                     ended |= set(given_up)
-                if asked.progress and ended:
-                    asked.progress(len(ended))
+                self._tell(asked, {rows[key]: found[rows[key]] for key in ended})
         finally:
             engine.abort_request(list(going))  # an interruption leaves nothing behind for the next call
         return [one.completion(self.eos_token_ids, asked.sampling) for one in found]
+
+    def _tell(self, asked: Asked, ended: dict[int, Growing]) -> None:
+        """Say what has ended, by row."""
+        if asked.progress and ended:
+            asked.progress(len(ended))
+        if asked.landed:
+            for row, one in ended.items():
+                asked.landed(row, one.completion(self.eos_token_ids, asked.sampling))
 
     def stream(self, request: Request, sampling: Sampling, heard: Heard) -> Completion:
         """See `StreamingEngine.stream`.
@@ -275,6 +286,8 @@ def start_llm(model: str, **settings: Any) -> Any:
         "enforce_eager": on_cpu,  # compiling gains nothing there, and takes half a minute
         # On CPU a prompt taken in two parts ends the engine as soon as its request has a seed (vLLM 0.31).
         "enable_chunked_prefill": not on_cpu,
+        # vLLM's own are of 128 tokens on CPU: few prompts are longer, so that no samples of a problem would share one.
+        "block_size": CPU_BLOCK if on_cpu else None,
         "disable_log_stats": True,
         "seed": 0,
     }
@@ -295,32 +308,60 @@ def _process_untouched() -> Generator[None]:
 
 
 def load_vllm_engine(
-    model: str, *, max_tokens: int, revision: str | None = None, trust_remote_code: bool = False
+    model: str,
+    *,
+    max_tokens: int,
+    dtype: str | None = None,
+    logprobs_mode: str = PROCESSED,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
 ) -> VllmEngine:
     """Start vLLM on a model for evaluation.
 
     Args:
         model: `tiny:base`, a folder or a hub id.
         max_tokens: the most completion tokens that will be asked for. Room for the prompts is left beside them.
+        dtype: of weights and activations. None: the checkpoint's own on a GPU, float32 on CPU.
+        logprobs_mode: see `vllm_requests.check_sampling`.
         revision: of the hub repository.
         trust_remote_code: whether code that comes with the model may run.
 
     Raises:
         ValueError: when vLLM is not installed, the model is not there, or its context is shorter than `max_tokens`.
     """
-    path, settings = resolve_model(model), {"revision": revision, "trust_remote_code": trust_remote_code}
+    path = resolve_model(model)
     tokenizer, eos_token_ids = load_tokenizer(path, revision, trust_remote_code)
-    config = AutoConfig.from_pretrained(path, **settings)
-    most = context_length(config)
-    if most is not None and max_tokens >= most:
-        raise ValueError(f"{model} has a context of {most} tokens: with a cap of {max_tokens} no prompt fits.")
-    wanted = max_tokens + PROMPT_ROOM
     return VllmEngine(
         path,
         tokenizer,
         eos_token_ids,
-        max_model_length=wanted if most is None else min(most, wanted),
-        # float32 on CPU, where vLLM would take bfloat16: the embedded reasoner is what it is trained as.
-        dtype="auto" if torch.cuda.is_available() else "float32",
-        **settings,
+        max_model_length=model_length(model, max_tokens, revision, trust_remote_code),
+        dtype=dtype or default_dtype(),
+        logprobs_mode=logprobs_mode,
+        revision=revision,
+        trust_remote_code=trust_remote_code,
     )
+
+
+def model_length(model: str, max_tokens: int, revision: str | None, trust_remote_code: bool) -> int:
+    """Return how many tokens vLLM is started for: a cap and room for the prompts, or the model's context.
+
+    Raises:
+        ValueError: when the context is not longer than the cap.
+    """
+    path = resolve_model(model)
+    config = AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=trust_remote_code)
+    most = context_length(config)
+    if most is not None and max_tokens >= most:
+        raise ValueError(f"{model} has a context of {most} tokens: with a cap of {max_tokens} no prompt fits.")
+    return min(max_tokens + PROMPT_ROOM, most or max_tokens + PROMPT_ROOM)
+
+
+def default_dtype() -> str:
+    """vLLM's choice on a GPU; float32 on CPU, where that would be bfloat16. The embedded reasoner is trained in it, and
+    without AMX it is also the faster of the two for a batch (tests/bench/vllm_cpu.py)."""
+    if torch.cuda.is_available():
+        return "auto"
+    if torch.cpu._is_amx_tile_supported():
+        logger.info("vLLM samples in float32. This processor has AMX: `--dtype bfloat16` may be faster.")
+    return "float32"

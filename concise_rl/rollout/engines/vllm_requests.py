@@ -13,6 +13,8 @@ MOST_BANNED = 1024
 MOST_LIKELIEST = 256
 """Likeliest tokens of a step that a request may ask for, and that the entropy of a look is taken over. The whole
 vocabulary would be millions of numbers for a batch of looks."""
+CPU_BLOCK = 32
+"""Tokens in a block of cached keys on CPU: the fewest for which vLLM's fast kernel is used."""
 PROCESSED, RAW = "processed_logprobs", "raw_logprobs"
 """An engine gives log-probabilities either of the distribution that is sampled, or of the model's own."""
 
