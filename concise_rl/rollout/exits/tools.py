@@ -131,6 +131,12 @@ class ExitTools:
         return own if own in self.delimiters.eos else min(self.delimiters.eos)
 
 
+def word_tokens(tools: ExitTools, words: Sequence[str]) -> tuple[int, ...]:
+    """Return every token that is one of these words and nothing else, whatever its case and the space around it."""
+    wanted = {word.lower() for word in words}
+    return tuple(i for i in range(len(tools.tokenizer)) if tools.text_of(i).strip().lower() in wanted)
+
+
 def value_of(answer: str) -> str:
     """Return what two answers must share to be one answer; see `ballot`."""
     return ballot(f"\\boxed{{{answer}}}")
