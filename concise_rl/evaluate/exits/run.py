@@ -1,12 +1,13 @@
 """Try exit policies on a folder's samples: ask what is missing, replay, and write the report."""
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from concise_rl.evaluate.engines import open_engine
+from concise_rl.evaluate.engines import EvalEngine, open_engine
 from concise_rl.evaluate.exits.asking import Prober, Subject
 from concise_rl.evaluate.exits.figure import draw_exits
 from concise_rl.evaluate.exits.page import write_exits_page
@@ -19,12 +20,17 @@ from concise_rl.evaluate.plots import png
 from concise_rl.evaluate.run import OpenEngine
 from concise_rl.evaluate.spec import ModelRun
 from concise_rl.files import drop_torn_line, write_atomically
+from concise_rl.rollout.engines.transformers import TransformersEngine
 from concise_rl.rollout.exits import EXITS, parse_exit
 from concise_rl.rollout.exits.policy import ExitPolicy
+from concise_rl.shared_prefix.attention import use_tree_attention
 from concise_rl.verify.pool import VerifierPool
 
+ALL = "all"
 MOST_PLACES = 16
 """Places of a sample whose answers are forced for the oracle, unless told otherwise."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -92,28 +98,41 @@ def write_report(report: dict[str, Any], folder: Path) -> None:
 
 
 def named_policies(texts: Sequence[str]) -> dict[str, ExitPolicy]:
-    """Build the policies that texts name; without any, all that can be replayed.
+    """Build the policies that texts name, by name; `ALL`, or none, names all that can be replayed.
 
     Raises:
         ValueError: for an unknown one, a wrong option, one that only a live run shows, or a name given twice.
     """
-    if not texts:
-        made = {name: kind for name, kind in EXITS.items() if issubclass(kind, ExitPolicy)}
-        return {name: kind() for name, kind in made.items() if not needs_options(kind)}
     policies: dict[str, ExitPolicy] = {}
-    for text in texts:
-        policy, name = parse_exit(text, EXITS), text.partition(":")[0] if text not in policies else text
-        if not isinstance(policy, ExitPolicy):
-            raise ValueError(
-                f"{text} changes the thinking, or reads every token of it: stored samples do not show what it does. "
-                f"Sample with it: concise-rl eval ... --exit {text}; its row is then shown beside the curves."
-            )
-        if name in policies:
-            name = text
-        if name in policies:
-            raise ValueError(f"--policy {text} is given twice: leave one out.")
-        policies[name] = policy
+    for text in texts or (ALL,):
+        found = replayable() if text == ALL else {text.partition(":")[0]: replayable_one(text)}
+        for name, policy in found.items():
+            own = text if name in policies else name  # two settings of one policy are told apart by their texts
+            if own in policies or own == ALL:
+                raise ValueError(f"--policy {own} is given twice: leave one out.")
+            policies[own] = policy
     return policies
+
+
+def replayable() -> dict[str, ExitPolicy]:
+    """Build all policies that can be replayed, and need no options."""
+    made = {name: kind for name, kind in EXITS.items() if issubclass(kind, ExitPolicy)}
+    return {name: kind() for name, kind in made.items() if not needs_options(kind)}
+
+
+def replayable_one(text: str) -> ExitPolicy:
+    """Build the policy that a text names.
+
+    Raises:
+        ValueError: for an unknown one, a wrong option, or one that only a live run shows.
+    """
+    policy = parse_exit(text, EXITS)
+    if not isinstance(policy, ExitPolicy):
+        raise ValueError(
+            f"{text} changes the thinking, or reads every token of it: stored samples do not show what it does. "
+            f"Sample with it: concise-rl eval ... --exit {text}; its row is then shown beside the curves."
+        )
+    return policy
 
 
 def needs_options(kind: type[ExitPolicy]) -> bool:
@@ -167,8 +186,19 @@ def ask_missing(
             drop_torn_line(path)
             subjects = [Subject(problems[one.problem], one) for one in probed.runs[run]]
             with load(run.model, measurement) as opened:
+                share_prefixes(opened)
                 prober = Prober(opened, measurement, probed.tools, verifier)
                 complete_probes(prober, wish, subjects, known[run], path, run.title)
+
+
+def share_prefixes(engine: EvalEngine) -> None:
+    """Let an engine read what places of one sample have in common once, where its model allows that."""
+    if not isinstance(engine, TransformersEngine):
+        return
+    try:
+        use_tree_attention(engine.model)
+    except ValueError as error:
+        logger.info("Each place is read from its first token on: %s", error)
 
 
 def is_missing(probed: Probed, run: ModelRun, known: Mapping[Place, Known], wish: Wish) -> bool:

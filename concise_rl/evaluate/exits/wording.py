@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from concise_rl.evaluate.exits.points import NO_EXIT, title
+from concise_rl.evaluate.exits.training import Trained
 from concise_rl.evaluate.text import NONE, bare_percent, between, percent, points, tokens
 
 Report = Mapping[str, Any]
@@ -46,7 +47,7 @@ def terminal_table(report: Report) -> Table:
         caption_justify="left",
     )
     table.add_column("exit", overflow="fold", min_width=14)
-    for name in ("accuracy", "change", "text", "decoded", "saved", "looks", "stopped"):
+    for name in ("accuracy", "change", "text", "decoded", "saved", "looks"):
         table.add_column(name, justify="right", no_wrap=True)
     for name, one in rows_of(report):
         table.add_row(Text(name), *cells(one))
@@ -70,7 +71,6 @@ def cells(one: Entry) -> list[Text]:
         Text(tokens(one["spent"])),
         _with_interval(percent(saved["value"]), between(saved["ci95"], bare_percent)),
         Text(f"{one['cost']['probes']:.1f}" if one["cost"]["probes"] else NONE),
-        Text(percent(one["stopped"]) if one["stopped"] else NONE),
     ]
 
 
@@ -115,4 +115,26 @@ def first_right_sentence(report: Report) -> str:
         f"{percent(found['early'])} of the samples answer right at a place within their thinking, on average after "
         f"{percent(found['share'])} of it, with {tokens(found['behind'])} thinking tokens behind; "
         f"{percent(found['lost'])} do so and are wrong at their own end."
+    )
+
+
+def training_table(trained: Trained) -> Table:
+    """Write what the conformal sets of a probe keep on held-out places, at each promise."""
+    table = Table(box=box.SIMPLE_HEAD, title="Verdicts that are in their set, on held-out problems", title_style="bold")
+    for name in ("promised", "right places", "wrong places", "stops", "right where it stops"):
+        table.add_column(name, justify="right")
+    for one in trained.coverage:
+        shares = (1 - one.delta, one.right, one.wrong, one.stops, one.precision)
+        table.add_row(*(percent(share) for share in shares))
+    return table
+
+
+def training_sentence(trained: Trained) -> str:
+    """Say what a probe was trained on, and how well it tells right places from wrong ones."""
+    training, calibration, held_out = trained.places
+    auc = NONE if trained.auc is None else f"{trained.auc:.3f}"
+    return (
+        f"Layers {', '.join(map(str, trained.layers))}; {training:,} places trained, {calibration:,} calibrated and "
+        f"{held_out:,} measured, {trained.held_out_right:,} of them right. A right place scores above a wrong one with "
+        f"a chance of {auc}."
     )

@@ -32,7 +32,7 @@ class Deer(ExitPolicy):
     """
 
     dial: ClassVar[str] = "threshold"
-    grid: ClassVar[tuple[float, ...]] = (1.0, 0.999, 0.99, 0.975, 0.95, 0.9, 0.8, 0.6, 0.4, 0.2, 0.0)
+    grid: ClassVar[tuple[float, ...]] = (1.0, 0.9999, 0.9995, 0.999, 0.99, 0.975, 0.95, 0.9, 0.8, 0.6, 0.4, 0.2, 0.0)
 
     threshold: float = Field(0.95, ge=0, le=1)
     """Confidence that must be exceeded."""
