@@ -1,4 +1,4 @@
-"""Write evaluations as lm-evaluation-harness logs them (https://github.com/EleutherAI/lm-evaluation-harness, 0.4.13)."""
+"""Write evaluations as lm-evaluation-harness 0.4.13 logs them (https://github.com/EleutherAI/lm-evaluation-harness)."""
 
 import hashlib
 import json
