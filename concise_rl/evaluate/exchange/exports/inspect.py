@@ -33,7 +33,7 @@ def write(run: ExportedRun, out: Path) -> list[Path]:
     from inspect_ai.log import EvalLog, write_eval_log
 
     stamp = f"{DATE.replace(':', '-').replace('+', '-')}_{as_label(run.task).replace('_', '-')}"
-    path = out / f"{stamp}_{run.name.replace('_', '-')}.eval"
+    path = out / f"{stamp}_{run.name}.eval"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     log = EvalLog.model_validate(

@@ -132,12 +132,13 @@ def test_evalscope_predictions_are_joined_with_their_reviews(tmp_path: Path) -> 
 
 
 def test_evalscope_without_reviews_says_how_to_grade(tmp_path: Path) -> None:
-    run = evalscope_run(tmp_path, [(0, 0, "1", 9, 1.0)])
+    run = evalscope_run(tmp_path, [(0, 0, "1", 9, 1.0), (0, 1, "3", 9, 0.0)])
     (run / "reviews/m/sums_default.jsonl").unlink()
     with pytest.raises(ValueError, match=r"no review beside it.*--regrade"):
         imported(run, tmp_path / "out")
     rows = write_lines(tmp_path / "golds.jsonl", [{"prompt": question(0), "answer": "1"}])
-    assert imported(run, tmp_path / "out", verifier="math", task=str(rows))[0].correct == 1
+    samples = imported(run, tmp_path / "out", verifier="math", task=str(rows))
+    assert [(one.problem, one.sample, one.correct) for one in samples] == [(0, 0, 1), (0, 1, 0)]
 
 
 def test_lm_eval_samples_are_counted_by_a_tokenizer(tmp_path: Path) -> None:
@@ -169,11 +170,32 @@ SCORES = (("strict", 0.0), ("flexible", 1.0))
 
 
 def test_the_answers_of_a_log_can_be_graded_again(tmp_path: Path) -> None:
-    lenient = inspect_sample(1, content=completion(3, 2, closed=False) + " 2")
+    lenient = inspect_sample(1, content=completion(3, 2, closed=False) + " 2", usage={"output_tokens": 12})
     log = inspect_log(tmp_path / "a.json", [inspect_sample(0, scores=None), lenient])
     samples = {one.log_id: one.correct for one in imported(log, tmp_path / "out", verifier="math")}
     assert samples == {"0": 1, "1": 0}
     assert read_manifest(tmp_path / "out").measurement.verifier == "math"
+
+
+def test_thinking_that_a_server_keeps_to_itself_is_counted_and_not_read(tmp_path: Path) -> None:
+    hidden = [{"type": "reasoning", "reasoning": "gAAAA", "redacted": True, "summary": "wait"}]
+    sample = inspect_sample(0, content=[*hidden, {"type": "text", "text": "1"}])
+    (one,) = imported(inspect_log(tmp_path / "a.json", [sample]), tmp_path / "out")
+    assert (one.think_length, one.reflections, one.text, one.answer) == (5, None, "1", "1")
+
+
+def test_thinking_that_nobody_counted_is_unknown_and_a_tokenizer_counts_it(tmp_path: Path) -> None:
+    log = inspect_log(tmp_path / "a.json", [inspect_sample(0, usage={"output_tokens": 12, "reasoning_tokens": 0})])
+    assert imported(log, tmp_path / "out")[0].think_length is None
+    assert imported(log, tmp_path / "counted", tokenizer=TINY)[0].think_length == 5
+
+
+def test_a_text_that_fills_the_cap_counts_as_cut(tmp_path: Path) -> None:
+    whole, cut = completion(59, 1), completion(64, 1, closed=False)
+    path = lm_eval_samples(tmp_path, [lm_eval_row(0, [whole]), lm_eval_row(1, [cut], exact_match=0.0)])
+    samples = {one.log_id: one for one in imported(path, tmp_path / "out", tokenizer=TINY)}
+    assert [(samples[n].length, samples[n].stop_reason) for n in "01"] == [(len(ids_of(whole)), "eos"), (64, "length")]
+    assert (samples["1"].answer, samples["1"].think_length) == (None, 64)
 
 
 def test_samples_that_only_the_log_calls_right_are_counted(tmp_path: Path) -> None:
@@ -242,6 +264,15 @@ def test_runs_with_other_settings_are_not_compared(tmp_path: Path) -> None:
     b = inspect_log(tmp_path / "b.json", [inspect_sample(0)], eval={"model_generate_config": {"max_tokens": 9999}})
     with pytest.raises(ValueError, match="not run alike: max_tokens 64 and 9999"):
         import_logs(ImportSpec((a,), baseline=(b,)), tmp_path / "out")
+
+
+def test_without_its_package_an_inspect_log_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = inspect_log(tmp_path / "a.json", [inspect_sample(0)])
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r'pip install -e "\.\[inspect\]"'):
+        imported(log, tmp_path / "out")
 
 
 def test_files_that_are_no_logs_are_named(tmp_path: Path) -> None:
