@@ -63,7 +63,8 @@ class Sample(BaseModel):
 
     Attributes:
         problem, sample: position of the problem in the task, and of the completion among its problem's.
-        prompt_hash: sha256 of the prompt's token ids: two models are compared only where these agree.
+        prompt_hash: sha256 of the prompt's token ids, or of its text where another tool sampled: two models are
+            compared only where these agree.
         prompt, gold: the problem and its answer, as text.
         completion_ids: tokens, EOS included. None where another tool sampled and kept no more than their number.
         text: the completion as text, without the EOS that ended it.

@@ -82,8 +82,9 @@ class Reader:
             return self._from_ids(one.ids, self.tokenizer)
         thinking, answer = self._cut(one)
         text = one.text if one.thinking is None else f"{one.thinking}{self.think_end or ''}{one.text}"
-        length = one.tokens or self._count(text, one, ended=one.stop in (None, StopReason.EOS))
-        stop = self._stop(one, length)
+        shown = one.tokens or self._count(text, one)
+        stop = self._stop(one, shown)
+        length = one.tokens or max(1, shown + (stop is StopReason.EOS))  # no text shows the EOS
         think_length = self._think_length(one, thinking, length, stop)
         return Read(None, text, thinking, answer, length, think_length, stop)
 
@@ -97,19 +98,22 @@ class Reader:
         return Read(ids, text, thinking, answer, trace.length, trace.think_length, stop)
 
     def _cut(self, one: Logged) -> tuple[str | None, str | None]:
-        """Part the thinking from the answer."""
+        """Part the thinking from the answer. Thinking that was counted, and is not in the text, is not known."""
         if one.thinking is not None:
             return one.thinking, one.text or None
-        if self.think_end is None:
-            return None if one.think_tokens else "", one.text
+        if self.think_end is None or self.think_end not in one.text:
+            if one.think_tokens and one.tokens and one.think_tokens < one.tokens - 1:
+                return None, one.text
+            if self.think_end is None:
+                return "", one.text
         before, *behind = one.text.split(self.think_end)
         return before, behind[0] if len(behind) == 1 else None
 
-    def _count(self, text: str, one: Logged, ended: bool) -> int:
-        """Count tokens, the EOS that the log does not show included."""
+    def _count(self, text: str, one: Logged) -> int:
+        """Count the tokens of a text."""
         if self.tokenizer is None:
             raise ValueError(f"{self.log.name}: the log has no token count for {one.place}. {COUNT}.")
-        return max(1, len(self.tokenizer.encode(text, add_special_tokens=False)) + ended)
+        return len(self.tokenizer.encode(text, add_special_tokens=False))
 
     def _stop(self, one: Logged, length: int) -> StopReason:
         """Tell how a completion ended, by its length where the log does not say."""

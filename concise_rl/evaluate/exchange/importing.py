@@ -68,6 +68,8 @@ def import_logs(spec: ImportSpec, out: Path, overwrite: bool = False) -> list[st
     Raises:
         ValueError: when a log cannot be used, the logs cannot be compared, or `out` holds something else.
     """
+    if spec.samples is not None and spec.samples < 1:
+        raise ValueError(f"--samples is {spec.samples}: at least one sample of each problem is compared.")
     if spec.task is not None and spec.verifier is None:
         raise ValueError("--task gives the right answers for --regrade VERIFIER: give both, or neither.")
     wanted = Wanted(spec.scorer, spec.verifier is not None)
@@ -76,7 +78,8 @@ def import_logs(spec: ImportSpec, out: Path, overwrite: bool = False) -> list[st
     think_end = find_think_end(logs, (spec.think_end or None) if told else "</think>", told)
     arranged = arrange(logs, spec.samples, spec.partial)
     measurement = _measurement(spec, logs, arranged, think_end)
-    notes = list(arranged.notes)
+    notes = [f"{log.name}: {len(log.files)} files are one task here." for log in logs if len(log.files) > 1]
+    notes += arranged.notes
     drawn = [
         _samples(log, problems, spec, think_end, notes) for log, problems in zip(logs, arranged.problems, strict=True)
     ]

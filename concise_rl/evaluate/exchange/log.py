@@ -71,7 +71,7 @@ class Log:
     Attributes:
         format: a name in `FORMATS`.
         files: what was read.
-        task, model: what the log calls them.
+        task, model: what the log calls them; the tasks of several files are one here.
         logged: its completions, in its order.
         scorer: whose verdicts they have; None where the answers are to be graded again.
         max_tokens, temperature, top_p, top_k: of the sampling; None where the log does not say.
@@ -161,10 +161,13 @@ def text_of(content: Any) -> str:
 
 
 def thinking_of(content: Any) -> str | None:
-    """Return the thinking of a message whose content has parts for it; None where it has none."""
-    parts = content if isinstance(content, list) else []
-    found = [part.get("reasoning") or part.get("summary") or "" for part in parts if part.get("type") == "reasoning"]
-    return "".join(found) if found else None
+    """Return the thinking of a message whose content has parts for it; None where it has none.
+
+    None too where a server shows no more than a summary, or keeps the thinking to itself: the text is another then.
+    """
+    parts = [part for part in content if part.get("type") == "reasoning"] if isinstance(content, list) else []
+    shown = [part.get("reasoning") or "" for part in parts if not part.get("redacted")]
+    return "".join(shown) if shown and len(shown) == len(parts) and any(shown) else None
 
 
 def common(values: Sequence[Any]) -> Any:

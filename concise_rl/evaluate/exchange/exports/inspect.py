@@ -33,7 +33,7 @@ def write(run: ExportedRun, out: Path) -> list[Path]:
     from inspect_ai.log import EvalLog, write_eval_log
 
     stamp = f"{DATE.replace(':', '-').replace('+', '-')}_{as_label(run.task).replace('_', '-')}"
-    path = out / f"{stamp}_{run.name.replace('_', '-')}.eval"
+    path = out / f"{stamp}_{run.name}.eval"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     log = EvalLog.model_validate(
@@ -44,7 +44,7 @@ def write(run: ExportedRun, out: Path) -> list[Path]:
             "plan": {"name": "plan", "steps": []},
             "results": _results(run),
             "stats": {"started_at": DATE, "completed_at": DATE},
-            "samples": [_sample(one, run.model) for one in run.samples],
+            "samples": [_sample(one, run) for one in run.samples],
         }
     )
     write_eval_log(log, str(path))
@@ -83,8 +83,8 @@ def _results(run: ExportedRun) -> dict[str, Any]:
     return {"total_samples": total, "completed_samples": total, "scores": scores}
 
 
-def _sample(sample: Sample, model: str) -> dict[str, Any]:
-    place = f"{sample.problem}-{sample.sample}"
+def _sample(sample: Sample, run: ExportedRun) -> dict[str, Any]:
+    place = f"{run.identity}-{sample.problem}-{sample.sample}"  # tables of several logs drop what has one name twice
     answer = {"id": f"{place}-answer", "role": "assistant", "content": sample.text, "source": "generate"}
     usage = {"output_tokens": sample.length, "total_tokens": sample.length, "reasoning_tokens": sample.think_length}
     return {
@@ -95,11 +95,11 @@ def _sample(sample: Sample, model: str) -> dict[str, Any]:
         "target": sample.gold,
         "messages": [{"id": f"{place}-question", "role": "user", "content": sample.prompt, "source": "input"}, answer],
         "output": {
-            "model": model,
+            "model": run.model,
             "choices": [{"message": answer, "stop_reason": STOPS.get(sample.stop_reason, "unknown")}],
             "usage": usage,
         },
         "scores": {SCORER: {"value": LETTERS[sample.correct], "answer": sample.answer}},
         "metadata": {OWN: {"stop_reason": sample.stop_reason, "difficulty": sample.difficulty, **sample.facts}},
-        "model_usage": {model: usage},
+        "model_usage": {run.model: usage},
     }

@@ -2,6 +2,7 @@
 have counts, and no token ids. The lines are its classes `ModelResult` and `ReviewResult`."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +46,15 @@ def read(files: Sequence[Path], wanted: Wanted) -> Log:
         raise ValueError(f"There are several models, {', '.join(one.name for one in folders)}: give the folder of one.")
     scorer, logged, models = None if wanted.regrade else wanted.scorer, [], []
     for path in files:
-        reviews = _reviews(path)
+        reviews, first = _reviews(path), {}
         for place, row in jsonl_rows(path):
             at = f"{path}, {place}"
             review = reviews.get(row.get("index"))
             if scorer is None and not wanted.regrade:
                 scorer = _scorer(review, at)
-            logged.append(_logged(row, review, scorer, path.stem, at, single=len(files) == 1))
+            one = _logged(row, review, scorer, at)
+            problem = str(_group(review, first.setdefault(one.prompt, row["index"])))
+            logged.append(replace(one, problem=problem if len(files) == 1 else f"{path.stem}:{problem}"))
             models.append(row.get("model"))
     return Log(
         format="evalscope",
@@ -61,6 +64,13 @@ def read(files: Sequence[Path], wanted: Wanted) -> Log:
         logged=logged,
         scorer=scorer,
     )
+
+
+def _group(review: Row | None, first: int) -> int:
+    """Return the number of a sample's problem. Where no review says it, samples that were asked the same are of one:
+    the first of them."""
+    found = ((review or {}).get("sample_score") or {}).get("group_id")
+    return first if found is None else found
 
 
 def _task(stems: Sequence[str]) -> str:
@@ -95,7 +105,8 @@ def _scorer(review: Row | None, place: str) -> str:
     return choose_score(score.get("value") or {}, Wanted(score.get("main_score_name")), place)
 
 
-def _logged(row: Row, review: Row | None, scorer: str | None, stem: str, place: str, single: bool) -> Logged:
+def _logged(row: Row, review: Row | None, scorer: str | None, place: str) -> Logged:
+    """Read a prediction and its review. Its problem is still to be named."""
     if missing := [name for name in ("index", "model_output") if name not in row]:
         raise ValueError(f"{place}: no prediction of EvalScope, which has {missing[0]!r}.")
     output, sample = row["model_output"] or {}, (review or {}).get("sample_score") or {}
@@ -103,11 +114,10 @@ def _logged(row: Row, review: Row | None, scorer: str | None, stem: str, place: 
     if len(choices) > 1 or sum(message["role"] == "assistant" for message in row.get("messages") or []) > 1:
         raise ValueError(f"{place} holds several answers of the model. Only runs of single answers can be compared.")
     message = choices[0]["message"] if choices else {}
-    group, drawn = sample.get("group_id"), sample.get("generation_index")
-    name, fault = row["index"] if group is None else group, None if choices else output.get("error") or "no output"
+    drawn, fault = sample.get("generation_index"), None if choices else output.get("error") or "no output"
     content, target = message.get("content"), (review or {}).get("target")
     return Logged(
-        problem=str(name) if single else f"{stem}:{name}",
+        problem="",
         number=row["index"] if drawn is None else drawn,
         prompt=asked(row.get("messages") or []),
         golds=tuple([target] if isinstance(target, str) else target or []),

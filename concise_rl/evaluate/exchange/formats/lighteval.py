@@ -37,6 +37,8 @@ def read(files: Sequence[Path], wanted: Wanted) -> Log:
         one for (path, i, row), task in zip(rows, tasks, strict=True) for one in _logged(row, i, path, task, scorer)
     ]
     names = [task.partition("|")[0] for task in tasks]
+    if len(bases := dict.fromkeys(name.partition(":")[0] for name in names)) > 1:
+        raise ValueError(f"There are several tasks, {', '.join(bases)}: give the files of one.")
     return Log(
         format="lighteval",
         files=tuple(files),

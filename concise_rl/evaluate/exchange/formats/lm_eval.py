@@ -67,9 +67,14 @@ def _task(path: Path) -> str:
 def _model(path: Path) -> str:
     """Name the model as the results beside the samples do; else by the folder, in which `__` stands for `/`."""
     folder = path.resolve().parent
-    found = sorted(folder.glob("results_*.json"))
-    said = json.loads(found[-1].read_bytes()).get("model_name") if found else None
-    return said or folder.name.replace("__", "/", 1)
+    for results in sorted(folder.glob("results_*.json"))[::-1]:
+        try:
+            said = json.loads(results.read_bytes())
+        except ValueError as error:
+            raise ValueError(f"{results}: not valid JSON ({error}).") from error
+        if said.get("model_name"):
+            return said["model_name"]
+    return folder.name.replace("__", "/", 1)
 
 
 def _scorer(rows: Sequence[tuple[str, str, Row]], wanted: Wanted) -> str | None:
