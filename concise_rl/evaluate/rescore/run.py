@@ -183,13 +183,13 @@ def grade_share(share: Share) -> Changes:
         ValueError: see `rescore`.
     """
     changes = Changes()
-    with VerifierPool(str(share.manifest.measurement.verifier), workers=share.workers) as pool:
-        with _grader(share, pool) as grader:
-            lines = _graded_lines(share, grader, changes)
-            if share.part is not None:
-                _write_lines(share.part, lines)
-            else:
-                deque(lines, maxlen=0)
+    verifier = str(share.manifest.measurement.verifier)
+    with VerifierPool(verifier, workers=share.workers) as pool, _grader(share, pool) as grader:
+        lines = _graded_lines(share, grader, changes)
+        if share.part is not None:
+            _write_lines(share.part, lines)
+        else:
+            deque(lines, maxlen=0)
     return changes
 
 
