@@ -48,8 +48,8 @@ from concise_rl.named import import_dotted
 from concise_rl.reading.trace import Delimiters, Trace
 from concise_rl.recipe.stages import STAGES
 from concise_rl.rollout.engine import Completion, Request
-from concise_rl.tasks.benchmarks import BENCHMARKS
 from concise_rl.rollout.exits import EXITS, ExitPolicy, ExitTools
+from concise_rl.tasks.benchmarks import BENCHMARKS
 from concise_rl.train.credit import KEPT_CORRECT
 from concise_rl.verify.verifiers import VERIFIERS
 from reward import OBJECTIVES, PROMPTS, SELECTIONS

@@ -27,6 +27,7 @@ from concise_rl.evaluate.exits.cli import add_exits_arguments, run_exits
 from concise_rl.evaluate.judge_cli import add_judge_arguments, run_judge
 from concise_rl.evaluate.probe.cli import add_probe_arguments, run_probe
 from concise_rl.evaluate.release.cli import add_release_arguments, run_release
+from concise_rl.evaluate.rescore.cli import add_rescore_arguments, run_rescore
 from concise_rl.models.gguf import add_convert_arguments, run_convert
 from concise_rl.rollout.engines.serve import add_serve_arguments, run_serve
 from concise_rl.sweep.cli import add_sweep_arguments, run_sweep
@@ -172,7 +173,10 @@ COMMANDS: tuple[Command, ...] = (
         "report",
         "measure",
         "write the report of an evaluation again",
-        ("concise-rl report runs/eval/tiny-s_grpo-on-tiny-sums",),
+        (
+            "concise-rl report runs/eval/tiny-s_grpo-on-tiny-sums",
+            "concise-rl report runs/eval/tiny-s_grpo-on-tiny-sums --figures",
+        ),
         add_report_arguments,
         run_report,
     ),
@@ -197,6 +201,17 @@ COMMANDS: tuple[Command, ...] = (
         ),
         add_import_arguments,
         run_import,
+    ),
+    Command(
+        "rescore",
+        "measure",
+        "grade stored samples again, with the same verifier and judge or others",
+        (
+            "concise-rl rescore runs/eval/tiny-s_grpo-on-tiny-sums",
+            "concise-rl rescore runs/eval/tiny-s_grpo-on-tiny-sums --verifier math --out runs/eval/math",
+        ),
+        add_rescore_arguments,
+        run_rescore,
     ),
     Command(
         "judge",

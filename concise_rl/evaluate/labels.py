@@ -58,13 +58,22 @@ class ThinkingReader:
         Raises:
             ValueError, EngineError: see `Judge.states`.
         """
-        labels = self.chunks.label(rows, completions, traces, verdicts)
+        right = [i for i, verdict in enumerate(verdicts) if verdict == 1.0]
+        found = iter(
+            self._read_right([rows[i] for i in right], [completions[i] for i in right], [traces[i] for i in right])
+        )
+        return [next(found) if verdict == 1.0 else None for verdict in verdicts]
+
+    def _read_right(
+        self, rows: Sequence[Row], completions: Sequence[Sequence[int]], traces: Sequence[Trace]
+    ) -> list[ThinkingLabels]:
+        labels = self.chunks.label(rows, completions, traces, [1.0] * len(rows))
         stated = [i for i, label in enumerate(labels) if label.first is not None]
         ends = self._line_ends([rows[i] for i in stated], [completions[i] for i in stated], [labels[i] for i in stated])
         end_of = dict(zip(stated, ends, strict=True))
         return [
-            self._of_sample(label, end_of.get(i, label.think_length), completions[i]) if verdict == 1.0 else None
-            for i, (label, verdict) in enumerate(zip(labels, verdicts, strict=True))
+            self._of_sample(label, end_of.get(i, label.think_length), ids)
+            for i, (label, ids) in enumerate(zip(labels, completions, strict=True))
         ]
 
     def warn_if_unsure(self, title: str) -> None:

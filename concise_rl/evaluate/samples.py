@@ -200,11 +200,16 @@ class Sample(BaseModel):
 def append_samples(path: Path, samples: Sequence[Sample]) -> None:
     """Add whole lines to the file; they are on disk when this returns."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = "".join(sample.model_dump_json(exclude=_left_out(sample)) + "\n" for sample in samples)
+    lines = "".join(map(to_line, samples))
     with path.open("ab") as file:
         file.write(lines.encode())
         file.flush()
         os.fsync(file.fileno())
+
+
+def to_line(sample: Sample) -> str:
+    """Write a sample as a line of its file."""
+    return sample.model_dump_json(exclude=_left_out(sample)) + "\n"
 
 
 def _left_out(sample: Sample) -> set[str]:

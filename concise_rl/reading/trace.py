@@ -126,8 +126,8 @@ class Trace:
 
 
 def _occurrences(ids: tuple[int, ...], needle: tuple[int, ...]) -> list[int]:
-    """Start of each place where `needle` stands in `ids`."""
-    return [i for i in range(len(ids) - len(needle) + 1) if ids[i : i + len(needle)] == needle]
+    """Start of each place where `needle`, which is not empty, stands in `ids`."""
+    return [i for i, token in enumerate(ids) if token == needle[0] and ids[i : i + len(needle)] == needle]
 
 
 def read_trace(completion_ids: Sequence[int], delimiters: Delimiters) -> Trace:
@@ -192,5 +192,7 @@ def character_at(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], token: 
         belongs to the later one.
     """
     before = str(tokenizer.decode(list(ids[:token])))
+    if text.startswith(before):
+        return len(before)
     same = (one == other for one, other in zip(before, text, strict=False))
     return next((i for i, agrees in enumerate(same) if not agrees), min(len(before), len(text)))

@@ -11,7 +11,6 @@ The last holds as far as the next second look ("Wait, let me check"): there old 
 What is no number (an expression, a choice, a text) is what a clause ends with, behind the same words.
 """
 
-import copy
 import functools
 import itertools
 import re
@@ -31,6 +30,14 @@ _CLAUSE_END = re.compile(
 )
 _RESULT = re.compile(rf"{cues.SIGN}|{cues.VERB}", re.IGNORECASE)
 _IN_PLACE = re.compile(rf"(?:{cues.SIGN}|{cues.VERB}){cues.FILLER}$", re.IGNORECASE)
+_FILLS = " \t\n,*$([{~&"
+"""Of what a filler may be, the plain characters."""
+_MAY_END, _NO_EQUALS = ("=", ":", "\\", "!", ";"), ("<", ">", "!", ":", "=", "\u2260")
+"""What else, but for letters, a sign and the filler behind it may end with; what is no equals sign in front of one."""
+_VERB, _MORE = (
+    re.compile(cues.VERB, re.IGNORECASE),
+    re.compile(rf"{cues.FILLER_WORDS}|approx|Rightarrow", re.IGNORECASE),
+)
 _GOES_ON = re.compile(rf"{cues.FACTOR}|{cues.UNIT}{cues.OPERATOR}")
 _COMPUTES = re.compile(r"[\d)]\s*(?:[-+*/\u00d7\u00f7\u2212\u2013x]|\\times|\\div|\\cdot)\s*[\d$(]")
 _DIGITS = re.compile(r"(?<![\w.\\])(?:(?:\d{1,3}(?:(?:,|\{,\}|\\,)\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)")
@@ -66,7 +73,7 @@ class Claim:
     plain: bool
 
 
-@dataclass
+@dataclass(slots=True)
 class _Number:
     """A number in a sentence.
 
@@ -88,6 +95,10 @@ class _Number:
     is_answer: bool = False
     is_result: bool = False
     is_kept: bool = False
+
+    def copied(self) -> "_Number":
+        """A copy as it was read: before anything is known of the sentences around it."""
+        return _Number(self.start, self.end, self.value, self.in_place, self.is_open, self.is_answer)
 
 
 @dataclass(frozen=True)
@@ -143,7 +154,8 @@ def _numbers(text: str) -> list[_Number]:
 
 
 def _spelt(digits: str) -> str:
-    whole, _, decimals = re.sub(r"[,{}\\]", "", digits).partition(".")
+    plain = digits if digits.isdigit() else re.sub(r"[,{}\\]", "", digits)
+    whole, _, decimals = plain.partition(".")
     return (whole.lstrip("0") or "0") + (f".{decimals.rstrip('0')}" if decimals.strip("0") else "")
 
 
@@ -167,7 +179,7 @@ def _sentences(thinking: str, given: set[str]) -> list[_Sentence]:
             found[-1].quiet = True
         # What is tried or put right belongs to the pass that it stands in.
         look = 0 if says.tries or follows or says.retracts else says.look
-        numbers = [copy.copy(number) for number in says.numbers]
+        numbers = [number.copied() for number in says.numbers]
         quiet = bool(says.tries or follows or says.asks)
         found.append(_Sentence(begin, text, look, quiet, numbers, says.clauses))
         for number in numbers:
@@ -199,10 +211,35 @@ def _place(text: str, clauses: Sequence[int], numbers: Sequence[_Number]) -> Non
         begin, behind = max(behind, number.start - _LEAD), number.end
         lead_end = begin + len(text[begin : number.start].rstrip("-\u2212"))
         goes_on = _GOES_ON.match(text[number.end : number.end + _LEAD])
-        number.in_place = not goes_on and bool(_IN_PLACE.search(text, begin, lead_end))
+        number.in_place = not goes_on and _is_in_place(text, begin, lead_end)
         number.is_open = number.in_place and not _taken_back(text, clauses, number.start, number.end)
         lead = text[max(0, number.start - _LEAD) : number.start]
         number.is_answer = number.is_open and bool(cues.ANSWER.search(lead))
+
+
+def _is_in_place(text: str, begin: int, end: int) -> bool:
+    """Whether a sign or a verb of a result, and at most a filler behind it, ends at `end`.
+
+    The last word or sign decides it for most numbers. The others cost a search.
+    """
+    lead = text[begin:end].rstrip(_FILLS)
+    last, before = lead[-1:], lead[-2:-1]
+    if last == "=" and before and before not in _NO_EQUALS:
+        return True
+    blank = lead.rfind(" ")
+    ends = _ends(lead[blank + 1 :]) if last.isalpha() and blank >= 0 else None
+    if ends is None and last.isascii() and not last.isalpha() and last not in _MAY_END:
+        return False
+    return bool(_IN_PLACE.search(text, begin, end)) if ends is None else ends
+
+
+@functools.lru_cache(maxsize=8192)
+def _ends(word: str) -> bool | None:
+    """Whether what stands in front of a result ends with this word: a verb does, other words do not. None for a filler,
+    before which more stands, and for what is no plain word."""
+    if _VERB.fullmatch(word):
+        return True
+    return None if not (word.isascii() and word.isalpha()) or _MORE.fullmatch(word) else False
 
 
 def claims(thinking: str, problem: str = "", plain: bool = False) -> list[Claim]:

@@ -17,11 +17,11 @@ VERB = (
     r"so|therefore|thus|hence|yes|no)\b"
 )
 """A word in front of a result."""
-FILLER = (
-    r"(?:[\s,:*$(\[{~&]|\\[(\[,!;]|\\\$|\b(?:a|an|the|of|to|out|up|with|be|been|have|had|same|answer|total|only|exactly|"
-    r"just|about|approximately|roughly|around|equal|equals|now|simply|indeed|still|least|most|at|another|all|in|him|her|"
-    r"them|me|us|you|it|really|again|also)\b)*"
+FILLER_WORDS = (
+    r"a|an|the|of|to|out|up|with|be|been|have|had|same|answer|total|only|exactly|just|about|approximately|roughly|around|"
+    r"equal|equals|now|simply|indeed|still|least|most|at|another|all|in|him|her|them|me|us|you|it|really|again|also"
 )
+FILLER = rf"(?:[\s,:*$(\[{{~&]|\\[(\[,!;]|\\\$|\b(?:{FILLER_WORDS})\b)*"
 """What may stand between either of them and the result."""
 UNIT = (
     r"(?:\\%|[\s%\u00b0$'\u2019)\]}]|\\[)\],!;]|\\text\{[^{}]{0,40}\})*"

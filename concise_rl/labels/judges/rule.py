@@ -89,7 +89,7 @@ def _stated(verdicts: Sequence[float | None]) -> bool | None:
     return None if None in verdicts else False
 
 
-@functools.lru_cache(maxsize=64)  # the passages of a completion ask one after the other
+@functools.lru_cache(maxsize=1024)  # the passages of a completion ask one after the other, and then its lines
 def _claims(thinking: str, problem: str, gold: str, characters: int, words: int) -> tuple[list[str], list[int]]:
     """Claimed answers of a bounded length, and where they end. Where the gold answer is a number, only what may be one:
     prose is long to read for a verifier."""

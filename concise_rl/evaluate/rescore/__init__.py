@@ -1,0 +1,1 @@
+"""Grade stored samples again."""
