@@ -24,6 +24,7 @@ from concise_rl.verify.verifiers.metadata import dump_metadata
 logger = logging.getLogger(__name__)
 
 FILE_ENDINGS = (".jsonl", ".json", ".parquet")
+_FILE_HINT = f"If it is meant to be a file, its name must end in {', '.join(FILE_ENDINGS)}."
 GENERATED = ("reasoning_gym:", "reasoning:", "tiny:")
 """What the sources begin with whose rows are made on the spot, with what reasoning-gym's scorers need."""
 
@@ -96,7 +97,8 @@ def _read_benchmark(
     """Read the problems of a benchmark as `prompt` and `answer`, from its source or from a copy of it."""
     made = benchmark.source.startswith(GENERATED)
     if copy is None and not made:
-        read = _read_hub(benchmark.source, split, None, benchmark.revision)
+        hint = f"Its terms may have to be accepted there first. A local copy is read as {name}=FILE."
+        read = _read_hub(benchmark.source, split, None, benchmark.revision, hint)
     else:
         read = read_source(copy or benchmark.source, split, num_rows or benchmark.rows, seed)
     rows = problems_of(benchmark, copy or name, read.names, zip(read.places, read.rows(), strict=True))
@@ -176,14 +178,13 @@ def _read_parquet(path: Path, wanted: Wanted) -> Columns:
     return Columns(values, [f"row {i}" for i in range(rows)], names)
 
 
-def _read_hub(source: str, split: str, wanted: Wanted, revision: str | None = None) -> Columns:
+def _read_hub(source: str, split: str, wanted: Wanted, revision: str | None = None, hint: str = _FILE_HINT) -> Columns:
     name, _, config = source.partition(":")
     try:
         rows = datasets.load_dataset(name, config or None, split=split, revision=revision)
     except Exception as error:  # not found, no network, no such split or config: each has an exception of its own
         raise ValueError(
-            f"The data set {source!r}, split {split!r}, could not be loaded ({type(error).__name__}: {error}). "
-            f"If it is meant to be a file, its name must end in {', '.join(FILE_ENDINGS)}."
+            f"The data set {source!r}, split {split!r}, could not be loaded ({type(error).__name__}: {error}). {hint}"
         ) from error
     # Mapped into memory, where only what is looked at is read.
     table, features = rows.data.table, rows.features

@@ -22,6 +22,7 @@ __all__ = ["BENCHMARKS", "Benchmark", "Row", "find_benchmark"]
 
 BOXED = "{prompt}\nPlease reason step by step, and put your final answer within \\boxed{}."
 LETTER = '{prompt}\n\nPlease show your choice in the answer field with only the choice letter, e.g., "answer": "C".'
+TAGGED = "{prompt}\nGive the final answer alone between <answer> and </answer>."
 _EXAM = "none stated; the exam is MAA's"
 _NONCOMMERCIAL = "CC BY-NC-SA 4.0"
 
@@ -178,6 +179,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         prompt_column="prompt",
         columns=("prompt", "answer", "metadata"),
         verifier="reasoning_gym",
+        prompt_template=TAGGED,
         licence="Apache-2.0",
         note="Made by reasoning-gym from the seed, a substitute for ZebraLogic, which is gated; not its numbers.",
     ),
@@ -187,6 +189,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         prompt_column="prompt",
         columns=("prompt", "answer", "metadata"),
         verifier="reasoning_gym",
+        prompt_template=TAGGED,
         licence="Apache-2.0",
         note="Made by reasoning-gym from the seed.",
     ),

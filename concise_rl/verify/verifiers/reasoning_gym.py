@@ -22,6 +22,7 @@ _PARSE = ("games.puzzle24", "games.countdown")
 _ARITHMETIC = re.compile(r"(?:[\s\d+\-*/^(),=]|\.(?![a-zA-Z_])|[a-zA-Z]+)*")
 _FUNCTIONS = "sin cos tan cot sec csc asin acos atan sinh cosh tanh exp log ln sqrt pi Abs factorial Integral"
 _NAMES = frozenset(_FUNCTIONS.split())
+_TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 MAX_NAME = 2
 """Names of variables are at most this long."""
 
@@ -54,6 +55,9 @@ _scorer: Callable[[str], Callable[..., float]] = functools.cache(reasoning_gym.g
 def verify(response: str, row: Mapping[str, Any]) -> bool:
     """Full score only: the scorers pay part of it for a wrong answer in the right form.
 
+    The answer is what stands in the last `<answer>` and `</answer>`, as reasoning-gym asks for it
+    (utils.extract_answer), or all of the response.
+
     A scorer that raises on a text says wrong, if it accepts the row's own answer.
 
     Raises:
@@ -62,17 +66,19 @@ def verify(response: str, row: Mapping[str, Any]) -> bool:
     """
     if "Integral" in response and "Integral" not in row["answer"]:
         return False  # the problem handed back; some tasks have such answers
+    tagged = _TAGGED.findall(response)
+    answer = (tagged[-1] if tagged else response).strip()
     metadata = load_metadata(row["metadata"])
     prompt = row.get("prompt")  # in training, this is the conversation and `problem` its text
     question = prompt if isinstance(prompt, str) else row.get("problem", prompt)
     entry = {"question": question, "answer": row["answer"], "metadata": metadata}
     score = _scorer(metadata["source_dataset"])
     try:
-        return score(response.strip(), entry) >= 1.0
+        return score(answer, entry) >= 1.0
     except MemoryError:
         raise
     except Exception:
-        if response.strip() == row["answer"].strip() or not score(row["answer"].strip(), entry) >= 1.0:
+        if answer == row["answer"].strip() or not score(row["answer"].strip(), entry) >= 1.0:
             raise
         return False
 

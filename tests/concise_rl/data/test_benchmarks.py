@@ -5,9 +5,12 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pytest
+from datasets import Dataset
 
 from concise_rl.data.rows import keep_verifiable, load_rows
+from concise_rl.tasks.benchmarks import BENCHMARKS
 from concise_rl.verify.pool import VerifierPool
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
@@ -81,3 +84,22 @@ def test_numbers_of_a_copy_are_answers_as_text(tmp_path: Path) -> None:
 def test_unseen_puzzles_are_made_in_the_number_that_is_asked_for() -> None:
     rows = load_rows("knights", split="test", num_rows=3)
     assert len(rows) == 3 and {"prompt", "answer", "metadata"} <= set(rows.column_names)
+
+
+def test_the_hub_is_asked_for_the_pinned_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def load(*args: Any, **options: Any) -> Dataset:
+        asked.append((args, options))
+        return Dataset.from_list([MATH] * 500)
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    assert len(load_rows("math500", split="test")) == 500
+    pin = BENCHMARKS["math500"].revision
+    assert asked == [(("HuggingFaceH4/MATH-500", None), {"split": "test", "revision": pin})]
+
+
+def test_a_hub_that_cannot_be_reached_is_said_with_the_way_around(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: (_ for _ in ()).throw(ConnectionError("offline")))
+    with pytest.raises(ValueError, match=r"offline.*A local copy is read as gpqa_diamond=FILE"):
+        load_rows("gpqa_diamond", split="train")

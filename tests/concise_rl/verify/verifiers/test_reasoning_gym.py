@@ -112,3 +112,10 @@ def test_other_verifiers_are_not_probed(caplog: pytest.LogCaptureFixture) -> Non
         rows = load_rows("tiny:sums", num_rows=20)
         assert keep_verifiable(rows, exact) == (rows, 0)
     assert caplog.messages == []
+
+
+def test_the_last_answer_in_tags_is_the_answer() -> None:
+    row = load_rows("knights", split="test", num_rows=1)[0]
+    said = f"<answer>{row['answer']}</answer>"
+    assert verify(f"All of it follows.\n<answer>no</answer>\n{said}\nDone.", row) is True
+    assert verify(f"{said}\n<answer>no</answer>", row) is False
