@@ -17,6 +17,7 @@ from concise_rl.evaluate.cli import (
     run_report,
 )
 from concise_rl.evaluate.compare.cli import add_compare_arguments, run_compare
+from concise_rl.evaluate.exits.cli import add_exits_arguments, run_exits
 from concise_rl.evaluate.judge_cli import add_judge_arguments, run_judge
 from concise_rl.evaluate.probe.cli import add_probe_arguments, run_probe
 from concise_rl.models.gguf import add_convert_arguments, run_convert
@@ -167,6 +168,17 @@ COMMANDS: tuple[Command, ...] = (
         ("concise-rl report runs/eval/tiny-s_grpo-on-tiny-sums",),
         add_report_arguments,
         run_report,
+    ),
+    Command(
+        "exits",
+        "measure",
+        "try exit policies on stored samples: accuracy against tokens, at any threshold",
+        (
+            "concise-rl exits runs/eval/tiny-s_grpo-on-tiny-sums",
+            "concise-rl exits runs/eval/tiny-s_grpo-on-tiny-sums --policy deer --policy budget --json",
+        ),
+        add_exits_arguments,
+        run_exits,
     ),
     Command(
         "judge",

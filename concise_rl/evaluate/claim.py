@@ -80,4 +80,5 @@ def _merge(folder: Path, found: Manifest, wanted: Manifest) -> Manifest:
 
 def identity(run: ModelRun) -> str:
     """Write which model a run is."""
-    return f"{run.model}@{run.fingerprint}" if run.fingerprint else run.model
+    model = f"{run.model}@{run.fingerprint}" if run.fingerprint else run.model
+    return f"{model} with exit {run.exit}" if run.exit else model

@@ -16,6 +16,7 @@ from concise_rl.evaluate.defaults import (
     said_by_benchmark,
     settle,
 )
+from concise_rl.evaluate.exit_runs import check_exits, with_exits
 from concise_rl.evaluate.options import (
     BENCHMARKS,
     DEFAULT,
@@ -74,6 +75,7 @@ def add_eval_arguments(parser: argparse.ArgumentParser) -> None:
     add_json_argument(parser, REPORT_JSON)
     _add_size_arguments(parser)
     _add_engine_arguments(parser)
+    _add_exit_arguments(parser)
     _add_reader_arguments(parser)
     data = parser.add_argument_group("how the problems are put")
     add_prompt_options(data)
@@ -148,6 +150,21 @@ def _add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="M",
         help="count questions, not samples: the first M of the K samples to end answer, by majority, and the others "
         "are given up (short-M@K; 1 is first-finish) (default: each sample counts)",
+    )
+
+
+def _add_exit_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what stops the thinking of a model that was not trained to stop."""
+    group = parser.add_argument_group("what stops the thinking, without any training")
+    group.add_argument(
+        "--exit",
+        action="append",
+        default=[],
+        metavar="[LABEL=]EXIT",
+        help="measure each --model under it, as a row of its own; may be given several times. NAME, NAME:VALUE of its "
+        "main option (budget:512), NAME:key=value,key=value, a dotted path, or none (see docs/exits.md). Names: "
+        "no-think, budget, extend, deer, dynasor, converge, run_jump, eat, think_brake, nowait, rpdi, deepconf, lynx "
+        "(default: none alone)",
     )
 
 
@@ -236,13 +253,16 @@ def spec_of(args: argparse.Namespace, general: Mapping[str, Any] | None = None) 
     """
     [task] = args.task
     measurement = measurement_of(args, NamedTask(folder_name(task), task), folder_of(args), general)
-    return EvalSpec(measurement=measurement, **runs_of(args))
+    spec = EvalSpec(measurement=measurement, **runs_of(args))
+    check_exits(spec)
+    return spec
 
 
 def runs_of(args: argparse.Namespace) -> dict[str, Any]:
     """Return the models, and what they are compared with."""
     baseline = model_runs([(BASELINE, args.baseline)])[0] if args.baseline else None
-    return {"models": model_runs(split_labels(args.model)), "baseline": baseline}
+    models = with_exits(model_runs(split_labels(args.model)), args.exit)
+    return {"models": models, "baseline": baseline}
 
 
 def measurement_of(

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from concise_rl.evaluate.defaults import settle
+from concise_rl.evaluate.exit_runs import exit_arguments
 from concise_rl.evaluate.samples import Sample
 from concise_rl.evaluate.spec import Manifest, Measurement
 
@@ -31,11 +32,13 @@ _FOLLOWS = ("data_revision",)
 
 def eval_command(manifest: Manifest, folder: str = FOLDER) -> list[str]:
     """Write the command that samples the same into `folder`: its words, ready for `shlex.join`."""
-    words = ["concise-rl", "eval"]
+    words, (models, exits) = ["concise-rl", "eval"], exit_arguments(manifest.models)
     if manifest.baseline:
         words += ["--baseline", manifest.baseline.model]
-    for run in manifest.models:
-        words += ["--model", f"{run.label}={run.model}"]
+    for label, model in models:
+        words += ["--model", f"{label}={model}"]
+    for name in exits:
+        words += ["--exit", name]
     usual = settle(manifest.measurement.task, {})
     for name in Measurement.model_fields:
         value = getattr(manifest.measurement, name)

@@ -1,8 +1,9 @@
 """Sampling: k completions of every problem by every model, written to files batch by batch, resumable at any point."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 from datasets import Dataset
@@ -11,6 +12,7 @@ from concise_rl.data.rows import columns_read, keep_verifiable
 from concise_rl.evaluate.claim import claim_folder
 from concise_rl.evaluate.drawing import Drawing, complete_samples
 from concise_rl.evaluate.engines import EvalEngine, open_engine
+from concise_rl.evaluate.exit_runs import check_exits
 from concise_rl.evaluate.labels import open_judge
 from concise_rl.evaluate.progress import Progress
 from concise_rl.evaluate.prompts import writer_of
@@ -44,16 +46,35 @@ class Prepared:
     manifest: Manifest
     name: str = ""
 
-    def sample(self, run: ModelRun, load: OpenEngine) -> None:
-        """Draw what is missing of one model, by an engine that is opened only if anything is."""
-        path, how = run.samples_path(self.out), self.measurement
+    def sample(self, runs: Sequence[ModelRun], load: OpenEngine) -> None:
+        """Draw what is missing of one model under each of its exits, by an engine that is opened only if anything is.
+
+        Args:
+            runs: of that model.
+            load: opens the engine.
+        """
+        how, started = self.measurement, [(run, self._progress(run)) for run in runs]
+        if any(progress.missing for _, progress in started):
+            with open_judge(how, self.rows[0], self.pool) as judge, load(runs[0].model, how) as engine:
+                for run, progress in started:
+                    if progress.missing:
+                        drawing = Drawing.of(engine, how, self.pool, judge, run.exit)
+                        complete_samples(drawing, self.rows, run.samples_path(self.out), progress)
+        for _, progress in started:
+            progress.warn_if_truncated(how.max_tokens)
+
+    def _progress(self, run: ModelRun) -> Progress:
+        """Count what is there of a run."""
+        path, title = run.samples_path(self.out), " on ".join(filter(None, (run.title, self.name)))
         cut_torn_line(path)
-        progress = Progress(" on ".join(filter(None, (run.title, self.name))), len(self.rows) * how.samples)
+        progress = Progress(title, len(self.rows) * self.measurement.samples)
         progress.add(read_samples(path))
-        if progress.missing:
-            with open_judge(how, self.rows[0], self.pool) as judge, load(run.model, how) as engine:
-                complete_samples(Drawing.of(engine, how, self.pool, judge), self.rows, path, progress)
-        progress.warn_if_truncated(how.max_tokens)
+        return progress
+
+
+def by_model(runs: Sequence[ModelRun]) -> list[list[ModelRun]]:
+    """Group runs that one engine draws, one after the other."""
+    return [list(own) for _, own in groupby(runs, key=lambda run: run.model)]
 
 
 def evaluate(spec: EvalSpec, out: Path, overwrite: bool = False, load: OpenEngine = open_engine) -> Manifest:
@@ -71,23 +92,25 @@ def evaluate(spec: EvalSpec, out: Path, overwrite: bool = False, load: OpenEngin
     Raises:
         ValueError: see `prepare`; and when a file there is corrupt.
     """
-    check_parts(spec.measurement)
+    check_parts(spec)
     with VerifierPool(spec.measurement.verifier) as pool:
         task = prepare(spec, out, pool, overwrite)
-        for run in spec.runs:
-            task.sample(run, load)
+        for runs in by_model(spec.runs):
+            task.sample(runs, load)
     record_trainings(out, task.manifest)
     return task.manifest
 
 
-def check_parts(measurement: Measurement) -> None:
-    """Say before anything is loaded that a judge or a prompt writer is unknown, or an option of one wrong.
+def check_parts(spec: EvalSpec) -> None:
+    """Say before anything is loaded that a judge, a prompt writer or an exit is unknown, or an option of one wrong.
 
     Raises:
         ValueError: when that is so.
     """
+    measurement = spec.measurement
     if measurement.judge is not None:
         judge_options(measurement.judge, measurement.judge_options)
+    check_exits(spec)
     writer_of(measurement)
 
 
@@ -129,9 +152,11 @@ def _columns(measurement: Measurement) -> set[str] | None:
 def _check_one_model(spec: EvalSpec, out: Path, total: int, overwrite: bool) -> None:
     """Make sure that a server is asked for one model alone."""
     there = {run: 0 if overwrite else sum(1 for _ in read_samples(run.samples_path(out))) for run in spec.runs}
-    unfinished = [run.title for run in spec.runs if there[run] < total]
-    if len(unfinished) > 1:
+    unfinished = [run for run in spec.runs if there[run] < total]
+    models = {run.model for run in unfinished}
+    if len(models) > 1:
         raise ValueError(
-            f"The server at {spec.measurement.engine} holds one model, and samples are missing of {len(unfinished)}: "
-            f"{', '.join(unfinished)}. Give one of them alone; then serve the next, and add it to the same command."
+            f"The server at {spec.measurement.engine} holds one model, and samples are missing of {len(models)}: "
+            f"{', '.join(run.title for run in unfinished)}. "
+            "Give one of them alone; then serve the next, and add it to the same command."
         )

@@ -9,11 +9,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from concise_rl.files import drop_torn_line
 from concise_rl.reading.trace import StopReason
+from concise_rl.rollout.cost import Cost
 
 MEASURES = ("reflections", "states_answer", "necessary_prefix", "redundant_tokens", "overshoot")
 """What a sample's thinking says about overthinking, see `Sample.measures`."""
 TARGET_MEASURES = ("missed_by", "within_target")
 """What a sample's length says about the target in its prompt, see `Sample.measures`."""
+COST_MEASURES = tuple(Cost.model_fields)
+"""What was spent on a sample besides its text, see `Cost`."""
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +78,7 @@ class Sample(BaseModel):
         labels: where the thinking first states the gold answer. None where `correct` is not 1 or no judge has read it.
         facts: numbers that were written into the prompt, by name: a target of tokens, say. Left out of the file where
             there are none, as in those from before anything was written into prompts.
+        cost: what an exit spent on it besides its text. Left out of the file where nothing was.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -98,6 +102,7 @@ class Sample(BaseModel):
     reflections: int | None = Field(None, ge=0)
     labels: ThinkingLabels | None = None
     facts: dict[str, float] = Field(default_factory=dict)
+    cost: Cost | None = None
 
     @field_validator("stop_reason")
     @classmethod
@@ -128,8 +133,11 @@ class Sample(BaseModel):
 
     @property
     def measures(self) -> dict[str, float]:
-        """Return what is known, by the names in `MEASURES` and `TARGET_MEASURES`; what is not known is left out."""
-        known = self._of_target()
+        """Return what is known, by the names in `MEASURES`, `TARGET_MEASURES` and `COST_MEASURES`; what is not known is
+        left out."""
+        known = self._of_target() | {
+            name: float(n) for name, n in (self.cost.model_dump() if self.cost else {}).items()
+        }
         if self.reflections is not None:
             known["reflections"] = float(self.reflections)
         if self.labels is None:
@@ -153,11 +161,16 @@ class Sample(BaseModel):
 def append_samples(path: Path, samples: Sequence[Sample]) -> None:
     """Add whole lines to the file; they are on disk when this returns."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = "".join(sample.model_dump_json(exclude=None if sample.facts else {"facts"}) + "\n" for sample in samples)
+    lines = "".join(sample.model_dump_json(exclude=_left_out(sample)) + "\n" for sample in samples)
     with path.open("ab") as file:
         file.write(lines.encode())
         file.flush()
         os.fsync(file.fileno())
+
+
+def _left_out(sample: Sample) -> set[str]:
+    """Name the fields that say nothing of a sample, and which older files do not have."""
+    return {name for name, given in (("facts", sample.facts), ("cost", sample.cost)) if not given}
 
 
 def read_samples(path: Path) -> Iterator[Sample]:

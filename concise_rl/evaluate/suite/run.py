@@ -7,7 +7,7 @@ from pathlib import Path
 
 from concise_rl.evaluate.defaults import OF_BENCHMARK
 from concise_rl.evaluate.engines import EvalEngine, open_engine
-from concise_rl.evaluate.run import OpenEngine, check_parts, prepare
+from concise_rl.evaluate.run import OpenEngine, by_model, check_parts, prepare
 from concise_rl.evaluate.spec import EvalSpec, Manifest, Measurement
 from concise_rl.evaluate.suite.folder import check_models, check_place, clear_suite, list_tasks
 from concise_rl.evaluate.training import record_trainings
@@ -69,7 +69,7 @@ def evaluate_suite(
     assert all(spec.runs == runs for spec in specs.values()), "one command names the models of all tasks"
     check_place(out)
     for spec in specs.values():
-        check_parts(spec.measurement)
+        check_parts(spec)
     if overwrite:
         clear_suite(out)
     check_models(out, specs)
@@ -82,9 +82,9 @@ def evaluate_suite(
         list_tasks(out, specs)
         kept = KeptOpen(load, max(spec.measurement.max_tokens for spec in specs.values()))
         stack.callback(kept.close)
-        for run in runs:
+        for own in by_model(runs):
             for task in tasks.values():
-                task.sample(run, kept.open)
+                task.sample(own, kept.open)
             kept.close()
     for name, task in tasks.items():
         record_trainings(out / name, task.manifest)
