@@ -45,7 +45,8 @@ def add_sampling_options(group: Group, temperature: float | None = None) -> None
     group.add_argument(
         "--verifier",
         metavar="VERIFIER",
-        help="math, reasoning_gym, choice, exact, or a dotted path (default: by the task)",
+        help="math, reasoning_gym, choice, exact, code (runs the model's programs, see docs/tasks.md), or a dotted "
+        "path (default: by the task)",
     )
     usual = f"{BENCHMARKS}{DEFAULT['temperature']}" if temperature is None else "%(default)s"
     group.add_argument(

@@ -81,7 +81,8 @@ def _singles(claim: str) -> list[str]:
 
 
 def choice(response: str, row: Mapping[str, Any]) -> bool:
-    """Multiple choice by letter: `B`, `(B)`, `B. Paris`, `\\boxed{B}`, `the answer is B`. Several letters are wrong.
+    """Multiple choice by letter: `B`, `(B)`, `B. Paris`, `\\boxed{B}`, `the answer is B`. The last claim
+    counts; several letters in it are wrong.
 
     Raises:
         ValueError: when the row's answer is not one letter in one of these forms.

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from concise_rl.data.rows import load_rows
+from concise_rl.data.rows import keep_verifiable, load_rows
+from concise_rl.verify.pool import VerifierPool
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
 MATH = {"problem": "What is 1 + 1?", "answer": "2", "level": 3, "subject": "Algebra"}
@@ -46,6 +47,12 @@ def test_the_prepared_files_are_read_whole_and_ask_for_no_form(
     rows = load_rows(f"{name}={shared(file)}", columns=[])
     assert len(rows) == count and not any("step by step" in prompt for prompt in rows["prompt"])
     assert not caplog.records
+
+
+def test_answers_of_a_copy_with_worked_solutions_verify() -> None:
+    rows = load_rows(f"gsm8k={shared('gsm8k_rationales.jsonl')}", num_rows=40, columns=[])
+    with VerifierPool("math", workers=1) as pool:
+        assert keep_verifiable(rows, pool, tolerated=0.0) == (rows, 0)
 
 
 def test_another_number_of_problems_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -104,6 +104,15 @@ def test_values_are_compared_and_not_spellings(gold: str, response: str, verdict
         (r"2^{25}\cdot 26!", box(r"26!\cdot 2^{25}"), True),
         (r"2^{25}\cdot 26!", box(r"2^{25}\cdot 25!"), False),
         (r"0.56 = 56\%", box(r"0.56 = 57\%"), False),
+        (r"I_{0} e^{-t / \tau}", box(r"I_{1} e^{-t / \tau}"), False),
+        ("E_0 t", box("tE_{0}"), True),
+        (r"$m+n-\operatorname{gcd}(m, n)$", box(r"n+m-\gcd(m,n)"), True),
+        (r"$m+n-\operatorname{gcd}(m, n)$", box("m+n-1"), False),
+        (r"n \equiv 1 \pmod 4", box(r"n\equiv 1 \pmod{4}"), True),
+        (r"n \equiv 1 \pmod 4", box(r"n\equiv 1 \pmod{5}"), False),
+        (r"\left[\begin{array}{cc}1 & 2\\3 & 4\end{array}\right]", box(r"\begin{pmatrix}1&2\\3&4\end{pmatrix}"), True),
+        (r"9.8 \mathrm{~m} / \mathrm{s}^{2}", box(r"9.8 \text{ m/s}^2"), True),
+        (r"9.8 \mathrm{~m} / \mathrm{s}^{2}", box(r"9.8 \text{ m/s}"), False),
     ],
 )
 def test_answers_in_the_forms_of_other_benchmarks_are_told_apart(gold: str, response: str, verdict: bool) -> None:
