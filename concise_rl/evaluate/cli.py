@@ -16,7 +16,7 @@ from concise_rl.evaluate.defaults import (
     said_by_benchmark,
     settle,
 )
-from concise_rl.evaluate.exit_runs import with_exits
+from concise_rl.evaluate.exit_runs import check_exits, with_exits
 from concise_rl.evaluate.options import (
     BENCHMARKS,
     DEFAULT,
@@ -253,13 +253,16 @@ def spec_of(args: argparse.Namespace, general: Mapping[str, Any] | None = None) 
     """
     [task] = args.task
     measurement = measurement_of(args, NamedTask(folder_name(task), task), folder_of(args), general)
-    return EvalSpec(measurement=measurement, **runs_of(args))
+    spec = EvalSpec(measurement=measurement, **runs_of(args))
+    check_exits(spec)
+    return spec
 
 
 def runs_of(args: argparse.Namespace) -> dict[str, Any]:
     """Return the models, and what they are compared with."""
     baseline = model_runs([(BASELINE, args.baseline)])[0] if args.baseline else None
-    return {"models": with_exits(model_runs(split_labels(args.model)), args.exit), "baseline": baseline}
+    models = with_exits(model_runs(split_labels(args.model)), args.exit)
+    return {"models": models, "baseline": baseline}
 
 
 def measurement_of(

@@ -1,7 +1,7 @@
 """The engines that an evaluation samples with, and their end: one model's memory is free before the next is loaded."""
 
-from collections.abc import Callable, Generator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from collections.abc import Generator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,10 +25,6 @@ class EvalEngine(StreamingEngine, Protocol):
 
     tokenizer: PreTrainedTokenizerBase
     eos_token_ids: list[int]
-
-
-OpenEngine = Callable[[str, Measurement], AbstractContextManager[EvalEngine]]
-"""Opens the engine for a model's name under a measurement."""
 
 
 @contextmanager

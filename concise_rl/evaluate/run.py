@@ -1,7 +1,9 @@
 """Sampling: k completions of every problem by every model, written to files batch by batch, resumable at any point."""
 
-from contextlib import closing
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 from datasets import Dataset
@@ -9,9 +11,8 @@ from datasets import Dataset
 from concise_rl.data.rows import columns_read, keep_verifiable
 from concise_rl.evaluate.claim import claim_folder
 from concise_rl.evaluate.drawing import Drawing, complete_samples
-from concise_rl.evaluate.engines import OpenEngine, open_engine
+from concise_rl.evaluate.engines import EvalEngine, open_engine
 from concise_rl.evaluate.exit_runs import check_exits
-from concise_rl.evaluate.kept import KeptOpen
 from concise_rl.evaluate.labels import open_judge
 from concise_rl.evaluate.progress import Progress
 from concise_rl.evaluate.prompts import writer_of
@@ -21,6 +22,8 @@ from concise_rl.evaluate.spec import EvalSpec, Manifest, Measurement, ModelRun, 
 from concise_rl.evaluate.training import record_trainings
 from concise_rl.labels.judges import judge_options
 from concise_rl.verify.pool import VerifierPool
+
+OpenEngine = Callable[[str, Measurement], AbstractContextManager[EvalEngine]]
 
 
 @dataclass(frozen=True)
@@ -43,16 +46,35 @@ class Prepared:
     manifest: Manifest
     name: str = ""
 
-    def sample(self, run: ModelRun, load: OpenEngine) -> None:
-        """Draw what is missing of one model, by an engine that is opened only if anything is."""
-        path, how = run.samples_path(self.out), self.measurement
+    def sample(self, runs: Sequence[ModelRun], load: OpenEngine) -> None:
+        """Draw what is missing of one model under each of its exits, by an engine that is opened only if anything is.
+
+        Args:
+            runs: of that model.
+            load: opens the engine.
+        """
+        how, started = self.measurement, [(run, self._progress(run)) for run in runs]
+        if any(progress.missing for _, progress in started):
+            with open_judge(how, self.rows[0], self.pool) as judge, load(runs[0].model, how) as engine:
+                for run, progress in started:
+                    if progress.missing:
+                        drawing = Drawing.of(engine, how, self.pool, judge, run.exit)
+                        complete_samples(drawing, self.rows, run.samples_path(self.out), progress)
+        for _, progress in started:
+            progress.warn_if_truncated(how.max_tokens)
+
+    def _progress(self, run: ModelRun) -> Progress:
+        """Count what is there of a run."""
+        path, title = run.samples_path(self.out), " on ".join(filter(None, (run.title, self.name)))
         cut_torn_line(path)
-        progress = Progress(" on ".join(filter(None, (run.title, self.name))), len(self.rows) * how.samples)
+        progress = Progress(title, len(self.rows) * self.measurement.samples)
         progress.add(read_samples(path))
-        if progress.missing:
-            with open_judge(how, self.rows[0], self.pool) as judge, load(run.model, how) as engine:
-                complete_samples(Drawing.of(engine, how, self.pool, judge, run.exit), self.rows, path, progress)
-        progress.warn_if_truncated(how.max_tokens)
+        return progress
+
+
+def by_model(runs: Sequence[ModelRun]) -> list[list[ModelRun]]:
+    """Group runs that one engine draws, one after the other."""
+    return [list(own) for _, own in groupby(runs, key=lambda run: run.model)]
 
 
 def evaluate(spec: EvalSpec, out: Path, overwrite: bool = False, load: OpenEngine = open_engine) -> Manifest:
@@ -71,10 +93,10 @@ def evaluate(spec: EvalSpec, out: Path, overwrite: bool = False, load: OpenEngin
         ValueError: see `prepare`; and when a file there is corrupt.
     """
     check_parts(spec)
-    with VerifierPool(spec.measurement.verifier) as pool, closing(KeptOpen(load, spec.measurement.max_tokens)) as kept:
+    with VerifierPool(spec.measurement.verifier) as pool:
         task = prepare(spec, out, pool, overwrite)
-        for run in spec.runs:
-            task.sample(run, kept.open)
+        for runs in by_model(spec.runs):
+            task.sample(runs, load)
     record_trainings(out, task.manifest)
     return task.manifest
 
@@ -88,8 +110,8 @@ def check_parts(spec: EvalSpec) -> None:
     measurement = spec.measurement
     if measurement.judge is not None:
         judge_options(measurement.judge, measurement.judge_options)
-    writer_of(measurement)
     check_exits(spec)
+    writer_of(measurement)
 
 
 def prepare(spec: EvalSpec, out: Path, pool: VerifierPool, overwrite: bool = False) -> Prepared:
@@ -135,6 +157,6 @@ def _check_one_model(spec: EvalSpec, out: Path, total: int, overwrite: bool) -> 
     if len(models) > 1:
         raise ValueError(
             f"The server at {spec.measurement.engine} holds one model, and samples are missing of {len(models)}: "
-            f"{', '.join(run.title for run in unfinished)}. Give one of them alone; then serve the next, and add it to "
-            "the same command."
+            f"{', '.join(run.title for run in unfinished)}. "
+            "Give one of them alone; then serve the next, and add it to the same command."
         )

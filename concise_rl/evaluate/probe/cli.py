@@ -36,6 +36,7 @@ NOT_PROBED = {
     **dict.fromkeys(("baseline", "think_budget", "answer_budget", "keep_shortest", "prompts", "prompts_options")),
     "top_p": 1.0,
     "top_k": 0,
+    "exit": (),
 }
 """What an evaluation can do and a probe does not: rollouts of a training are sampled as the model is."""
 
