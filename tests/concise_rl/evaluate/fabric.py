@@ -9,7 +9,7 @@ from concise_rl.evaluate.claim import claim_folder
 from concise_rl.evaluate.samples import Sample, append_samples
 from concise_rl.evaluate.spec import Manifest, Measurement, ModelRun
 from concise_rl.reading.trace import StopReason
-from concise_rl.rollout.engine import Asked, Completion, Request, derive_seed
+from concise_rl.rollout.engine import Asked, Completion, Landed, Request, derive_seed
 from concise_rl.rollout.shortest import ShortestOnly
 from concise_rl.tasks.tiny.model import build_tokenizer
 
@@ -100,12 +100,13 @@ class ScriptedEngine:
         calls: the requests of each call of `generate`.
         fail_at: number of the call that raises, as an interruption would.
         alone: whether a row's draws depend on its own seed alone, as with vLLM, or on those of the whole batch.
+        stop_after: completions that are handed on before a call is interrupted.
     """
 
-    def __init__(self, fail_at: int | None = None, alone: bool = False) -> None:
+    def __init__(self, fail_at: int | None = None, alone: bool = False, stop_after: int | None = None) -> None:
         self.tokenizer, self.eos_token_ids = TOKENIZER, [TOKENIZER.eos_token_id]
         self.calls: list[list[Request]] = []
-        self.fail_at, self.alone = fail_at, alone
+        self.fail_at, self.alone, self.stop_after = fail_at, alone, stop_after
 
     def generate(self, asked: Asked) -> list[Completion]:
         """See `Engine.generate`."""
@@ -117,7 +118,16 @@ class ScriptedEngine:
             self._complete(random.Random(request.seed) if self.alone else whole, request.max_tokens)
             for request in asked.requests
         ]
+        if asked.landed:
+            self._land(asked.landed, completions)
         return obey(asked.give_up, completions) if asked.give_up else completions
+
+    def _land(self, landed: Landed, completions: Sequence[Completion]) -> None:
+        """Hand completions on, the last first."""
+        for number, i in enumerate(reversed(range(len(completions)))):
+            if number == self.stop_after:
+                raise KeyboardInterrupt
+            landed(i, completions[i])
 
     def _complete(self, rng: random.Random, max_tokens: int) -> Completion:
         text = "<think>" + " wait" * rng.randint(1, 30) + "</think>" + rng.choice(["7", "8"])

@@ -86,6 +86,14 @@ def test_one_budget_alone_is_refused() -> None:
         spec_of(parse("--model", "org/name", "--task", "t", "--out", "x", "--think-budget", "64"))
 
 
+def test_an_engine_that_is_given_several_times_is_several_servers() -> None:
+    words = ("--model", "tiny:untrained", "--task", "tiny:sums", "--out", "x")
+    urls = ("--engine", "http://a:1", "--engine", "http://b:2")
+    assert spec_of(parse(*words, *urls)).measurement.urls == ["http://a:1", "http://b:2"]
+    assert spec_of(parse(*words, "--engine", "http://a:1")).measurement.urls == ["http://a:1"]
+    assert spec_of(parse(*words)).measurement.urls == []
+
+
 @pytest.mark.parametrize(
     ("words", "batch_size"),
     [

@@ -96,6 +96,25 @@ def test_an_interrupted_evaluation_ends_with_the_samples_of_an_uninterrupted_one
         assert lines(tmp_path / "out", name) == lines(tmp_path / "whole", name)
 
 
+def test_with_vllm_samples_that_have_ended_are_written_while_others_are_drawn(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("concise_rl.evaluate.drawing.WRITE_EVERY_S", 0.0)
+    run(spec(tmp_path, engine="vllm"), tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run(spec(tmp_path, engine="vllm"), tmp_path / "out", stop_after=5)
+    assert len(lines(tmp_path / "out", "baseline.0")) == 5
+    engines = run(spec(tmp_path, engine="vllm"), tmp_path / "out")
+    assert sizes(engines[0]) == [BATCH - 5, 8, 4]
+    for name in ("baseline.0", "m.0"):
+        assert lines(tmp_path / "out", name) == lines(tmp_path / "whole", name)
+        assert len(list(read_samples(tmp_path / "out" / "samples" / f"{name}.jsonl"))) == PROBLEMS * SAMPLES
+
+
+@pytest.mark.parametrize("changes", [{}, {"engine": "vllm", "keep_shortest": 1}])
+def test_samples_that_depend_on_those_beside_them_are_written_with_their_batch(tmp_path: Path, changes) -> None:
+    (engine, _) = run(spec(tmp_path, **changes), tmp_path / "out", stop_after=1)
+    assert sum(sizes(engine)) == PROBLEMS * SAMPLES, "nothing is handed on before, so that nothing stops it"
+
+
 def test_after_a_torn_line_only_its_batch_is_drawn_again_and_nothing_is_counted_twice(tmp_path: Path) -> None:
     out = tmp_path / "out"
     run(spec(tmp_path), out)

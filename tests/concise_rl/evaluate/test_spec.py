@@ -140,6 +140,12 @@ def test_several_greedy_samples_are_refused() -> None:
         ({"keep_shortest": 8}, "less than the 8 samples"),
         ({"keep_shortest": 1, "samples": 6}, "a multiple of 6, 66 say"),
         ({"keep_shortest": 1, "engine": "http://here"}, "transformers or vllm, no server"),
+        ({"keep_shortest": 1, "engine": "vllm", "data_parallel": 2}, "transformers or vllm, no server"),
+        ({"engine": "http://here,there"}, "engine"),
+        ({"engine": "http://here,http://here"}, "two of the URLs are the same"),
+        ({"data_parallel": 2}, "set engine to vllm"),
+        ({"engine": "http://here", "dtype": "float32"}, "start it with --dtype"),
+        ({"dtype": "float8"}, "dtype"),
         ({"keep_shortest": 1, "think_budget": 9, "answer_budget": 9}, "leave one of them out"),
     ],
 )
@@ -158,6 +164,13 @@ def test_samples_of_a_folder_are_read_by_one_judge(tmp_path: Path) -> None:
     begin(tmp_path, manifest(judge="rule"))
     with pytest.raises(ValueError, match="judge: 'rule' there, 'oracle' now"):
         claim_folder(tmp_path, manifest(judge="oracle"))
+
+
+def test_how_many_servers_share_the_samples_is_no_part_of_a_measurement(tmp_path: Path) -> None:
+    begin(tmp_path / "urls", manifest(engine="http://one"))
+    begin(tmp_path / "urls", manifest(engine="http://one,http://two"))
+    begin(tmp_path / "own", manifest(engine="vllm"))
+    begin(tmp_path / "own", manifest(engine="vllm", data_parallel=2))
 
 
 def test_the_batch_size_is_part_of_a_measurement_only_where_draws_depend_on_it(tmp_path: Path) -> None:
