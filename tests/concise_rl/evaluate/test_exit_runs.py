@@ -12,6 +12,7 @@ import pytest
 
 from concise_rl.cli.parser import build_parser
 from concise_rl.evaluate.cli import _add_exit_arguments, spec_of
+from concise_rl.evaluate.compare.join import join
 from concise_rl.evaluate.engines import EvalEngine, open_engine
 from concise_rl.evaluate.exit_runs import check_exits, exit_arguments, with_exits
 from concise_rl.evaluate.report import write_report
@@ -132,6 +133,12 @@ def test_the_report_counts_what_looks_decode(evaluated: tuple[Path, list[str]]) 
     assert "What exits spend" in (evaluated[0] / "report.html").read_text()
 
 
+def test_rows_of_one_model_are_compared_as_several(evaluated: tuple[Path, list[str]], tmp_path: Path) -> None:
+    joined = join([evaluated[0]], tmp_path)
+    assert [label.name for label in joined.evaluation.labels] == ["m+deer-0.5", "m+budget-20"]
+    assert "m in" in joined.notes[0] and "is the baseline" in joined.notes[0]
+
+
 def test_an_interrupted_evaluation_goes_on_with_the_same_samples(evaluated: tuple[Path, list[str]]) -> None:
     path = evaluated[0] / "samples/m+deer-0.5.0.jsonl"
     before = path.read_text().splitlines()
@@ -143,3 +150,9 @@ def test_an_interrupted_evaluation_goes_on_with_the_same_samples(evaluated: tupl
 def test_another_exit_under_the_same_name_is_refused(evaluated: tuple[Path, list[str]]) -> None:
     with pytest.raises(ValueError, match=r"m\+deer-0\.5\.0: .* with exit deer:0\.5 there, .* with exit deer:0\.6 now"):
         evaluate(spec("deer-0.5=deer:0.6"), evaluated[0])
+
+
+def test_an_exit_that_does_nothing_is_warned_of(evaluated: tuple[Path, list[str]]) -> None:
+    evaluate(spec("never=deer:words=maximum"), evaluated[0])
+    said = "The exit of m+never looked at no sample and stopped none"
+    assert any(warning.startswith(said) for warning in write_report(evaluated[0])["warnings"])
