@@ -18,6 +18,8 @@ BASELINE = "baseline"
 ENGINES = ("transformers", "vllm")
 MANIFEST = "eval.json"
 REPORTS = ("report.json", "report.html")
+EXIT_REPORTS = ("exits.json", "exits.html")
+"""Of `concise-rl exits`."""
 PACKAGES = ("concise_rl", "torch", "transformers", "tokenizers", "datasets", "reasoning_gym", "math-verify")
 LABEL = r"[A-Za-z0-9][A-Za-z0-9._+-]*"
 """What a label may be: it names a file."""
@@ -358,7 +360,8 @@ def _clear(folder: Path) -> None:
     shutil.rmtree(folder / "samples", ignore_errors=True)
     shutil.rmtree(folder / "plots", ignore_errors=True)
     shutil.rmtree(folder / "training", ignore_errors=True)
-    for report in REPORTS:
+    shutil.rmtree(folder / "probes", ignore_errors=True)
+    for report in (*REPORTS, *EXIT_REPORTS):
         (folder / report).unlink(missing_ok=True)
 
 
