@@ -153,8 +153,9 @@ def _add_exit_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="[LABEL=]EXIT",
         help="measure each --model under it, as a row of its own; may be given several times. NAME, NAME:VALUE of its "
-        "main option (budget:512), NAME:key=value,key=value, a dotted path, or none; concise_rl.rollout.exits has the "
-        "names: no-think, budget, extend, deer, dynasor, converge, run_jump, eat, think_brake (default: none alone)",
+        "main option (budget:512), NAME:key=value,key=value, a dotted path, or none (see docs/exits.md). Names: "
+        "no-think, budget, extend, deer, dynasor, converge, run_jump, eat, think_brake, nowait, rpdi, deepconf, lynx "
+        "(default: none alone)",
     )
 
 

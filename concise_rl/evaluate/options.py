@@ -17,6 +17,19 @@ TINY_CAP = 512
 Group = argparse._ArgumentGroup  # argparse has no public name for what `add_argument_group` returns
 
 
+class JoinedUrls(argparse.Action):
+    """Takes an option that is given several times as one text, with commas."""
+
+    def __call__(
+        self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: str | None = None
+    ) -> None:
+        """See `argparse.Action`."""
+        before = vars(namespace).get(f"{self.dest}_given")
+        joined = f"{before},{values}" if before else values
+        setattr(namespace, f"{self.dest}_given", joined)
+        setattr(namespace, self.dest, joined)
+
+
 def add_sampling_options(group: Group) -> None:
     """Declare how completions are drawn and graded."""
     group.add_argument(
@@ -53,9 +66,23 @@ def add_engine_options(group: Group) -> None:
     """Declare what samples, and where its model is found."""
     group.add_argument(
         "--engine",
+        action=JoinedUrls,
         default=DEFAULT["engine"],
         metavar="ENGINE",
-        help="transformers, vllm (in this process), or the URL of a vLLM server that holds the model (%(default)s)",
+        help="transformers, vllm (in this process), or the URL of a vLLM server that holds the model; given several "
+        "times, servers that share the samples (%(default)s)",
+    )
+    group.add_argument(
+        "--data-parallel",
+        type=int,
+        default=DEFAULT["data_parallel"],
+        metavar="N",
+        help="with vllm: start N servers, on GPUs one each, and stop them at the end (%(default)s)",
+    )
+    group.add_argument(
+        "--dtype",
+        metavar="DTYPE",
+        help="float32, bfloat16 or float16 (default: the checkpoint's own; with vllm on CPU float32)",
     )
     group.add_argument("--revision", metavar="REV", help="of models that are hub ids (default: main)")
     group.add_argument(

@@ -3,13 +3,15 @@ evaluation share it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from torch import Tensor
 
 from concise_rl.reading.trace import StopReason
 from concise_rl.rollout.shortest import ShortestOnly
+
+if TYPE_CHECKING:  # torch takes a second, and the command line reads this
+    from torch import Tensor
 
 Progress = Callable[[int], None]
 """Called with the number of completions that have just ended."""
@@ -132,6 +134,10 @@ class Peeked:
     logprobs: tuple[float, ...]
 
 
+Landed = Callable[[int, Completion], None]
+"""Called with the position of a request and its completion, which has just ended."""
+
+
 @dataclass(frozen=True)
 class Asked:
     """One call to an engine or a plan: the completions that are wanted, and how.
@@ -142,12 +148,15 @@ class Asked:
         progress: told of completions that end.
         give_up: says which requests can be given up early, by their positions in `requests`. An engine that cannot
             abort, or only now and then, samples more than needed and is right all the same.
+        landed: handed each completion as it ends, before the call returns them all. An engine that cannot say so leaves
+            it alone. For who calls an engine itself, or by a plan of one call.
     """
 
     requests: Sequence[Request]
     sampling: Sampling
     progress: Progress | None = None
     give_up: ShortestOnly | None = None
+    landed: Landed | None = None
 
 
 class Engine(Protocol):
@@ -198,7 +207,7 @@ class PeekingEngine(Protocol):
 class HiddenEngine(Protocol):
     """One that shows hidden states."""
 
-    def hidden_states(self, prompts: Sequence[Sequence[int]], layers: Sequence[int]) -> Tensor:
+    def hidden_states(self, prompts: Sequence[Sequence[int]], layers: Sequence[int]) -> "Tensor":
         """Return the hidden states of the last token of each prompt: (N, len(layers) * D), in float32, on the CPU.
 
         Args:

@@ -1,6 +1,5 @@
-"""How sure a model is of its next token, read off logits or off the log-probabilities of the likeliest tokens."""
+"""How sure a model is of its next token, read off its logits."""
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -47,12 +46,3 @@ def read_peeks(logits_BV: Tensor, peeks: Sequence[Peek]) -> list[Peeked]:
     wanted = [tuple(logprobs_BV[row, list(peek.token_ids)].tolist()) for row, peek in enumerate(peeks)]
     columns = (entropy(logprobs_BV).tolist(), top.indices.tolist(), top.values.tolist())
     return [Peeked(*values) for values in zip(*columns, wanted, strict=True)]
-
-
-def watched_of(top_logprobs: Sequence[float]) -> Watched:
-    """Return what the log-probabilities of the likeliest tokens show. All other tokens count as one, so that the
-    entropy is a lower bound."""
-    chances = [math.exp(value) for value in top_logprobs]
-    rest = max(0.0, 1.0 - sum(chances))
-    each = [-chance * math.log(chance) for chance in (*chances, rest) if chance > 0]
-    return Watched(sum(each), -sum(top_logprobs) / len(top_logprobs))

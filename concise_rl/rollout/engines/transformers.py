@@ -325,13 +325,19 @@ def _seed(request: Request) -> int:
 
 
 def load_engine(
-    model: str, *, batch_size: int = 64, revision: str | None = None, trust_remote_code: bool = False
+    model: str,
+    *,
+    batch_size: int = 64,
+    dtype: str | None = None,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
 ) -> TransformersEngine:
     """Load a model for evaluation on the best device there is.
 
     Args:
         model: `tiny:base`, a folder or a hub id.
         batch_size: rows generated together.
+        dtype: of weights and activations; None for the checkpoint's own.
         revision: of the hub repository.
         trust_remote_code: whether code that comes with the model may run.
 
@@ -343,7 +349,7 @@ def load_engine(
     settings = {"revision": revision, "trust_remote_code": trust_remote_code}
     tokenizer: Any = AutoTokenizer.from_pretrained(path, **settings)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    loaded = AutoModelForCausalLM.from_pretrained(path, **settings).to(device).eval()
+    loaded = AutoModelForCausalLM.from_pretrained(path, dtype=dtype or "auto", **settings).to(device).eval()
     ids = eos_ids(loaded, tokenizer)  # of the loaded model: a folder of adapters has no generation config
     complete(tokenizer, ids)
     return TransformersEngine(loaded, tokenizer, ids, batch_size)

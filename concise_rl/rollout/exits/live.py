@@ -126,7 +126,7 @@ class LivePlan(Plan):
         one.is_over = thought.is_exit = True
 
     def _amount(self, thought: Thought) -> int:
-        """Return how many tokens are drawn next, short of the limit."""
+        """Return how many tokens are drawn next, short of the limit; past one at which the closing did not fit."""
         at, limit = len(thought.ids), self.policy.limit
         most = self.policy.draws(at)
-        return most if limit is None else min(most, limit - at)
+        return most if limit is None or at >= limit else min(most, limit - at)

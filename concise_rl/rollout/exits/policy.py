@@ -100,7 +100,7 @@ class Exit(BaseModel, ABC):
         grid: its values on a curve, loosest (most thinking) to strictest. Empty: there is no curve.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
     dial: ClassVar[str] = ""
     grid: ClassVar[tuple[float, ...]] = ()

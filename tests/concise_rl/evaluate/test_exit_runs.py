@@ -83,7 +83,7 @@ def test_an_unknown_exit_is_refused_before_anything_is_written(tmp_path: Path) -
 def test_help_names_every_exit() -> None:
     parser = argparse.ArgumentParser()
     _add_exit_arguments(parser)
-    listed = re.search(r"names: (.*?) \(", " ".join(parser.format_help().split()))
+    listed = re.search(r"Names: (.*?) \(", " ".join(parser.format_help().split()))
     assert listed and sorted(listed[1].replace("run_ jump", "run_jump").split(", ")) == sorted(EXITS)
 
 
