@@ -192,7 +192,7 @@ def next_commands(args: argparse.Namespace) -> list[tuple[str, str]]:
     """Return what a reader of the report may want to run, and why."""
     (_, model), *_ = split_labels(args.model)
     commands = [(["report", str(folder_of(args)), "--json"], "the numbers for a script, without sampling")]
-    if args.baseline:
+    if args.baseline and args.baseline != model:
         commands.insert(0, (["try", model, "--against", args.baseline], "see both think"))
     elif args.think_end:
         commands.insert(0, (["probe", model, "--task", args.task], "is it worth training?"))

@@ -29,6 +29,8 @@ from concise_rl.evaluate.statistics import (
 )
 from concise_rl.evaluate.target import describe_target
 from concise_rl.files import write_atomically
+from concise_rl.reading.trace import StopReason
+from concise_rl.rollout.exits import EXITS, ExitPolicy
 
 FEW_PROBLEMS = 30
 
@@ -123,6 +125,13 @@ def _spread(seeds: Sequence[dict[str, Any]]) -> dict[str, float] | None:
     return {n: stdlib_statistics.stdev(v) for n, v in values.items() if len(v) > 1} if len(seeds) > 1 else None
 
 
+def _never_stopped(entry: dict[str, Any]) -> bool:
+    """Say whether a known policy did nothing at all to the samples of a label."""
+    name = (entry["exit"] or "").partition(":")[0]
+    does_nothing = entry["cost"] is None and StopReason.FORCED_EXIT.label not in entry["stop_reasons"]
+    return name in EXITS and issubclass(EXITS[name], ExitPolicy) and does_nothing
+
+
 def _warnings(entries: Sequence[dict[str, Any]], evaluation: Evaluation) -> list[str]:
     """Return what a reader must know before believing the numbers."""
     measurement, found = evaluation.manifest.measurement, []
@@ -136,6 +145,10 @@ def _warnings(entries: Sequence[dict[str, Any]], evaluation: Evaluation) -> list
             found.append(
                 f"{share} ended inside the thinking, without {measurement.think_end!r}, and count as wrong: is that "
                 "what closes this model's thinking (--think-end), and does its chat template let it think?"
+            )
+        if _never_stopped(entry):
+            found.append(
+                f"The exit of {entry['label']} looked at no sample and stopped none: does its place ever come?"
             )
         if entry["unjudged"]:
             total = entry["samples"] // (measurement.samples if measurement.keep_shortest else 1)

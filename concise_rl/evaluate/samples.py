@@ -92,7 +92,7 @@ class Sample(BaseModel):
     text: str
     length: int = Field(ge=1)
     think_length: int = Field(ge=0)
-    sampled: int | None = Field(None, ge=1)
+    sampled: int | None = Field(None, ge=0)
     stop_reason: str
     finished: bool
     correct: int | None = Field(ge=0, le=1)

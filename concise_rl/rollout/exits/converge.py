@@ -39,10 +39,10 @@ class _Settling(ExitPolicy):
     def look(self, tools: ExitTools) -> Look:
         """See `ExitPolicy.look`."""
         if self.suffix is not None:
-            return Look(tools.write(self.suffix), None, self.tokens, stop_ids=tools.tokens_with("}"))
+            return Look(tools.write(self.suffix), None, self.tokens)
         cue = () if tools.is_embedded else tools.write("**Final Answer**\n\\boxed{")
         suffixes = [(*tools.closing(at_line_end=at_line_end), *cue) for at_line_end in (False, True)]
-        return Look(suffixes[0], suffixes[1], self.tokens, stop_ids=tools.tokens_with("}"))
+        return Look(suffixes[0], suffixes[1], self.tokens)  # to the end: the first brace may close a fraction's
 
     def answers(self, readings: Sequence[Reading], tools: ExitTools) -> list[str]:
         """Return the trial answers; one that was not finished is empty."""

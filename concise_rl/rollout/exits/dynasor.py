@@ -57,7 +57,7 @@ class Dynasor(ExitPolicy):
     def look(self, tools: ExitTools) -> Look:
         """See `ExitPolicy.look`."""
         ids, at_line_end = trial_suffix(self.suffix, tools)
-        return Look(ids, at_line_end, self.tokens, self.probe_temperature, self.probe_top_p, tools.tokens_with("}"))
+        return Look(ids, at_line_end, self.tokens, self.probe_temperature, self.probe_top_p)
 
     def stops(self, readings: Sequence[Reading], tools: ExitTools) -> bool:
         """See `ExitPolicy.stops`."""

@@ -72,10 +72,19 @@ class LivePlan(Plan):
         return [one.thought.rollout() for one in watched]
 
     def _next_place(self, one: _Watched) -> int | None:
-        """Find the first place that was not looked at; None where there is none yet."""
-        thought = one.thought
-        places = looked_at(self.policy, thought.thinking(self.tools.delimiters), self.tools, thought.request.max_tokens)
-        return places[len(one.readings)] if len(places) > len(one.readings) else None
+        """Find the first place that was not looked at; None where there is none yet.
+
+        Raises:
+            ValueError: for a policy whose places do not ascend, or change as thinking grows.
+        """
+        thinking, read = one.thought.thinking(self.tools.delimiters), len(one.readings)
+        places = looked_at(self.policy, thinking, self.tools, one.thought.request.max_tokens)
+        if places[: read + 1] != sorted({*(reading.at for reading in one.readings), *places[read : read + 1]}):
+            raise ValueError(
+                f"{type(self.policy).__name__}.places must ascend, and keep the places of earlier tokens as thinking "
+                f"grows: {[reading.at for reading in one.readings]} became {places[: read + 1]}."
+            )
+        return places[read] if len(places) > read else None
 
     def _read(self, engine: Engine, look: Look | None, looking: Sequence[tuple[_Watched, int]]) -> None:
         """Look at each of the places, and stop what is enough."""

@@ -41,8 +41,8 @@ class ExitTools:
 
     @cached_property
     def think_end(self) -> str:
-        """Return the text that closes the thinking."""
-        return "".join(map(self.text_of, self.delimiters.think_end)).strip()
+        """Return the text that closes the thinking; without a space that a tokenizer puts in front of every text."""
+        return "".join(map(self.text_of, self.delimiters.think_end)).strip(" ")
 
     @cached_property
     def is_embedded(self) -> bool:
@@ -92,7 +92,8 @@ class ExitTools:
         Raises:
             ValueError: when nothing behind these tokens would be read as an answer.
         """
-        before, behind = "" if at_line_end else "\n", "\n" if self.is_embedded else "\n\n"
+        before = "" if at_line_end or self.think_end.startswith("\n") else "\n"
+        behind = "" if self.think_end.endswith("\n") else "\n" if self.is_embedded else "\n\n"
         ids = self.write(f"{before}{self.think_end}{behind}" if text is None else text)
         if read_trace(ids, self.delimiters).answer_ids is None:
             raise ValueError(

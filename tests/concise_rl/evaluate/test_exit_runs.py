@@ -143,3 +143,9 @@ def test_an_interrupted_evaluation_goes_on_with_the_same_samples(evaluated: tupl
 def test_another_exit_under_the_same_name_is_refused(evaluated: tuple[Path, list[str]]) -> None:
     with pytest.raises(ValueError, match=r"m\+deer-0\.5\.0: .* with exit deer:0\.5 there, .* with exit deer:0\.6 now"):
         evaluate(spec("deer-0.5=deer:0.6"), evaluated[0])
+
+
+def test_an_exit_that_does_nothing_is_warned_of(evaluated: tuple[Path, list[str]]) -> None:
+    evaluate(spec("never=deer:words=maximum"), evaluated[0])
+    said = "The exit of m+never looked at no sample and stopped none"
+    assert any(warning.startswith(said) for warning in write_report(evaluated[0])["warnings"])

@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from concise_rl.models.resolve import resolve_model
-from concise_rl.reading.trace import StopReason
+from concise_rl.reading.trace import Delimiters, StopReason
 from concise_rl.rollout.engine import Asked, Request, Sampling, derive_seed
 from concise_rl.rollout.engines.transformers import TransformersEngine, load_engine
 from concise_rl.rollout.engines.vllm import VllmEngine, load_vllm_engine
+from concise_rl.rollout.exits import ExitTools, exit_of, plan_exit
 from concise_rl.rollout.shortest import ShortestOnly
 from concise_rl.tasks.tiny import load_problems
 from tests.concise_rl.rollout.agreeing import (
@@ -184,6 +185,15 @@ def test_what_is_watched_would_be_wrong_where_log_probabilities_are_of_what_is_s
 def test_more_bans_than_vllm_takes_are_refused(vllm, prompts) -> None:
     with pytest.raises(ValueError, match="2000 tokens are banned, and vLLM takes 1024"):
         vllm.generate(Asked(requests_of(prompts), Sampling(banned_ids=tuple(range(2000)))))
+
+
+@pytest.mark.parametrize("name", ["deer:0.5", "think_brake:2.5", "dynasor:k=2,every=11,probe_temperature=0", "extend"])
+def test_exits_stop_vllm_where_they_stop_transformers(name: str, vllm, reference, prompts) -> None:
+    delimiters = Delimiters.of(reference.tokenizer, reference.eos_token_ids, "</think>")
+    plan = plan_exit(exit_of(name), ExitTools(delimiters, reference.tokenizer))
+    asked = Asked(requests_of(prompts), Sampling(temperature=0.0))
+    ours, theirs = plan.rollouts(vllm, asked), plan.rollouts(reference, asked)
+    assert [(rollout.ids, rollout.cost) for rollout in ours] == [(rollout.ids, rollout.cost) for rollout in theirs]
 
 
 def test_starting_vllm_leaves_the_random_numbers_and_threads_of_the_process(vllm) -> None:

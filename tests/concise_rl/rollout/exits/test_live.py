@@ -1,5 +1,6 @@
 """Policies drive the embedded reasoner for real."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -202,3 +203,20 @@ def test_an_engine_that_ranks_share_is_refused(tools: ExitTools, requests: list[
         plan_exit(exit_of("budget"), tools).rollouts(
             SharedByRanks(), Asked([replace(requests[0], max_tokens=900)], GREEDY)
         )
+
+
+class Fickle(type(exit_of("no-think"))):
+    """Its first place moves as the thinking grows."""
+
+    def places(self, thinking_ids: Sequence[int], tools: ExitTools) -> list[int]:
+        return [len(thinking_ids)]
+
+    def stops(self, readings: Sequence[Reading], tools: ExitTools) -> bool:
+        return False
+
+
+def test_places_that_change_as_thinking_grows_are_refused(
+    engine: TransformersEngine, tools: ExitTools, requests: list[Request]
+) -> None:
+    with pytest.raises(ValueError, match=r"Fickle\.places must ascend, and keep the places of earlier tokens"):
+        plan_exit(Fickle(), tools).rollouts(engine, Asked(requests, GREEDY))

@@ -178,6 +178,11 @@ def test_the_closing_ends_a_line_once_and_holds_the_delimiter_once(tools: ExitTo
         tools.closing("Überdies</think>")
 
 
+def test_a_delimiter_with_line_breaks_of_its_own_gets_no_others(tokenizer: PreTrainedTokenizerBase) -> None:
+    tools = ExitTools(Delimiters.of(tokenizer, [1], "\n</think>\n"), tokenizer)
+    assert tools.closing() == tools.closing(at_line_end=True) == tools.delimiters.think_end
+
+
 def test_a_prompt_that_does_not_open_the_thinking_has_it_opened(tools: ExitTools) -> None:
     assert tools.text(tools.opening(ids_of("7 + 1", tools))) == "<think>\n"
     assert tools.opening(ids_of("7 + 1<think>\n", tools)) == ()
