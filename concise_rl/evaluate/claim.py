@@ -9,6 +9,8 @@ from concise_rl.evaluate.spec import MANIFEST, Manifest, ModelRun, read_manifest
 from concise_rl.files import write_atomically
 
 REPORTS = ("report.json", "report.html")
+EXIT_REPORTS = ("exits.json", "exits.html")
+"""Of `concise-rl exits`."""
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +49,8 @@ def clear_folder(folder: Path) -> None:
     shutil.rmtree(folder / "samples", ignore_errors=True)
     shutil.rmtree(folder / "plots", ignore_errors=True)
     shutil.rmtree(folder / "training", ignore_errors=True)
-    for name in (*REPORTS, FRONTIER):
+    shutil.rmtree(folder / "probes", ignore_errors=True)
+    for name in (*REPORTS, *EXIT_REPORTS, FRONTIER):
         (folder / name).unlink(missing_ok=True)
 
 

@@ -14,7 +14,7 @@ from concise_rl.evaluate.labels import ReadThinking, ThinkingReader
 from concise_rl.evaluate.problems import check_room, check_same_prompts, encode_problems
 from concise_rl.evaluate.progress import Progress
 from concise_rl.evaluate.samples import Sample, append_samples
-from concise_rl.evaluate.spec import Measurement
+from concise_rl.evaluate.spec import Measurement, whole_groups
 from concise_rl.evaluate.to_samples import Place, to_samples
 from concise_rl.labels.judges import Judge
 from concise_rl.methods import Delimiters, Parallel, Plan, Rollout, ThinkingBudget, Tools
@@ -71,6 +71,9 @@ class Drawing:
         tokenizer = engine.tokenizer
         delimiters = Delimiters.of(tokenizer, engine.eos_token_ids, measurement.think_end)
         plan = plan_of(measurement, delimiters, tokenizer, exit_name)
+        if plan.whole_groups and measurement.batch_size % measurement.samples:
+            size = whole_groups(measurement.batch_size, measurement.samples)
+            raise ValueError(f"{exit_name} draws the samples of a problem together: set --batch-size to {size}, say.")
         collector = Collector(engine, plan, sampling_of(measurement), delimiters, tokenizer, verifier)
         reader = ThinkingReader.of(judge, tokenizer, delimiters) if judge else None
         return cls(engine, measurement, collector, reader)
@@ -107,7 +110,7 @@ class Drawing:
         missing = {place for place in batch if (place[0].index, place[1]) not in progress.prompt_hashes}
         if not missing:
             return
-        places = places_to_draw(batch, missing, self.measurement)
+        places = places_to_draw(batch, missing, self.measurement, self.collector.plan.whole_groups)
         began, writer = time.perf_counter(), Writer(self, places, missing, path, progress)
         rollouts = self.sample(places, bar.update, writer.land if self.lands else None)
         tokens_per_s = sum(rollout.sampled for rollout in rollouts) / (time.perf_counter() - began)
@@ -198,7 +201,9 @@ def seed_of(measurement: Measurement, problem: int, number: int) -> int:
     return derive_seed(measurement.seed, problem, number)
 
 
-def places_to_draw(batch: Sequence[Place], missing: Collection[Place], measurement: Measurement) -> list[Place]:
+def places_to_draw(
+    batch: Sequence[Place], missing: Collection[Place], measurement: Measurement, together: bool = False
+) -> list[Place]:
     """Choose the samples of a batch to draw so that those missing come out as they would have at first.
 
     With transformers all of them: the same batch gives the same bits. With vLLM those missing; whole problems, where a
@@ -206,7 +211,7 @@ def places_to_draw(batch: Sequence[Place], missing: Collection[Place], measureme
     """
     if not measurement.draws_alone:
         return list(batch)
-    if measurement.keep_shortest is None:
+    if measurement.keep_shortest is None and not together:
         return [place for place in batch if place in missing]
     incomplete = {problem.index for problem, _ in missing}
     return [place for place in batch if place[0].index in incomplete]

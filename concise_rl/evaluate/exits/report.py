@@ -9,6 +9,7 @@ import numpy as np
 
 from concise_rl.evaluate.evaluation import Label
 from concise_rl.evaluate.exits.outcomes import (
+    COSTS,
     Outcome,
     Outcomes,
     as_drawn,
@@ -23,6 +24,11 @@ from concise_rl.evaluate.exits.subjects import Probed, sorted_samples
 from concise_rl.evaluate.reproduce import FOLDER
 from concise_rl.evaluate.spec import ModelRun
 from concise_rl.evaluate.statistics import RESAMPLES
+from concise_rl.evaluate.vote import vote
+from concise_rl.rollout.exits import EXITS, parse_exit
+from concise_rl.rollout.exits.deepconf import DeepConf
+from concise_rl.rollout.exits.nowait import NoWait
+from concise_rl.rollout.exits.policy import Exit
 
 MARGIN = 0.02
 """Accuracy by which a setting may be lower and still pass for equal, as in `concise-rl compare`."""
@@ -84,6 +90,8 @@ def build_report(tried: Tried) -> dict[str, Any]:
         "curves": curves,
         "labels": [{**asdict(one), "exit": exit_of(probed, one.name)} for one in drawn],
         "beyond": [asdict(one) for one in found if one],
+        "votes": votes(probed),
+        "notes": notes(probed),
         "refused": dict(tried.refused),
         "measurement": probed.measurement.model_dump(),
         "interval": f"95 % percentile bootstrap over problems, paired, {RESAMPLES:,} resamples",
@@ -133,6 +141,38 @@ def others(probed: Probed) -> list[Label]:
 def exit_of(probed: Probed, label: str) -> str | None:
     """Return the exit that a label was drawn with; None for none."""
     return next((run.exit for run in probed.evaluation.manifest.runs if run.label == label), None)
+
+
+def votes(probed: Probed) -> list[dict[str, Any]]:
+    """Return what the questions come to when all samples that ended answer together: of the probed label, and of the
+    labels whose samples were given up for that (deepconf). Empty without such a label."""
+    labels = [label for _, label in probed.evaluation.numbered]
+    giving_up = [one for one in labels if isinstance(built_exit(probed, one.name), DeepConf)]
+    if not giving_up:
+        return []
+    full = next(one for one in labels if one.name == probed.label)
+    samples = probed.measurement.samples * len(full.runs)
+    base = as_questions(full, samples)
+    return [asdict(point(one.name, as_questions(one, samples), base)) for one in (full, *giving_up)]
+
+
+def as_questions(label: Label, samples: int) -> Outcomes:
+    """Arrange questions that so many samples of a label answer by majority: one column, with the tokens of them all."""
+    voted, shape = vote(label.table, samples), (len(label.table.oracle_P), 1)
+    spent = {name: label.table.cost_PK(name).sum(axis=1, keepdims=True) for name in COSTS}
+    return Outcomes(voted.correct_PK, np.full(shape, np.nan), voted.length_PK, spent)
+
+
+def built_exit(probed: Probed, label: str) -> Exit | None:
+    """Return the exit that a label was drawn with; None for none."""
+    text = exit_of(probed, label)
+    return None if text is None else parse_exit(text, EXITS)
+
+
+def notes(probed: Probed) -> list[str]:
+    """Say what a reader must know of labels that were drawn with an exit: the tokens that nowait bans."""
+    found = [(label.name, built_exit(probed, label.name)) for label in others(probed)]
+    return [f"{name}: {exit_.note(probed.tools)}" for name, exit_ in found if isinstance(exit_, NoWait)]
 
 
 def _as_drawn(label: Label, probed: Probed) -> Outcomes:

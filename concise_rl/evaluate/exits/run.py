@@ -12,7 +12,7 @@ from concise_rl.evaluate.exits.asking import Prober, Subject
 from concise_rl.evaluate.exits.figure import draw_exits
 from concise_rl.evaluate.exits.page import write_exits_page
 from concise_rl.evaluate.exits.probing import Wish, complete_probes
-from concise_rl.evaluate.exits.replay import Thinking, settings_of
+from concise_rl.evaluate.exits.replay import Setting, Thinking, settings_of
 from concise_rl.evaluate.exits.report import Tried, build_report
 from concise_rl.evaluate.exits.store import Known, Place, known_probes, probes_path
 from concise_rl.evaluate.exits.subjects import Probed, open_probed, problems_of
@@ -78,6 +78,7 @@ def try_exits(wanted: Wanted, load: OpenEngine = open_engine) -> dict[str, Any]:
     probed = open_probed(wanted.folder, wanted.label)
     policies, refused = usable(named, probed, strict=bool(wanted.policies))
     settings = {name: settings_of(name, policy) for name, policy in policies.items()}
+    check_dials(settings, probed)
     wish = Wish(policies, [one for of_policy in settings.values() for one in of_policy], wanted.most)
     known = {run: read_known(probed, run) for run in probed.runs}
     if not wanted.from_probes:
@@ -160,6 +161,27 @@ def usable(
                 raise
             refused[name] = str(error)
     return kept, refused
+
+
+def check_dials(settings: Mapping[str, Sequence[Setting]], probed: Probed) -> None:
+    """Make sure that readings serve all values of a dial: looked for in a few samples.
+
+    Raises:
+        ValueError: for a policy that looks elsewhere, or otherwise, at another value.
+    """
+    thinkings = [one.thinking for one in next(iter(probed.runs.values()))[:8]]
+    for name, of_policy in settings.items():
+        first = of_policy[0].policy
+        for setting in of_policy[1:]:
+            same_look = setting.policy.look(probed.tools) == first.look(probed.tools)
+            if same_look and all(
+                setting.policy.places(ids, probed.tools) == first.places(ids, probed.tools) for ids in thinkings
+            ):
+                continue
+            raise ValueError(
+                f"The dial of {name}, {first.dial}, moves where or how it looks, and readings are taken once for all "
+                "values. Choose another dial, or an empty grid, in its class."
+            )
 
 
 def read_known(probed: Probed, run: ModelRun) -> dict[Place, Known]:

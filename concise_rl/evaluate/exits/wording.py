@@ -81,8 +81,9 @@ def _with_interval(value: str, interval: str) -> Text:
 def sentences(report: Report) -> list[str]:
     """Say what the curves come to."""
     said = [*(beyond_sentence(one) for one in report["beyond"]), first_right_sentence(report)]
+    said += [vote_sentence(report)] if report["votes"] else []
     refused = [f"Not tried: {name}: {reason}" for name, reason in report["refused"].items()]
-    return [*said, *refused]
+    return [*said, *report["notes"], *refused]
 
 
 def beyond_sentence(one: Entry) -> str:
@@ -104,6 +105,15 @@ def beyond_sentence(one: Entry) -> str:
         f"{percent(one['accuracy'])} at {tokens(one['spent'])} decoded tokens; {one['label']} saves {percent(saved)} "
         f"of them {interval}."
     )
+
+
+def vote_sentence(report: Report) -> str:
+    """Say what questions come to that all samples which ended answer by majority."""
+    found = [
+        f"{one['name']} {percent(one['accuracy'])} {between(one['accuracy_ci95'])} at {tokens(one['spent'])} tokens"
+        for one in report["votes"]
+    ]
+    return f"Questions answered by the majority of the samples that ended: {'; '.join(found)}."
 
 
 def first_right_sentence(report: Report) -> str:

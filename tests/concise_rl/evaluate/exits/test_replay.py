@@ -2,21 +2,20 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-import numpy as np
 import pytest
 
 from concise_rl.evaluate.engines import EvalEngine
 from concise_rl.evaluate.exit_runs import with_exits
 from concise_rl.evaluate.exits.run import Wanted, try_exits
 from concise_rl.evaluate.run import evaluate
-from concise_rl.evaluate.samples import read_samples
 from concise_rl.evaluate.spec import EvalSpec, Measurement, model_runs
+from concise_rl.rollout.exits import ExitPolicy, ExitTools, Reading, every
 
 LIVE = ("none", "deer:0.99", "budget:40", "no-think")
 
@@ -128,6 +127,28 @@ def test_a_model_that_was_trained_again_is_not_probed(folder: Path, tmp_path: Pa
         try_exits(Wanted(copy), no_engine)
 
 
+def test_a_policy_whose_dial_moves_its_places_is_refused(folder: Path) -> None:
+    with pytest.raises(ValueError, match=r"The dial of .*Restless, step, moves where or how it looks"):
+        try_exits(Wanted(folder, policies=("tests.concise_rl.evaluate.exits.test_replay.Restless",)), no_engine)
+
+
+class Restless(ExitPolicy):
+    """Looks after every so many tokens, and varies that."""
+
+    dial: ClassVar[str] = "step"
+    grid: ClassVar[tuple[float, ...]] = (8, 16)
+
+    step: int = 8
+
+    def places(self, thinking_ids: Sequence[int], tools: ExitTools) -> list[int]:
+        """See `ExitPolicy.places`."""
+        return every(len(thinking_ids), self.step)
+
+    def stops(self, readings: Sequence[Reading], tools: ExitTools) -> bool:
+        """See `ExitPolicy.stops`."""
+        return False
+
+
 def test_a_folder_without_samples_is_refused(folder: Path, tmp_path: Path) -> None:
     shutil.copy(folder / "eval.json", tmp_path)
     with pytest.raises(ValueError, match="12 of 12 samples are missing"):
@@ -137,21 +158,18 @@ def test_a_folder_without_samples_is_refused(folder: Path, tmp_path: Path) -> No
 
 
 def test_costs_are_those_of_the_looks_that_were_taken(folder: Path) -> None:
-    """Of the first sample that deer looks at in vain: prompt and thinking by hand."""
-    report, sample = report_of(folder), next(iter(read_samples(folder / "samples" / "base.0.jsonl")))
+    """Of deer when it never stops, by hand from the stored lines."""
     lines = [json.loads(line) for line in (folder / "probes" / "base.0.jsonl").read_text().splitlines()]
-    looks = [line for line in lines if line.get("look") and line["problem"] == sample.problem]
-    prefixes = [line["prompt_length"] + one["at"] for line in looks for one in line["readings"]]
-    assert prefixes
-    never = point_of(report, "deer", 1.0)["cost"]
-    every = [
+    looks = [
         (line["prompt_length"] + one["at"], len(one["ids"]))
         for line in lines
-        if line.get("look")
+        if "look" in line
         for one in line["readings"]
     ]
-    assert never["probes"] == pytest.approx(len(every) / 12)
-    assert never["prefixes"] == pytest.approx(sum(prefix for prefix, _ in every) / 12)
-    assert never["blocks"] == pytest.approx(sum(prefix % 16 for prefix, _ in every) / 12)
-    assert never["decoded"] == pytest.approx(sum(ids for _, ids in every) / 12)
-    assert np.isfinite(never["suffix"])
+    cost = point_of(report_of(folder), "deer", 1.0)["cost"]
+    assert looks
+    assert cost["probes"] == pytest.approx(len(looks) / 12)
+    assert cost["decoded"] == pytest.approx(sum(ids for _, ids in looks) / 12)
+    assert cost["prefixes"] == pytest.approx(sum(prefix for prefix, _ in looks) / 12)
+    assert cost["blocks"] == pytest.approx(sum(prefix % 16 for prefix, _ in looks) / 12)
+    assert cost["suffix"] == pytest.approx(len(looks) / 12)  # every place ends a line: the delimiter alone is forced
