@@ -81,6 +81,8 @@ class Reader:
         if one.ids and self.tokenizer is not None:
             return self._from_ids(one.ids, self.tokenizer)
         thinking, answer = self._cut(one)
+        if one.tokens is not None and one.tokens < 1:
+            raise ValueError(f"{self.log.name}: {one.place} has {one.tokens} tokens by the log's count.")
         text = one.text if one.thinking is None else f"{one.thinking}{self.think_end or ''}{one.text}"
         shown = one.tokens or self._count(text, one)
         stop = self._stop(one, shown)

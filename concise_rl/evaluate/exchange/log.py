@@ -1,5 +1,6 @@
 """What is read of another tool's log, whatever its format."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ OWN = "concise_rl"
 """Under this name an exported log keeps what its format has no place for."""
 RIGHT = {"C": 1.0, "I": 0.0, "N": 0.0}
 """Verdicts as letters: correct, incorrect, no answer."""
+_HALF = re.compile("[\ud800-\udfff]")
 ACCEPTED = "accepts `--regrade VERIFIER` (math, say), which grades the answers again"
 
 
@@ -92,6 +94,17 @@ class Log:
     versions: Mapping[str, str] = field(default_factory=dict)
     short: int = 0
 
+    def check_texts(self) -> None:
+        """Make sure that texts can be written to a file.
+
+        Raises:
+            ValueError: for half a character, of which JSON holds the code and no file the text.
+        """
+        for one in self.logged:
+            texts = "".join((one.prompt, one.text, one.thinking or "", *one.golds))
+            if _HALF.search(texts):
+                raise ValueError(f"{self.name}: {one.place} holds half a character (a lone surrogate): mend the log.")
+
     @property
     def name(self) -> str:
         """Name it in a message."""
@@ -168,6 +181,15 @@ def thinking_of(content: Any) -> str | None:
     parts = [part for part in content if part.get("type") == "reasoning"] if isinstance(content, list) else []
     shown = [part.get("reasoning") or "" for part in parts if not part.get("redacted")]
     return "".join(shown) if shown and len(shown) == len(parts) and any(shown) else None
+
+
+def first_line_has(path: Path, *names: str) -> bool:
+    """Say whether the first line of a file holds all of these fields."""
+    if path.suffix != ".jsonl" or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        line = file.readline()
+    return all(f'"{name}"'.encode() in line for name in names)
 
 
 def common(values: Sequence[Any]) -> Any:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from concise_rl.evaluate.exchange.exports.run import DATE, ExportedRun
+from concise_rl.evaluate.exchange.formats.lm_eval import Own
 from concise_rl.evaluate.exchange.log import OWN
 from concise_rl.evaluate.samples import Sample
 from concise_rl.files import write_atomically
@@ -54,12 +55,12 @@ def _line(number: int, samples: Sequence[Sample], run: ExportedRun) -> dict[str,
         "prompt_hash": _hash(first.prompt),
         "target_hash": _hash(first.gold),
         METRIC: sum(known) / len(known) if known else None,
-        OWN: {
-            "tokens": [sample.length for sample in samples],
-            "think_tokens": [sample.think_length for sample in samples],
-            "stop_reasons": [sample.stop_reason for sample in samples],
-            "verdicts": [sample.correct for sample in samples],
-        },
+        OWN: Own(
+            tokens=[sample.length for sample in samples],
+            think_tokens=[sample.think_length for sample in samples],
+            stop_reasons=[sample.stop_reason for sample in samples],
+            verdicts=[sample.correct for sample in samples],
+        ).model_dump(),
     }
 
 

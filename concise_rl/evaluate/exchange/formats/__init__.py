@@ -59,4 +59,5 @@ def read_log(paths: Sequence[Path], name: str | None, wanted: Wanted) -> Log:
     log = FORMATS[fitting[0]].read(list(dict.fromkeys(found[fitting[0]])), wanted)
     if not log.logged:
         raise ValueError(f"{log.name} holds no samples.")
+    log.check_texts()
     return log

@@ -16,6 +16,7 @@ from concise_rl.evaluate.exchange.log import (
     as_verdict,
     asked,
     choose_score,
+    first_line_has,
     text_of,
     thinking_of,
 )
@@ -29,10 +30,7 @@ def find(path: Path) -> list[Path]:
     if path.is_dir():
         inside = [*path.rglob(f"{PREDICTIONS}/*/*.jsonl"), *path.glob("*.jsonl")]
         return sorted(one for one in set(inside) if find(one))
-    if path.suffix != ".jsonl" or not path.is_file():
-        return []
-    _, first = next(iter(jsonl_rows(path)), ("", {}))
-    return [path] if "model_output" in first else []
+    return [path] if first_line_has(path, "index", "model_output") else []
 
 
 def read(files: Sequence[Path], wanted: Wanted) -> Log:
@@ -44,14 +42,14 @@ def read(files: Sequence[Path], wanted: Wanted) -> Log:
     folders = sorted({path.resolve().parent for path in files})
     if len(folders) > 1:
         raise ValueError(f"There are several models, {', '.join(one.name for one in folders)}: give the folder of one.")
-    scorer, logged, models = None if wanted.regrade else wanted.scorer, [], []
-    for path in files:
-        reviews, first = _reviews(path), {}
+    reviewed = {path: _reviews(path) for path in files}
+    scorer = None if wanted.regrade else wanted.scorer or _scorer(reviewed)
+    logged, models = [], []
+    for path, reviews in reviewed.items():
+        first: dict[str, int] = {}
         for place, row in jsonl_rows(path):
             at = f"{path}, {place}"
             review = reviews.get(row.get("index"))
-            if scorer is None and not wanted.regrade:
-                scorer = _scorer(review, at)
             one = _logged(row, review, scorer, at)
             problem = str(_group(review, first.setdefault(one.prompt, row["index"])))
             logged.append(replace(one, problem=problem if len(files) == 1 else f"{path.stem}:{problem}"))
@@ -96,13 +94,17 @@ def _reviews(path: Path) -> dict[int, Row]:
 def _score(review: Row | None, place: str) -> Row:
     if review is None:
         raise ValueError(f"{place} has no review beside it, and so no verdict. `concise-rl import` {ACCEPTED}.")
-    return review["sample_score"]["score"]
+    return (review.get("sample_score") or {}).get("score") or {}
 
 
-def _scorer(review: Row | None, place: str) -> str:
-    """Name the score that counts: the log's own main one, or the only one."""
-    score = _score(review, place)
-    return choose_score(score.get("value") or {}, Wanted(score.get("main_score_name")), place)
+def _scorer(reviewed: Mapping[Path, Mapping[int, Row]]) -> str:
+    """Name the score that counts, by the first review that has any: the log's own main one, or the only one."""
+    reviews = [(f"{path}, index {index}", row) for path, rows in reviewed.items() for index, row in rows.items()]
+    scores = [(place, _score(row, place)) for place, row in reviews]
+    place, score = next(((at, one) for at, one in scores if one.get("value")), (str(next(iter(reviewed))), {}))
+    if not score:
+        raise ValueError(f"{place} has no review beside it with a score. `concise-rl import` {ACCEPTED}.")
+    return choose_score(score["value"], Wanted(score.get("main_score_name")), place)
 
 
 def _logged(row: Row, review: Row | None, scorer: str | None, place: str) -> Logged:
@@ -138,7 +140,7 @@ def _stop(choices: Sequence[Row]) -> Any:
 
 def _verdict(score: Row, scorer: str, place: str) -> float | None:
     """Read a verdict. A score that failed has no value, and says so in its status."""
-    if str(score.get("status") or "success").lower() != "success":
+    if score and str(score.get("status") or "success").lower() != "success":
         return None
     found = choose_score(score.get("value") or {}, Wanted(scorer), place)
     return as_verdict(score["value"][found], scorer, place)

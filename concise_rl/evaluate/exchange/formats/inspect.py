@@ -26,6 +26,8 @@ STOPS = {
     "content_filter": StopReason.ERROR,
 }
 """What Inspect calls the ends of a completion. `unknown` is left to the number of tokens."""
+LABELS = {reason.label: reason for reason in StopReason}
+"""Reasons by the names that an exported log has for them."""
 BY_TOKENS = ("token", "context")
 """Limits of a sample that are reached like a cap; any other leaves a completion that nobody can compare."""
 _HEAD = 4096
@@ -136,8 +138,8 @@ def _end(sample: Mapping[str, Any], choices: Sequence[Mapping[str, Any]]) -> tup
     if limit or not choices:
         return None, f"stopped by a limit ({limit})" if limit else "no output"
     own = ((sample.get("metadata") or {}).get(OWN) or {}).get("stop_reason")
-    if own is not None:
-        return StopReason[str(own).upper()], None
+    if own in LABELS:
+        return LABELS[own], None
     reason = choices[0]["stop_reason"]
     return (None, "ended in a call of a tool") if reason == "tool_calls" else (STOPS.get(reason), None)
 

@@ -7,22 +7,44 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
 from concise_rl.data.sources import jsonl_rows
-from concise_rl.evaluate.exchange.log import ACCEPTED, OWN, Log, Logged, Wanted, as_verdict, choose_score, common
+from concise_rl.errors import in_a_line
+from concise_rl.evaluate.exchange.log import (
+    ACCEPTED,
+    OWN,
+    Log,
+    Logged,
+    Wanted,
+    as_verdict,
+    choose_score,
+    common,
+    first_line_has,
+)
 from concise_rl.reading.trace import StopReason
 
 Row = Mapping[str, Any]
+LABELS = {reason.label: reason for reason in StopReason}
 NAME = re.compile(r"samples_(?P<task>.+)_(?P<date>\d{4}-\d\d-\d\dT[\d.:-]+)")
+
+
+class Own(BaseModel):
+    """What an exported line holds of each of its samples, because lm-eval has no place for it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tokens: list[int]
+    think_tokens: list[int | None]
+    stop_reasons: list[str]
+    verdicts: list[int | None]
 
 
 def find(path: Path) -> list[Path]:
     """List the logged samples at a path."""
     if path.is_dir():
         return sorted(path.rglob("samples_*.jsonl"))
-    if path.suffix != ".jsonl" or not path.is_file():
-        return []
-    _, first = next(iter(jsonl_rows(path)), ("", {}))
-    return [path] if {"doc_id", "resps"} <= first.keys() else []
+    return [path] if first_line_has(path, "doc_id", "resps") else []
 
 
 def read(files: Sequence[Path], wanted: Wanted) -> Log:
@@ -106,7 +128,7 @@ def _logged(row: Row, prefix: str, scorer: str | None, place: str) -> list[Logge
     responses = row["resps"][0] if row["resps"] and isinstance(row["resps"][0], list) else []
     if len(row["resps"]) != 1 or not responses or not all(isinstance(text, str) for text in responses):
         raise ValueError(f"{place}: no generated text. Tasks that compare likelihoods have no thinking to count.")
-    own = row.get(OWN) or {}
+    own = _own(row, len(responses), place)
     prompt, target = _arguments(row).get("arg_0"), row.get("target")
     return [
         Logged(
@@ -115,31 +137,46 @@ def _logged(row: Row, prefix: str, scorer: str | None, place: str) -> list[Logge
             prompt=str(prompt[0] if isinstance(prompt, list) else prompt),
             golds=() if target in (None, "") else (str(target),),
             text=text,
-            tokens=_own(own, "tokens", i),
-            think_tokens=_own(own, "think_tokens", i),
-            stop=StopReason[_own(own, "stop_reasons", i).upper()] if own else None,
+            tokens=own.tokens[i] if own else None,
+            think_tokens=own.think_tokens[i] if own else None,
+            stop=LABELS[own.stop_reasons[i]] if own else None,
             verdict=_verdict(row, own, scorer, i, place) if scorer else None,
         )
         for i, text in enumerate(responses)
     ]
 
 
-def _own(own: Mapping[str, Any], name: str, number: int) -> Any:
-    """Return what `concise-rl export` wrote of a sample; None in other logs."""
-    return own[name][number] if own else None
+def _own(row: Row, count: int, place: str) -> Own | None:
+    """Return what `concise-rl export` wrote of the samples of a line; None in other logs.
+
+    Raises:
+        ValueError: when it is not there for each of them.
+    """
+    if OWN not in row:
+        return None
+    try:
+        own = Own.model_validate(row[OWN])
+    except ValidationError as error:
+        raise ValueError(f"{place}: {OWN}: {in_a_line(error)}") from error
+    if {len(values) for _, values in own} != {count} or not LABELS.keys() >= set(own.stop_reasons):
+        raise ValueError(f"{place}: {OWN} does not fit the {count} responses. Export the evaluation again.")
+    return own
 
 
-def _verdict(row: Row, own: Mapping[str, Any], scorer: str, number: int, place: str) -> float | None:
+def _verdict(row: Row, own: Own | None, scorer: str, number: int, place: str) -> float | None:
     """Read the verdict on a sample: of several, lm-eval logs one score together.
 
     Raises:
         ValueError: when nobody knows which of several samples are right.
     """
     if own:
-        return own["verdicts"][number]
+        return own.verdicts[number]
     if len(row["resps"][0]) > 1:
         raise ValueError(
             f"{place}: {len(row['resps'][0])} samples have one score together, {scorer!r}, so that nobody knows which "
             f"are right. `concise-rl import` {ACCEPTED}."
         )
-    return as_verdict(row.get(scorer.rpartition(",")[0]), scorer, place)
+    metric = scorer.rpartition(",")[0]
+    if metric not in row:
+        raise ValueError(f"{place} has no score {metric!r}. `concise-rl import` {ACCEPTED}.")
+    return as_verdict(row[metric], scorer, place)
