@@ -13,7 +13,7 @@ from concise_rl.evaluate.spec import Measurement
 from concise_rl.labels.judges import Judge, Passage, build_judge
 from concise_rl.labels.labeller import Cut, Labeller, Labels, cutter
 from concise_rl.methods import Fact, Judged, Tools
-from concise_rl.reading.trace import Delimiters, Span, Trace, character_at
+from concise_rl.reading.trace import Delimiters, Span, Trace, character_at, decoded
 from concise_rl.verify.pool import VerifierPool
 
 logger = logging.getLogger(__name__)
@@ -107,7 +107,7 @@ class ThinkingReader:
     def _passages(self, row: Row, thinking_ids: Sequence[int], spans: Sequence[Span]) -> list[Passage]:
         """Return the passages at adjoining spans of tokens, in their thinking."""
         pieces = [thinking_ids[: spans[0][0]], *(thinking_ids[a:b] for a, b in spans), thinking_ids[spans[-1][1] :]]
-        texts = [str(self.chunks.tokenizer.decode(list(ids), skip_special_tokens=True)) for ids in pieces]
+        texts = [decoded(self.chunks.tokenizer, ids, skip_special_tokens=True) for ids in pieces]
         thinking, starts = "".join(texts), [len("".join(texts[: i + 1])) for i in range(len(spans))]
         return [
             Passage(row, thinking, start, start + len(text)) for start, text in zip(starts, texts[1:], strict=False)
@@ -125,7 +125,7 @@ class ThinkingReader:
 
     def _character(self, ids: Sequence[int], token: int) -> int:
         """Return the place of a token in the text that a sample keeps."""
-        return character_at(self.chunks.tokenizer, ids, token, str(self.chunks.tokenizer.decode(list(ids))))
+        return character_at(self.chunks.tokenizer, ids, token, decoded(self.chunks.tokenizer, ids))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 from concise_rl.errors import unknown
 from concise_rl.labels.judges import Judge, Passage, build_judge
 from concise_rl.reading.passages import ChunkTokens, chunk_spans, line_spans, sentence_spans, token_texts
-from concise_rl.reading.trace import Delimiters, Span, Trace
+from concise_rl.reading.trace import Delimiters, Span, Trace, decoded
 from concise_rl.verify.pool import VerifierPool
 
 PassageKind = Literal["chunk", "sentence", "line"]
@@ -126,7 +126,7 @@ class Labeller:
 
     def passages(self, row: Mapping[str, Any], ids: Sequence[int], spans: Sequence[Span]) -> list[Passage]:
         """The passages at spans that begin with the first token and adjoin; of what follows them they know nothing."""
-        texts = [str(self.tokenizer.decode(list(ids[start:end]), skip_special_tokens=True)) for start, end in spans]
+        texts = [decoded(self.tokenizer, ids[start:end], skip_special_tokens=True) for start, end in spans]
         thinking, ends = "".join(texts), [0]
         for text in texts:
             ends.append(ends[-1] + len(text))

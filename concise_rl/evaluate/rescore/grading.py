@@ -15,7 +15,7 @@ from concise_rl.evaluate.spec import Measurement
 from concise_rl.models.eos import load_tokenizer
 from concise_rl.models.resolve import resolve_model
 from concise_rl.reading.passages import count_cues
-from concise_rl.reading.trace import Delimiters, StopReason, Trace, read_trace
+from concise_rl.reading.trace import Delimiters, StopReason, Trace, decoded, read_trace
 from concise_rl.verify.grade import answer_text, earned
 from concise_rl.verify.pool import VerifierPool
 
@@ -96,7 +96,7 @@ class Reader:
         """Count the cues in the thinking again, where that is no longer what it was."""
         if sample.think_length == trace.think_length:
             return sample.reflections
-        return count_cues(str(self.tokenizer.decode(sample.ids[: trace.think_length]))).total()
+        return count_cues(decoded(self.tokenizer, sample.ids[: trace.think_length])).total()
 
 
 class Grader:

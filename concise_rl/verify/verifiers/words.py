@@ -117,11 +117,6 @@ def as_text(text: str) -> str | None:
     return words
 
 
-def is_short_text(answer: str) -> bool:
-    """Whether an answer is a few words."""
-    return as_text(answer) is not None
-
-
 def canonical(text: str) -> str:
     """Two text answers are one when this is equal."""
     return " ".join(re.sub(r"[^a-z0-9&]+", " ", text.lower()).split())
