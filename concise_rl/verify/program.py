@@ -5,6 +5,7 @@ expects. Requests and replies are lines of JSON. `concise_rl.verify.sandbox` say
 """
 
 import _posixsubprocess
+import atexit
 import contextlib
 import ctypes
 import importlib
@@ -133,8 +134,9 @@ def _call(names: dict[str, Any], function: str, text: str) -> Any:
 def _run(request: dict[str, Any], text: str, given: int, told: int, isolated: bool) -> None:
     """Run the program in this fork, which ends here: status 0 where it came to its end."""
     os.setsid()
-    _take_over(given, told, bool(request["function"]))
+    printed = _take_over(given, told, bool(request["function"]))
     names = _names()
+    atexit._clear()  # of what is this process's own
     sys.setrecursionlimit(_RECURSION)
     _die_with_parent()
     _set_limits(request["limits"], isolated)
@@ -145,20 +147,24 @@ def _run(request: dict[str, Any], text: str, given: int, told: int, isolated: bo
         for thread in threading.enumerate():
             if thread is not threading.current_thread() and not thread.daemon:
                 thread.join()
-        sys.stdout.flush()  # fails where it has printed more than it may
+        atexit._run_exitfuncs()
+        sys.stdout.flush()  # which may be another by now
+        printed.flush()  # fails where the program has printed more than it may
         os._exit(status)
     os._exit(1)
 
 
-def _take_over(given: int, told: int, is_called: bool) -> None:
-    """Connect stdin, stdout and where the value of a called function goes; close all else."""
+def _take_over(given: int, told: int, is_called: bool) -> io.TextIOWrapper:
+    """Connect stdin, stdout and where the value of a called function goes; close all else. Returns stdout."""
     nowhere, result = os.open(os.devnull, os.O_RDWR), os.dup(told)
     for number, end in enumerate((given, nowhere if is_called else told, nowhere)):
         os.dup2(end, number)
     os.dup2(result, _RESULT)
     os.closerange(_RESULT + 1, 256)
-    sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), encoding="utf-8")
-    sys.stdout = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "w", closefd=False)), encoding="utf-8")
+    sys.stdin = sys.__stdin__ = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), encoding="utf-8")
+    printed = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "w", closefd=False)), encoding="utf-8")
+    sys.stdout = sys.__stdout__ = printed
+    return printed
 
 
 def _finish(request: dict[str, Any], names: dict[str, Any], text: str) -> int:

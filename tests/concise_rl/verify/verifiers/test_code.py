@@ -53,6 +53,8 @@ def in_one_function(body: str) -> str:
         "a, b = map(int, open(0).read().split())\nprint(sum(Counter([a, b]).elements()))",
         f"import threading\ndef main():\n    {READ.strip()}\n    print(a + b)\nthreading.Thread(target=main).start()",
         f"def deep(n): return n and deep(n - 1)\ndeep(20000)\n{RIGHT}",
+        f"import atexit\nsys.stdout = io.StringIO()\n{RIGHT}\n"
+        "atexit.register(lambda: sys.__stdout__.write(sys.stdout.getvalue()))",
         f"from resource import *\nsetrlimit(RLIMIT_STACK, getrlimit(RLIMIT_STACK))\n{RIGHT}",
         f"import numpy as np\n{READ}print(np.array([a, b]).sum())",
     ],
