@@ -38,7 +38,8 @@ def problems_of(
         try:
             problem = make(row)
         except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
-            raise ValueError(f"{source}, {place}: no problem can be made of it: {error}.") from error
+            what = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+            raise ValueError(f"{source}, {place}: no problem can be made of it: {what}.") from error
         difficulty = benchmark.difficulty_column
         level = {"difficulty": row[difficulty]} if difficulty and row.get(difficulty) is not None else {}
         made.append((place, {**row, **level, **problem}))
@@ -49,8 +50,10 @@ def _maker(benchmark: Benchmark, source: str, names: Sequence[str]) -> Callable[
     """Say how a row becomes a problem, by the columns that there are.
 
     Raises:
-        ValueError: when they are neither those of the hub nor those of a prepared copy.
+        ValueError: when there are none, or neither those of the hub nor those of a prepared copy.
     """
+    if not names:
+        raise ValueError(f"{source} has no rows.")
     if set(PREPARED) <= set(names):
         return _prepared
     for columns, row in ((benchmark.needed, benchmark.row), *benchmark.copies.items()):

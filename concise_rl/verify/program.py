@@ -4,6 +4,8 @@ It is started as a script by `concise_rl.verify.sandbox`, imports the standard l
 expects. Requests and replies are lines of JSON. `concise_rl.verify.sandbox` says what all of this protects from.
 """
 
+import _posixsubprocess
+import atexit
 import contextlib
 import ctypes
 import importlib
@@ -27,10 +29,13 @@ _PRELUDE = (
 """Modules that programs of LiveCodeBench find imported, with all of their names (lcb_runner/evaluation)."""
 _NEW_USER, _NEW_PROCESSES, _NEW_NETWORK, _NEW_IPC = 0x10000000, 0x20000000, 0x40000000, 0x08000000
 _DIE_WITH_PARENT = 1
-_FORBIDDEN = ("subprocess.", "socket.", "ctypes.", "pty.", "shutil.", "ftplib.", "http.", "urllib.", "tempfile.")
+_FORBIDDEN = (
+    *("subprocess.", "socket.", "ctypes.", "pty.", "shutil.", "sqlite3.", "resource.", "ftplib.", "http.", "urllib."),
+    "tempfile.",
+)
 _FORBIDDEN_OF_OS = frozenset(
     (
-        *("fork", "forkpty", "exec", "posix_spawn", "spawn", "system", "kill", "killpg", "putenv", "unsetenv"),
+        *("fork", "forkpty", "exec", "posix_spawn", "spawn", "system", "kill", "killpg"),
         *("remove", "rename", "rmdir", "mkdir", "link", "symlink", "truncate", "chmod", "chown", "chflags", "lchmod"),
         *("lchown", "utime", "setxattr", "removexattr", "chdir", "fchdir"),
     )
@@ -47,8 +52,14 @@ def _forbid(event: str, args: tuple[Any, ...]) -> None:
         path, _, flags = args
         if not isinstance(path, int) and (flags & _WRITES or not _is_pythons(os.fsdecode(path))):
             raise PermissionError(f"a program may not open {path!r}")
-    elif event.startswith(_FORBIDDEN) or (event.removeprefix("os.") in _FORBIDDEN_OF_OS and event.startswith("os.")):
+    elif event == "resource.setrlimit" and args[0] == resource.RLIMIT_STACK:
+        return  # as programs do that recurse deeply
+    elif event.startswith(_FORBIDDEN) or (event.startswith("os.") and event[3:] in _FORBIDDEN_OF_OS):
         raise PermissionError(f"a program may not do this: {event}")
+
+
+def _refuse(*_: object) -> None:
+    raise PermissionError("a program may not start another")
 
 
 def _is_pythons(path: str) -> bool:
@@ -123,31 +134,37 @@ def _call(names: dict[str, Any], function: str, text: str) -> Any:
 def _run(request: dict[str, Any], text: str, given: int, told: int, isolated: bool) -> None:
     """Run the program in this fork, which ends here: status 0 where it came to its end."""
     os.setsid()
-    _take_over(given, told, bool(request["function"]))
+    printed = _take_over(given, told, bool(request["function"]))
     names = _names()
+    atexit._clear()  # of what is this process's own
     sys.setrecursionlimit(_RECURSION)
     _die_with_parent()
     _set_limits(request["limits"], isolated)
+    vars(_posixsubprocess)["fork_exec"] = _refuse  # which no hook hears of
     sys.addaudithook(_forbid)
     with contextlib.suppress(BaseException):
         status = _finish(request, names, text)
         for thread in threading.enumerate():
             if thread is not threading.current_thread() and not thread.daemon:
                 thread.join()
-        sys.stdout.flush()  # fails where it has printed more than it may
+        atexit._run_exitfuncs()
+        sys.stdout.flush()  # which may be another by now
+        printed.flush()  # fails where the program has printed more than it may
         os._exit(status)
     os._exit(1)
 
 
-def _take_over(given: int, told: int, is_called: bool) -> None:
-    """Connect stdin, stdout and where the value of a called function goes; close all else."""
+def _take_over(given: int, told: int, is_called: bool) -> io.TextIOWrapper:
+    """Connect stdin, stdout and where the value of a called function goes; close all else. Returns stdout."""
     nowhere, result = os.open(os.devnull, os.O_RDWR), os.dup(told)
     for number, end in enumerate((given, nowhere if is_called else told, nowhere)):
         os.dup2(end, number)
     os.dup2(result, _RESULT)
     os.closerange(_RESULT + 1, 256)
-    sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), encoding="utf-8")
-    sys.stdout = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "w", closefd=False)), encoding="utf-8")
+    sys.stdin = sys.__stdin__ = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), encoding="utf-8")
+    printed = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "w", closefd=False)), encoding="utf-8")
+    sys.stdout = sys.__stdout__ = printed
+    return printed
 
 
 def _finish(request: dict[str, Any], names: dict[str, Any], text: str) -> int:

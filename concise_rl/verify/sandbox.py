@@ -67,7 +67,6 @@ class Sandbox:
             env={"PATH": os.defpath, "HOME": self._folder.name, "TMPDIR": self._folder.name, **_ONE_THREAD},
             start_new_session=True,
         )
-        self._pending = b""
         reply = self._ask({"code": code, "function": function, "limits": limits}, START_S)
         if reply is None:
             self.close()
@@ -106,12 +105,11 @@ class Sandbox:
 
     def _reply(self, end: float) -> dict | None:
         assert self._process.stdout is not None
-        descriptor = self._process.stdout.fileno()
-        while b"\n" not in self._pending:
+        descriptor, parts = self._process.stdout.fileno(), [b""]
+        while not parts[-1].endswith(b"\n"):  # one reply to one request, and nothing behind it
             ready, _, _ = select.select([descriptor], [], [], max(0.0, end - time.monotonic()))
             part = os.read(descriptor, 1 << 16) if ready else b""
             if not part:
                 return None
-            self._pending += part
-        line, _, self._pending = self._pending.partition(b"\n")
-        return json.loads(line)
+            parts.append(part)
+        return json.loads(b"".join(parts))

@@ -90,7 +90,9 @@ def mmlu_pro_row(row: Row) -> Row:
     Raises:
         ValueError: for an answer that is none of their letters, or another than `answer_index` says.
     """
-    options, answer = list(row["options"]), str(row["answer"]).strip().upper()
+    options, answer = row["options"], str(row["answer"]).strip().upper()
+    if not isinstance(options, list):
+        raise ValueError(f"'options' is a {type(options).__name__}, not a list")
     if answer not in LETTERS[: len(options)] or len(answer) != 1:
         raise ValueError(f"'answer' is {row['answer']!r}, which is no letter of {len(options)} options")
     index = row.get("answer_index")

@@ -76,6 +76,14 @@ def test_a_row_of_which_no_problem_can_be_made_is_named_by_its_line(tmp_path: Pa
         load_rows(f"gsm8k={written(tmp_path / 'g.jsonl', *rows)}")
 
 
+def test_an_empty_copy_and_a_row_of_another_kind_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="has no rows"):
+        load_rows(f"math500={written(tmp_path / 'none.jsonl')}")
+    row = {"prompt": "no conversation", "reward_model": {"ground_truth": "1"}}
+    with pytest.raises(ValueError, match="line 1: no problem can be made of it: TypeError"):
+        load_rows(f"math500={written(tmp_path / 'text.jsonl', row)}")
+
+
 def test_numbers_of_a_copy_are_answers_as_text(tmp_path: Path) -> None:
     rows = [{"problem": "a?", "answer": 142.0}, {"problem": "b?", "answer": 7.0}]
     assert load_rows(f"amc83={written(tmp_path / 'a.jsonl', *rows)}")["answer"][:] == ["142", "7"]

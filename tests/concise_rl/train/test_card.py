@@ -165,6 +165,8 @@ def test_a_method_of_the_users_own_goes_by_its_class(tmp_path: Path) -> None:
             "open-r1/DAPO-Math",
         ),
         ("openai/gsm8k:main", "[openai/gsm8k:main](https://huggingface.co/datasets/openai/gsm8k)", "openai/gsm8k"),
+        ("gsm8k", "[gsm8k](https://huggingface.co/datasets/openai/gsm8k)", "openai/gsm8k"),
+        (f"math500={__file__}", "local, not on the hub", None),
         ("tiny:sums", "`tiny:sums`", None),
         ("reasoning_gym:chain_sum?min_terms=3", "`reasoning_gym:chain_sum?min_terms=3`", None),
         (__file__, "local, not on the hub", None),

@@ -53,6 +53,9 @@ def in_one_function(body: str) -> str:
         "a, b = map(int, open(0).read().split())\nprint(sum(Counter([a, b]).elements()))",
         f"import threading\ndef main():\n    {READ.strip()}\n    print(a + b)\nthreading.Thread(target=main).start()",
         f"def deep(n): return n and deep(n - 1)\ndeep(20000)\n{RIGHT}",
+        f"import atexit\nsys.stdout = io.StringIO()\n{RIGHT}\n"
+        "atexit.register(lambda: sys.__stdout__.write(sys.stdout.getvalue()))",
+        f"from resource import *\nsetrlimit(RLIMIT_STACK, getrlimit(RLIMIT_STACK))\n{RIGHT}",
         f"import numpy as np\n{READ}print(np.array([a, b]).sum())",
     ],
 )
@@ -73,6 +76,8 @@ def test_a_right_program_is_right_however_it_reads_and_writes(program: str) -> N
         "import os\nos.kill(os.getppid(), 9)\n" + RIGHT,
         "import ctypes\nctypes.CDLL(None).fork()\n" + RIGHT,
         "import subprocess\nsubprocess.run('ls')\n" + RIGHT,
+        "import _posixsubprocess\n_posixsubprocess.fork_exec()\n" + RIGHT,
+        "import resource\nresource.setrlimit(resource.RLIMIT_CPU, (9, 9))\n" + RIGHT,
         "import socket\nsocket.socket()\n" + RIGHT,
         "open('/etc/passwd').read()\n" + RIGHT,
         "open('left', 'w').write('1')\n" + RIGHT,
