@@ -145,6 +145,7 @@ COMMANDS: tuple[Command, ...] = (
         (
             "concise-rl eval --model tiny:s_grpo --baseline tiny:base --task tiny:sums",
             "concise-rl eval --model tiny:s_grpo --model tiny:decs --baseline tiny:base --task tiny:sums --samples 4",
+            "concise-rl eval --model tiny:s_grpo --baseline tiny:base --task suite:tiny --problems 64",
         ),
         add_eval_arguments,
         run_eval,
