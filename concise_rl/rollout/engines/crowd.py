@@ -13,8 +13,8 @@ import httpx
 from concise_rl.rollout.engine import Progress
 from concise_rl.rollout.engines.http import Http
 
-UNDER_WAY = 1024
-"""Requests that a server has at once; more than vLLM takes in, so that it never waits."""
+UNDER_WAY = 1536
+"""Requests that a server has at once: vLLM takes in 1,024 at most by itself, and others stand ready."""
 SLACK = 1.25
 """How much busier than the idlest a server may be and still get a request whose beginning it has seen."""
 MOST_HOMES = 1_000_000

@@ -46,21 +46,28 @@ def started_servers(model: str, number: int, flags: Sequence[str]) -> Generator[
         EngineError: when one ends before it answers.
     """
     environments = environments_of(number)
-    logs = Path(tempfile.mkdtemp(prefix="concise-rl-serve-"))
-    logger.info("Starting %d servers of %s; their logs are in %s.", number, model, logs)
-    with ExitStack() as stack:
-        urls, processes = [], []
-        for i, environment in enumerate(environments):
-            port = _free_port()
-            command = [sys.executable, "-m", "concise_rl.cli", "serve", "--port", str(port), model, *flags]
-            processes.append(stack.enter_context(_running(command, environment, logs / f"{i}.log")))
-            urls.append(f"http://127.0.0.1:{port}")
-        _wait_until_healthy(urls, processes, logs)
-        try:
+    logs, failed = Path(tempfile.mkdtemp(prefix="concise-rl-serve-")), False
+    logger.warning("Starting %d vLLM servers of %s, which takes a while. Their logs are in %s.", number, model, logs)
+    try:
+        with ExitStack() as stack:
+            ports = [_free_port() for _ in environments]
+            processes = [
+                stack.enter_context(_running(_command(model, port, flags), environment, logs / f"{i}.log"))
+                for i, (port, environment) in enumerate(zip(ports, environments, strict=True))
+            ]
+            urls = [f"http://127.0.0.1:{port}" for port in ports]
+            _wait_until_healthy(urls, processes, logs)
             yield urls
-        except EngineError as error:
-            raise EngineError(f"{error} The logs of the servers are in {logs}.") from error
-    shutil.rmtree(logs)
+    except EngineError as error:
+        failed = True
+        raise EngineError(f"{error} The logs of the servers are in {logs}.") from error
+    finally:
+        if not failed:
+            shutil.rmtree(logs)
+
+
+def _command(model: str, port: int, flags: Sequence[str]) -> list[str]:
+    return [sys.executable, "-m", "concise_rl.cli", "serve", "--port", str(port), model, *flags]
 
 
 def environments_of(number: int) -> list[dict[str, str]]:
@@ -135,9 +142,7 @@ def _wait_until_healthy(urls: Sequence[str], processes: Sequence[subprocess.Pope
     while waiting:
         for i in [*waiting]:
             if processes[i].poll() is not None or time.monotonic() > deadline:
-                raise EngineError(
-                    f"A vLLM server does not start: {_last_line(logs / f'{i}.log')} Its log: {logs}/{i}.log."
-                )
+                raise EngineError(f"A vLLM server does not start: {_last_line(logs / f'{i}.log')}")
             if waiting[i].problem() is None:
                 waiting.pop(i).client.close()
         time.sleep(0.2)
