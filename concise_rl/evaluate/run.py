@@ -10,7 +10,7 @@ from datasets import Dataset
 from concise_rl.data.rows import columns_read, keep_verifiable
 from concise_rl.evaluate.drawing import Drawing, complete_samples
 from concise_rl.evaluate.engines import EvalEngine, open_engine
-from concise_rl.evaluate.exit_runs import check_exits
+from concise_rl.evaluate.exit_runs import check_exits, check_plans
 from concise_rl.evaluate.labels import open_judge
 from concise_rl.evaluate.progress import Progress
 from concise_rl.evaluate.prompts import writer_of
@@ -44,6 +44,7 @@ def evaluate(spec: EvalSpec, out: Path, overwrite: bool = False, load: OpenEngin
     if measurement.judge is not None:
         judge_options(measurement.judge, measurement.judge_options)
     check_exits(spec)
+    check_plans(spec)
     writer_of(measurement)  # says before a model is loaded that there is none, or that an option is wrong
     rows = measured_rows(measurement, _columns(measurement))
     with VerifierPool(measurement.verifier) as pool:
