@@ -12,7 +12,7 @@ from concise_rl.data.rows import columns_read, keep_verifiable
 from concise_rl.evaluate.claim import claim_folder
 from concise_rl.evaluate.drawing import Drawing, complete_samples
 from concise_rl.evaluate.engines import EvalEngine, open_engine
-from concise_rl.evaluate.exit_runs import check_exits
+from concise_rl.evaluate.exit_runs import check_exits, check_plans
 from concise_rl.evaluate.labels import open_judge
 from concise_rl.evaluate.progress import Progress
 from concise_rl.evaluate.prompts import writer_of
@@ -111,6 +111,7 @@ def check_parts(spec: EvalSpec) -> None:
     if measurement.judge is not None:
         judge_options(measurement.judge, measurement.judge_options)
     check_exits(spec)
+    check_plans(spec)
     writer_of(measurement)
 
 

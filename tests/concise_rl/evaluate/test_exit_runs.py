@@ -81,6 +81,21 @@ def test_an_unknown_exit_is_refused_before_anything_is_written(tmp_path: Path) -
         spec_of(build_parser().parse_args(words))
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("budget:200", "raise the cap on completion tokens from 200 to 206 or more"),
+        ("deer:suffix=Überdies", "The tokenizer cannot write 'Überdies'"),
+        ("converge:closing=So 8.", "The closing text must hold '</think>' once"),
+        ("extend:words=Überdies", "The tokenizer cannot write 'Überdies'"),
+    ],
+)
+def test_an_exit_that_a_model_cannot_be_sampled_under_gets_into_no_folder(tmp_path: Path, name: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        evaluate(spec(name), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_help_names_every_exit() -> None:
     parser = argparse.ArgumentParser()
     _add_exit_arguments(parser)
