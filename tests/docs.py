@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from concise_rl.cli.tasks import origin
 from concise_rl.curriculum import CURRICULA, Curriculum
 from concise_rl.evaluate.samples import Sample
 from concise_rl.labels.judges import JUDGES, Passage, judge_class
@@ -48,6 +49,7 @@ from concise_rl.reading.trace import Delimiters, Trace
 from concise_rl.recipe.stages import STAGES
 from concise_rl.rollout.engine import Completion, Request
 from concise_rl.rollout.exits import EXITS, ExitPolicy, ExitTools
+from concise_rl.tasks.benchmarks import BENCHMARKS
 from concise_rl.train.credit import KEPT_CORRECT
 from concise_rl.verify.verifiers import VERIFIERS
 from reward import OBJECTIVES, PROMPTS, SELECTIONS
@@ -141,6 +143,24 @@ def plainly(known: Iterable[tuple[str, str]], head: Sequence[str] = ("name", "wh
 def verifiers() -> str:
     """Write a row for each verifier."""
     return plainly((name, summary(import_dotted(verifier.path, "verifier"))) for name, verifier in VERIFIERS.items())
+
+
+def benchmarks() -> str:
+    """Write a row for each benchmark."""
+    rows = [
+        (
+            f"`{name}`",
+            f"{one.rows:,}",
+            origin(one),
+            one.split,
+            f"`{one.verifier}`",
+            str(one.samples),
+            one.licence,
+            one.note,
+        )
+        for name, one in BENCHMARKS.items()
+    ]
+    return table(("name", "problems", "source", "split", "verifier", "samples", "licence", "what to know"), rows)
 
 
 def batch_fields() -> str:
@@ -297,6 +317,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "stages": lambda: plainly((type(stage).__name__, summary(type(stage))) for stage in TOLD_OF_STAGES),
     "judges": lambda: plainly((name, summary(judge_class(name))) for name in JUDGES),
     "verifiers": verifiers,
+    "benchmarks": benchmarks,
     "trainings": lambda: plainly((name, stage.title) for name, stage in STAGES.items()),
     "fields": batch_fields,
     "facts": facts,

@@ -8,6 +8,7 @@ from typing import Literal
 from concise_rl.cli.completion import add_completion_arguments, run_completion
 from concise_rl.cli.methods import add_methods_arguments, run_methods
 from concise_rl.cli.recipes import add_check_arguments, add_train_arguments, help_on_keys, run_check, run_train
+from concise_rl.cli.tasks import add_tasks_arguments, run_tasks
 from concise_rl.evaluate.ask.cli import add_try_arguments, run_try
 from concise_rl.evaluate.cli import (
     add_eval_arguments,
@@ -136,9 +137,18 @@ COMMANDS: tuple[Command, ...] = (
         (
             "concise-rl eval --model tiny:s_grpo --baseline tiny:base --task tiny:sums",
             "concise-rl eval --model tiny:s_grpo --model tiny:decs --baseline tiny:base --task tiny:sums --samples 4",
+            "concise-rl eval --model tiny:s_grpo --baseline tiny:base --task suite:tiny --problems 64",
         ),
         add_eval_arguments,
         run_eval,
+    ),
+    Command(
+        "tasks",
+        "measure",
+        "list the benchmarks that have a name, and how each is measured",
+        ("concise-rl tasks", "concise-rl tasks math500", "concise-rl tasks --json"),
+        add_tasks_arguments,
+        run_tasks,
     ),
     Command(
         "compare",

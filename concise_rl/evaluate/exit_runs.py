@@ -91,3 +91,26 @@ def check_exits(spec: EvalSpec) -> None:
         raise ValueError(
             "--keep-shortest counts questions, not samples, and goes with no --exit: leave one of them out."
         )
+
+
+def check_plans(spec: EvalSpec) -> None:
+    """Make sure that the models can write what their exits force, and that it fits under the cap.
+
+    A row that cannot be sampled must not get into an evaluation's folder: the report would miss it for ever.
+
+    Raises:
+        ValueError: when a model is not there, its tokenizer lacks a text, or the cap is too low.
+    """
+    from concise_rl.evaluate.drawing import plan_of  # which imports torch
+    from concise_rl.evaluate.engines import _finding
+    from concise_rl.models.eos import load_tokenizer
+    from concise_rl.models.resolve import resolve_model
+    from concise_rl.reading.trace import Delimiters
+
+    measurement = spec.measurement
+    for run in spec.runs:
+        if run.exit is not None:
+            with _finding(run.model):
+                path = resolve_model(run.model, adapters=True)
+                tokenizer, eos = load_tokenizer(path, measurement.revision, measurement.trust_remote_code)
+            plan_of(measurement, Delimiters.of(tokenizer, eos, measurement.think_end), tokenizer, run.exit)

@@ -40,8 +40,9 @@ class Part:
     @property
     def identities(self) -> tuple[str, ...]:
         """Return what tells its models from others: hashes of their weights, or names where there is nothing to
-        hash."""
-        return tuple(run.fingerprint or run.model for run in self.label.runs)
+        hash. One model under two exits is two."""
+        named = [(run.fingerprint or run.model, run.exit) for run in self.label.runs]
+        return tuple(f"{model} with exit {own_exit}" if own_exit else model for model, own_exit in named)
 
 
 def parts_of(source: Evaluation) -> list[Part]:

@@ -34,10 +34,16 @@ class LivePlan(Plan):
     Attributes:
         policy: says where to look, and when to stop.
         tools: of the model.
+
+    Raises:
+        ValueError: when the tokenizer cannot write what a look forces.
     """
 
     policy: ExitPolicy
     tools: ExitTools
+
+    def __post_init__(self) -> None:
+        self.policy.look(self.tools)  # raises where its texts cannot be written
 
     def check_cap(self, max_tokens: int) -> None:
         """See `Plan.check_cap`."""

@@ -12,6 +12,7 @@ import pytest
 
 from concise_rl.cli.parser import build_parser
 from concise_rl.evaluate.cli import _add_exit_arguments, spec_of
+from concise_rl.evaluate.compare.join import join
 from concise_rl.evaluate.engines import EvalEngine, open_engine
 from concise_rl.evaluate.exit_runs import check_exits, exit_arguments, with_exits
 from concise_rl.evaluate.report import write_report
@@ -80,6 +81,21 @@ def test_an_unknown_exit_is_refused_before_anything_is_written(tmp_path: Path) -
         spec_of(build_parser().parse_args(words))
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("budget:200", "raise the cap on completion tokens from 200 to 206 or more"),
+        ("deer:suffix=Überdies", "The tokenizer cannot write 'Überdies'"),
+        ("converge:closing=So 8.", "The closing text must hold '</think>' once"),
+        ("extend:words=Überdies", "The tokenizer cannot write 'Überdies'"),
+    ],
+)
+def test_an_exit_that_a_model_cannot_be_sampled_under_gets_into_no_folder(tmp_path: Path, name: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        evaluate(spec(name), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_help_names_every_exit() -> None:
     parser = argparse.ArgumentParser()
     _add_exit_arguments(parser)
@@ -130,6 +146,12 @@ def test_the_report_counts_what_looks_decode(evaluated: tuple[Path, list[str]]) 
     assert deer["cost"]["prefilled_fork"]["value"] <= cached < again
     assert budget["stop_reasons"].keys() <= {"forced_exit", "eos"} and budget["truncated"] == 0
     assert "What exits spend" in (evaluated[0] / "report.html").read_text()
+
+
+def test_rows_of_one_model_are_compared_as_several(evaluated: tuple[Path, list[str]], tmp_path: Path) -> None:
+    joined = join([evaluated[0]], tmp_path)
+    assert [label.name for label in joined.evaluation.labels] == ["m+deer-0.5", "m+budget-20"]
+    assert "m in" in joined.notes[0] and "is the baseline" in joined.notes[0]
 
 
 def test_an_interrupted_evaluation_goes_on_with_the_same_samples(evaluated: tuple[Path, list[str]]) -> None:
