@@ -43,7 +43,7 @@ class Wish:
         for setting in self.settings:
             stop = thinking.stop(setting.policy)
             if stop is not None:
-                wanted[stop[1]].add(stop[0])
+                wanted[stop.ending].add(stop.at)
         for at in self.oracle_places(thinking):
             ending = thinking.closed(at)
             if thinking.has_room(at, ending):

@@ -5,6 +5,8 @@ Everything here is a function of samples and probes. What is not known yet is na
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
 
 from concise_rl.evaluate.exits.outcomes import Outcome, as_drawn, cut
 from concise_rl.evaluate.exits.store import Known
@@ -50,6 +52,20 @@ def turned(policy: ExitPolicy, value: float) -> ExitPolicy:
     return type(policy).model_validate({**policy.model_dump(), policy.dial: value})
 
 
+class Stop(NamedTuple):
+    """Where a policy stops some thinking.
+
+    Attributes:
+        at: thinking tokens that are kept.
+        ending: what closes them.
+        taken: readings of the places up to there.
+    """
+
+    at: int
+    ending: Ending
+    taken: list[Reading]
+
+
 @dataclass(frozen=True)
 class Thinking:
     """A stored sample as a policy sees it.
@@ -66,8 +82,9 @@ class Thinking:
     tools: ExitTools
     cap: int
     _places: dict[tuple[type, str], list[int]] = field(default_factory=dict, repr=False)
+    _stops: dict[ExitPolicy, "Stop | None"] = field(default_factory=dict, repr=False)
 
-    @property
+    @cached_property
     def ids(self) -> list[int]:
         """Return the tokens of the thinking."""
         return self.sample.thinking
@@ -103,19 +120,20 @@ class Thinking:
         found = self.known.readings.get(look, {})
         return [at for at in places if at not in found]
 
-    def stop(self, policy: ExitPolicy) -> tuple[int, Ending, list[Reading]] | None:
-        """Find where a policy stops, what closes the thinking there, and the readings that it took up to there.
+    def stop(self, policy: ExitPolicy) -> "Stop | None":
+        """Find where a policy stops; None where it does not, or no answer would fit. All looks must have been taken."""
+        if policy not in self._stops:
+            self._stops[policy] = self._find_stop(policy)
+        return self._stops[policy]
 
-        Returns:
-            None where it does not stop, or no answer would fit.
-        """
+    def _find_stop(self, policy: ExitPolicy) -> "Stop | None":
         readings = self.readings(policy.look(self.tools), self.places(policy))
         at = exit_at(policy, readings, len(self.ids), self.tools)
         if at is None:
             return None
         taken = [reading for reading in readings if reading.at <= at]
         ending = ending_of(policy, taken, self.ids[:at], self.known.prompt_tail, self.tools)
-        return (at, ending, taken) if self.has_room(at, ending) else None
+        return Stop(at, ending, taken) if self.has_room(at, ending) else None
 
     def outcome(self, policy: ExitPolicy) -> Outcome:
         """Return what a policy makes of the sample. The answer where it stops must have been asked."""
@@ -123,8 +141,8 @@ class Thinking:
         if stop is None:
             taken, drawn = self.readings(look, self.places(policy)), as_drawn(self.sample)
             return Outcome(drawn.correct, drawn.text, None, self.cost(look, taken))
-        at, ending, taken = stop
-        return cut(at, ending, self.known.answers[ending][at], self.cost(look, taken))
+        answer = self.known.answers[stop.ending][stop.at]
+        return cut(stop.at, stop.ending, answer, self.cost(look, stop.taken))
 
     def cost(self, look: Look | None, readings: Sequence[Reading]) -> Cost:
         """Add up what looks cost."""
@@ -132,6 +150,7 @@ class Thinking:
             return Cost()
         prompt, ids = self.known.prompt_length, self.ids
         costs = [
-            cost_of_look(prompt + one.at, len(look.suffix(ids[: one.at], self.tools)), len(one.ids)) for one in readings
+            cost_of_look(prompt + one.at, len(look.suffix(ids[max(0, one.at - 1) : one.at], self.tools)), len(one.ids))
+            for one in readings  # a suffix depends on the last token before it
         ]
         return sum(costs, Cost())

@@ -22,6 +22,8 @@ from concise_rl.evaluate.spec import ModelRun
 from concise_rl.files import drop_torn_line, write_atomically
 from concise_rl.rollout.engines.transformers import TransformersEngine
 from concise_rl.rollout.exits import EXITS, parse_exit
+from concise_rl.rollout.exits.hidden_probe import loaded_probe
+from concise_rl.rollout.exits.lynx import Lynx
 from concise_rl.rollout.exits.policy import ExitPolicy
 from concise_rl.shared_prefix.attention import use_tree_attention
 from concise_rl.verify.pool import VerifierPool
@@ -77,6 +79,7 @@ def try_exits(wanted: Wanted, load: OpenEngine = open_engine) -> dict[str, Any]:
     named = named_policies(wanted.policies)
     probed = open_probed(wanted.folder, wanted.label)
     policies, refused = usable(named, probed, strict=bool(wanted.policies))
+    check_probes(policies, probed)
     settings = {name: settings_of(name, policy) for name, policy in policies.items()}
     check_dials(settings, probed)
     wish = Wish(policies, [one for of_policy in settings.values() for one in of_policy], wanted.most)
@@ -161,6 +164,19 @@ def usable(
                 raise
             refused[name] = str(error)
     return kept, refused
+
+
+def check_probes(policies: Mapping[str, ExitPolicy], probed: Probed) -> None:
+    """
+    Raises:
+        ValueError: for a probe of hidden states that was trained on another model.
+    """
+    for name, policy in policies.items():
+        if not isinstance(policy, Lynx):
+            continue
+        own = loaded_probe(policy.probe).fingerprint
+        if any(run.fingerprint and own and own != run.fingerprint for run in probed.runs):
+            raise ValueError(f"The probe of {name}, {policy.probe}, was trained on another model than {probed.label}.")
 
 
 def check_dials(settings: Mapping[str, Sequence[Setting]], probed: Probed) -> None:

@@ -72,6 +72,7 @@ class Trained:
         places: how many there were for training, calibration and measuring.
         held_out_right: of those for measuring that are right.
         auc: chance that a right held-out place scores above a wrong one; None without both.
+        least_delta: below it nothing is ever stopped: there are too few wrong places of calibration.
         coverage: at each `delta`.
     """
 
@@ -80,6 +81,7 @@ class Trained:
     places: tuple[int, int, int]
     held_out_right: int
     auc: float | None
+    least_delta: float
     coverage: tuple[Coverage, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -212,8 +214,9 @@ def measure(probe: HiddenProbe, places: Places, role_N: Tensor, path: Path) -> T
     held_N = role_N == 2
     scores_N, right_N = probe.scores(places.hidden_ND[held_N]), places.right_N[held_N]
     counts = (int((role_N == 0).sum()), int((role_N == 1).sum()), int(held_N.sum()))
+    area = auc(scores_N, right_N)
     coverage = tuple(coverage_at(probe, scores_N, right_N, delta) for delta in Lynx.grid)
-    return Trained(str(path), probe.layers, counts, int(right_N.sum()), auc(scores_N, right_N), coverage)
+    return Trained(str(path), probe.layers, counts, int(right_N.sum()), area, probe.least_delta(), coverage)
 
 
 def coverage_at(probe: HiddenProbe, scores_N: Tensor, right_N: Tensor, delta: float) -> Coverage:

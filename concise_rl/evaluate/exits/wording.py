@@ -146,5 +146,5 @@ def training_sentence(trained: Trained) -> str:
     return (
         f"Layers {', '.join(map(str, trained.layers))}; {training:,} places trained, {calibration:,} calibrated and "
         f"{held_out:,} measured, {trained.held_out_right:,} of them right. A right place scores above a wrong one with "
-        f"a chance of {auc}."
+        f"a chance of {auc}. So few wrong places calibrate it that it stops at delta {trained.least_delta:.3f} or more."
     )

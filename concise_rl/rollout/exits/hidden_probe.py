@@ -9,7 +9,7 @@ Axes: N places, D numbers of the layers' hidden states.
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -124,10 +124,8 @@ def train_probe(
     network = _fit((training_ND - mean_D) / scale_D, right_N[~calibrates_N].float(), seed)
     none = torch.zeros(0)
     probe = HiddenProbe(network, mean_D, scale_D, layers, cues, none, none, fingerprint)
-    scores_N = probe.scores(hidden_ND[calibrates_N]).sort().values
-    order_N = probe.scores(hidden_ND[calibrates_N]).argsort()
-    right_N = right_N[calibrates_N][order_N]
-    return HiddenProbe(network, mean_D, scale_D, layers, cues, scores_N[right_N], scores_N[~right_N], fingerprint)
+    scores_N, right_N = probe.scores(hidden_ND[calibrates_N]), right_N[calibrates_N]
+    return replace(probe, right_N=scores_N[right_N].sort().values, wrong_N=scores_N[~right_N].sort().values)
 
 
 def _fit(hidden_ND: Tensor, right_N: Tensor, seed: int) -> nn.Sequential:
