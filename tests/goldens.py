@@ -28,6 +28,8 @@ from concise_rl.methods import LossInputs, RolloutBatch, RunContext, group_advan
 from concise_rl.reading.passages import ChunkTokens, chunk_spans
 from concise_rl.reading.trace import Delimiters, StopReason
 from concise_rl.rollout.engine import Asked, Completion, Request, Sampling, stop_reason
+from concise_rl.rollout.exits.deer import confidence
+from concise_rl.rollout.exits.eat import ema_variance, is_at_rest, window_variance
 from reward.acoer import Acoer
 from reward.adaptthink import FirstTokenLoss, adaptthink_advantages
 from reward.conciser import Conciser
@@ -52,6 +54,8 @@ Comparison = Callable[[Fields, Fields], Fields]
 """From a case's inputs and parameters to the outputs that the case records, by the same names."""
 
 DEFAULT_DIR = Path(__file__).resolve().parents[2] / "shared" / "goldens"
+UNSAID = object()
+"""Stands for an output that a case records, and that its inputs and parameters do not determine."""
 NO_EPS = 1e-300
 """Stands in for no eps at all where a standard deviation may be 0: 0 / 1e-300 is 0, where 0 / 0 would be NaN."""
 
@@ -464,6 +468,24 @@ def l1_max(inputs: Fields, params: Fields) -> Fields:
     return {"delta": delta, "reward": reward if params["combine"] == "multiply" else correct_B.item() + delta}
 
 
+def eat(inputs: Fields, params: Fields) -> Fields:
+    """The index at which a whole trace of entropies is stopped, and its moving variance.
+
+    Cases of the other rule record a moving variance too, but neither its timescale nor its first value.
+    """
+    entropies = inputs["entropy"]
+    is_window = params["rule"] == "moving_window"
+    if is_window:
+        least, variances = params["window"], window_variance(entropies, params["window"])
+    else:
+        least, variances = params["min_distance"], ema_variance(entropies, params["timescale"], params["ema_0"])
+        bar = params["min_value"]
+        below = [i for i, entropy in enumerate(entropies) if bar is not None and entropy < bar]
+        least = max(least, min(below, default=0))
+    stops = (n - 2 for n in range(2, len(variances) + 1) if is_at_rest(variances[:n], params["threshold"], least))
+    return {"stop_index": next(stops, -1), "ema_variance": UNSAID if is_window else variances}
+
+
 COMPARISONS: dict[str, Comparison] = {
     "acoer": acoer,
     "adaptthink": adaptthink,
@@ -476,6 +498,8 @@ COMPARISONS: dict[str, Comparison] = {
     "conciser_lgrpo": conciser,
     "ddca": ddca,
     "decs_advantage": decs,
+    "deer_confidence": lambda inputs, params: {"confidence": confidence(inputs["logprob"], params["policy"])},
+    "eat": eat,
     "decs_advantage_paper": decs,
     "dot": dot,
     "dot_oversample": dot_oversample,
@@ -505,12 +529,13 @@ def difference(expected: Any, got: Any) -> float:
 
     Args:
         expected: numbers, text, and lists and dicts of them; `"nan"`, `"inf"` and `"-inf"` stand for those numbers.
-        got: the same; a dict may have keys that are not expected.
+        got: the same; a dict may have keys that are not expected. What is `UNSAID` in it is not compared.
     """
     if isinstance(expected, dict):
         if not isinstance(got, dict):
             return math.inf
-        return max((difference(value, got.get(key)) for key, value in expected.items()), default=0.0)
+        said = {key: value for key, value in expected.items() if got.get(key) is not UNSAID}
+        return max((difference(value, got.get(key)) for key, value in said.items()), default=0.0)
     if isinstance(expected, list):
         if not isinstance(got, list) or len(got) != len(expected):
             return math.inf

@@ -29,7 +29,7 @@ def claim_folder(folder: Path, wanted: Manifest, overwrite: bool = False) -> Man
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file: `--out` is a folder.")
     if overwrite:
-        _clear(folder)
+        clear_folder(folder)
     elif (folder / MANIFEST).exists():
         if (folder / "samples").exists():  # else an evaluation ended before it had drawn any, and binds nobody
             wanted = _merge(folder, read_manifest(folder), wanted)
@@ -41,7 +41,7 @@ def claim_folder(folder: Path, wanted: Manifest, overwrite: bool = False) -> Man
     return wanted
 
 
-def _clear(folder: Path) -> None:
+def clear_folder(folder: Path) -> None:
     """Delete what an evaluation writes, and nothing else: the folder may also hold the training run."""
     shutil.rmtree(folder / "samples", ignore_errors=True)
     shutil.rmtree(folder / "plots", ignore_errors=True)
@@ -62,7 +62,7 @@ def _merge(folder: Path, found: Manifest, wanted: Manifest) -> Manifest:
     ]
     there = {(run.label, run.run): run for run in found.runs}
     differing += [
-        f"{run.label}.{run.run}: {_identity(there[key])} there, {_identity(run)} now"
+        f"{run.label}.{run.run}: {identity(there[key])} there, {identity(run)} now"
         for run in wanted.runs
         if (key := (run.label, run.run)) in there and there[key] != run
     ]
@@ -78,5 +78,7 @@ def _merge(folder: Path, found: Manifest, wanted: Manifest) -> Manifest:
     return found.model_copy(update={"models": found.models + added, "baseline": found.baseline or wanted.baseline})
 
 
-def _identity(run: ModelRun) -> str:
-    return f"{run.model}@{run.fingerprint}" if run.fingerprint else run.model
+def identity(run: ModelRun) -> str:
+    """Write which model a run is."""
+    model = f"{run.model}@{run.fingerprint}" if run.fingerprint else run.model
+    return f"{model} with exit {run.exit}" if run.exit else model

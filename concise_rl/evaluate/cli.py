@@ -8,7 +8,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from concise_rl.evaluate.defaults import CONTINUOUS_BATCH, QUICK, TINY_CAP, default_batch_size, settle
+from concise_rl.evaluate.defaults import (
+    CONTINUOUS_BATCH,
+    QUICK,
+    TINY_CAP,
+    default_batch_size,
+    said_by_benchmark,
+    settle,
+)
+from concise_rl.evaluate.exit_runs import check_exits, with_exits
 from concise_rl.evaluate.options import (
     BENCHMARKS,
     DEFAULT,
@@ -31,6 +39,8 @@ from concise_rl.evaluate.spec import (
     model_runs,
     read_manifest,
 )
+from concise_rl.evaluate.suite.folder import is_suite
+from concise_rl.evaluate.suite.tasks import SUITE, SUITES, NamedTask, expand, folder_name
 from concise_rl.labels.judges import DEFAULT_JUDGE
 from concise_rl.output.lines import add_json_argument, console_for, print_json, print_next, say
 
@@ -52,9 +62,11 @@ def add_eval_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--baseline", metavar="MODEL", help="model to compare with, on the same problems (default: none)")
     what.add_argument(
         "--task",
+        action="append",
         required=True,
         metavar="TASK",
-        help=TASKS,
+        help=f"{TASKS}. May be given several times, and suite:NAME is several ({', '.join(SUITES)}): a folder for each "
+        "task, and one table over all",
     )
     what.add_argument(
         "--out", type=Path, metavar="DIR", help="folder for samples and report (default: runs/eval/MODEL-on-TASK)"
@@ -63,6 +75,7 @@ def add_eval_arguments(parser: argparse.ArgumentParser) -> None:
     add_json_argument(parser, REPORT_JSON)
     _add_size_arguments(parser)
     _add_engine_arguments(parser)
+    _add_exit_arguments(parser)
     _add_reader_arguments(parser)
     data = parser.add_argument_group("how the problems are put")
     add_prompt_options(data)
@@ -140,6 +153,21 @@ def _add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_exit_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what stops the thinking of a model that was not trained to stop."""
+    group = parser.add_argument_group("what stops the thinking, without any training")
+    group.add_argument(
+        "--exit",
+        action="append",
+        default=[],
+        metavar="[LABEL=]EXIT",
+        help="measure each --model under it, as a row of its own; may be given several times. NAME, NAME:VALUE of its "
+        "main option (budget:512), NAME:key=value,key=value, a dotted path, or none (see docs/exits.md). Names: "
+        "no-think, budget, extend, deer, dynasor, converge, run_jump, eat, think_brake, nowait, rpdi, deepconf, lynx "
+        "(default: none alone)",
+    )
+
+
 def _add_reader_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare who reads the thinking."""
     group = parser.add_argument_group("how overthinking is measured")
@@ -162,11 +190,23 @@ def run_eval(args: argparse.Namespace) -> None:
     # Imported where needed: `concise-rl --help` must not wait for torch.
     from concise_rl.evaluate.run import evaluate
 
-    out, spec = folder_of(args), spec_of(args)
+    out, tasks = folder_of(args), expand(args.task)
+    for line in filter(None, (said_by_benchmark(one.task, {**one.settings, **told_in(args)}) for one in tasks)):
+        print(line, file=sys.stderr)
     print(f"Samples and report go to {out}.", file=sys.stderr)
-    evaluate(spec, out, args.overwrite)
+    if is_many(args):
+        from concise_rl.evaluate.suite.run import evaluate_suite
+
+        evaluate_suite(specs_of(args), out, args.overwrite)
+    else:
+        evaluate(spec_of(args), out, args.overwrite)
     _show(out, args.json)
     print_next(console_for(args.json), next_commands(args))
+
+
+def is_many(args: argparse.Namespace) -> bool:
+    """Say whether the folder is one of several tasks, or becomes one."""
+    return len(args.task) > 1 or args.task[0].startswith(SUITE) or is_suite(folder_of(args))
 
 
 def next_commands(args: argparse.Namespace) -> list[tuple[str, str]]:
@@ -175,8 +215,8 @@ def next_commands(args: argparse.Namespace) -> list[tuple[str, str]]:
     commands = [(["report", str(folder_of(args)), "--json"], "the numbers for a script, without sampling")]
     if args.baseline:
         commands.insert(0, (["try", model, "--against", args.baseline], "see both think"))
-    elif args.think_end:
-        commands.insert(0, (["probe", model, "--task", args.task], "is it worth training?"))
+    elif args.think_end and not is_many(args):
+        commands.insert(0, (["probe", model, "--task", args.task[0]], "is it worth training?"))
     return [(shlex.join(["concise-rl", *words]), why) for words, why in commands]
 
 
@@ -186,7 +226,19 @@ def folder_of(args: argparse.Namespace) -> Path:
     if args.out:
         return args.out
     models = "+".join(dict.fromkeys(label for label, _ in split_labels(args.model)))
-    return Path("runs/eval") / f"{models}-on-{re.sub(r'[^A-Za-z0-9._+-]+', '-', args.task).strip('-')}"
+    return Path("runs/eval") / f"{models}-on-{'+'.join(map(folder_name, args.task))}"
+
+
+def specs_of(args: argparse.Namespace) -> dict[str, EvalSpec]:
+    """Return what the arguments ask for of each task, by the name of its folder.
+
+    Raises:
+        ValueError: see `spec_of`; and for an unknown suite, or two tasks that would share a folder.
+    """
+    runs, out = runs_of(args), folder_of(args)
+    return {
+        one.name: EvalSpec(measurement=measurement_of(args, one, out / one.name), **runs) for one in expand(args.task)
+    }
 
 
 def spec_of(args: argparse.Namespace, general: Mapping[str, Any] | None = None) -> EvalSpec:
@@ -199,26 +251,49 @@ def spec_of(args: argparse.Namespace, general: Mapping[str, Any] | None = None) 
     Raises:
         ValueError: when a value is out of bounds, a model is not there, or two models have one name by chance.
     """
-    values = settle(args.task, given_in(args), general)
+    [task] = args.task
+    measurement = measurement_of(args, NamedTask(folder_name(task), task), folder_of(args), general)
+    spec = EvalSpec(measurement=measurement, **runs_of(args))
+    check_exits(spec)
+    return spec
+
+
+def runs_of(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the models, and what they are compared with."""
+    baseline = model_runs([(BASELINE, args.baseline)])[0] if args.baseline else None
+    models = with_exits(model_runs(split_labels(args.model)), args.exit)
+    return {"models": models, "baseline": baseline}
+
+
+def measurement_of(
+    args: argparse.Namespace, task: NamedTask, folder: Path, general: Mapping[str, Any] | None = None
+) -> Measurement:
+    """Return how a task is measured.
+
+    Args:
+        args: of the command.
+        task: whose problems are drawn.
+        folder: of its samples, whose judge goes on.
+        general: see `settle`.
+    """
+    values = settle(task.task, {**task.settings, **told_in(args)}, general)
     values["think_end"] = args.think_end or None
     if args.batch_size is None:
         values["batch_size"] = default_batch_size(args.engine, values["samples"], args.keep_shortest)
-    values |= judge_of(args)
-    baseline = model_runs([(BASELINE, args.baseline)])[0] if args.baseline else None
-    return EvalSpec(measurement=Measurement(**values), models=model_runs(split_labels(args.model)), baseline=baseline)
+    return Measurement(**values | judge_of(args, folder))
 
 
-def given_in(args: argparse.Namespace) -> dict[str, Any]:
-    """Return what the arguments say of a measurement; None where that is nothing."""
-    given = {name: getattr(args, name, None) for name in Measurement.model_fields}
-    return given | {"max_tokens": cap_of_budgets(args) if args.max_tokens is None else args.max_tokens}
+def told_in(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what the arguments say of a measurement, but for its task."""
+    given = {name: getattr(args, name, None) for name in Measurement.model_fields if name != "task"}
+    given |= {"max_tokens": cap_of_budgets(args) if args.max_tokens is None else args.max_tokens}
+    return {name: value for name, value in given.items() if value is not None}
 
 
-def judge_of(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the judge that is named; else that of the samples in the folder; else the rule, if there is thinking."""
+def judge_of(args: argparse.Namespace, out: Path) -> dict[str, Any]:
+    """Return the judge that is named; else that of the samples in `out`; else the rule, if there is thinking."""
     if args.judge:
         return {"judge": None if args.judge == "none" else args.judge, "judge_options": args.judge_options}
-    out = folder_of(args)
     if (out / MANIFEST).is_file() and not args.overwrite:
         found = read_manifest(out).measurement
         if isinstance(found, Measurement):  # else it is refused where the models are added
@@ -286,8 +361,12 @@ def run_report(args: argparse.Namespace) -> None:
 
 
 def _show(folder: Path, as_json: bool) -> None:
-    from concise_rl.evaluate.report import write_report
-    from concise_rl.evaluate.text import headline, terminal_table
+    if is_suite(folder):
+        from concise_rl.evaluate.suite.report import write_suite_report as write_report
+        from concise_rl.evaluate.suite.text import headline, terminal_table
+    else:
+        from concise_rl.evaluate.report import write_report
+        from concise_rl.evaluate.text import headline, terminal_table
 
     report = write_report(folder)
     console = console_for(as_json)

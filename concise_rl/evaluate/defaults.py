@@ -1,4 +1,4 @@
-"""Settle what is left open. What the user gives wins over what the task's benchmark says, which wins over the rest."""
+"""Settle what is left open: what is given wins over what the task's benchmark says, and that over the rest."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,10 +13,10 @@ QUICK: dict[str, int | None] = {"problems": 192, "samples": 2}
 TINY_CAP = 512
 """Completion tokens at most of the embedded reasoner, whose context is short, unless the user says otherwise."""
 OF_BENCHMARK = (
-    *("split", "prompt_column", "answer_column", "prompt_template", "system_prompt"),
+    *("split", "prompt_template", "system_prompt"),
     *("verifier", "samples", "temperature", "top_p", "max_tokens"),
 )
-"""Fields of a measurement that a benchmark sets."""
+"""Fields of a measurement that a benchmark sets. Its rows have `prompt` and `answer`, however its data is made."""
 HOW_IT_IS_DRAWN = ("samples", "temperature", "top_p", "max_tokens", "verifier")
 """Those that are said: the others only follow from where the data lies."""
 
@@ -26,7 +26,7 @@ def settle(task: str, given: Mapping[str, Any], general: Mapping[str, Any] | Non
 
     Args:
         task: where the problems come from.
-        given: what the user says; None where that is nothing.
+        given: what the user, or a suite, says; None where that is nothing.
         general: what a command takes where neither user nor benchmark say anything, and `Measurement` does not fit.
 
     Raises:

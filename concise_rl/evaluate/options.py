@@ -1,5 +1,7 @@
-"""Arguments that several commands share, each declared once with its help. What a task's benchmark may set is None until
-`concise_rl.evaluate.defaults` settles it."""
+"""Arguments that several commands share, each declared once with its help.
+
+What a task's benchmark may set is None until `concise_rl.evaluate.defaults` settles it.
+"""
 
 import argparse
 import json
@@ -9,12 +11,28 @@ from concise_rl.evaluate.spec import Measurement
 
 DEFAULT: dict[str, Any] = {name: field.default for name, field in Measurement.model_fields.items()}
 """Of each field of `Measurement`."""
-TASKS = "tiny:sums, reasoning:NAME, reasoning_gym:TASK?option=value, a .jsonl or .parquet file, or a hub id"
+TASKS = (
+    "a benchmark (math500, aime24 and others; NAME=FILE is a local copy), tiny:sums, reasoning:NAME, "
+    "reasoning_gym:TASK?option=value, a .jsonl or .parquet file, or a hub id"
+)
 """What `--task` takes, as help says it."""
 BENCHMARKS = "the benchmark's, else "
 """What help says of a default that a benchmark may set."""
 
 Group = argparse._ArgumentGroup  # argparse has no public name for what `add_argument_group` returns
+
+
+class JoinedUrls(argparse.Action):
+    """Takes an option that is given several times as one text, with commas."""
+
+    def __call__(
+        self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: str | None = None
+    ) -> None:
+        """See `argparse.Action`."""
+        before = vars(namespace).get(f"{self.dest}_given")
+        joined = f"{before},{values}" if before else values
+        setattr(namespace, f"{self.dest}_given", joined)
+        setattr(namespace, self.dest, joined)
 
 
 def add_sampling_options(group: Group, temperature: float | None = None) -> None:
@@ -27,7 +45,8 @@ def add_sampling_options(group: Group, temperature: float | None = None) -> None
     group.add_argument(
         "--verifier",
         metavar="VERIFIER",
-        help="math, reasoning_gym, choice, exact, or a dotted path (default: by the task)",
+        help="math, reasoning_gym, choice, exact, code (runs the model's programs, see docs/tasks.md), or a dotted "
+        "path (default: by the task)",
     )
     usual = f"{BENCHMARKS}{DEFAULT['temperature']}" if temperature is None else "%(default)s"
     group.add_argument(
@@ -61,9 +80,23 @@ def add_engine_options(group: Group) -> None:
     """Declare what samples, and where its model is found."""
     group.add_argument(
         "--engine",
+        action=JoinedUrls,
         default=DEFAULT["engine"],
         metavar="ENGINE",
-        help="transformers, vllm (in this process), or the URL of a vLLM server that holds the model (%(default)s)",
+        help="transformers, vllm (in this process), or the URL of a vLLM server that holds the model; given several "
+        "times, servers that share the samples (%(default)s)",
+    )
+    group.add_argument(
+        "--data-parallel",
+        type=int,
+        default=DEFAULT["data_parallel"],
+        metavar="N",
+        help="with vllm: start N servers, on GPUs one each, and stop them at the end (%(default)s)",
+    )
+    group.add_argument(
+        "--dtype",
+        metavar="DTYPE",
+        help="float32, bfloat16 or float16 (default: the checkpoint's own; with vllm on CPU float32)",
     )
     group.add_argument("--revision", metavar="REV", help="of models that are hub ids (default: main)")
     group.add_argument(
@@ -99,7 +132,7 @@ def add_source_options(group: Group, split: str = DEFAULT["split"]) -> None:
         group.add_argument(
             f"--{name}-column",
             metavar="NAME",
-            help=f"of a file or hub data set (default: {BENCHMARKS}{DEFAULT[f'{name}_column']})",
+            help=f"of a file or hub data set (default: {DEFAULT[f'{name}_column']})",
         )
 
 

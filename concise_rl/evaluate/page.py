@@ -53,6 +53,7 @@ def render_page(report: Mapping[str, Any], evaluation: Evaluation, figures: Mapp
         headline=text.headline(report),
         voting=text.voting(report),
         judge=report["measurement"]["judge"] if text.has_labels(report) else None,
+        has_cost=any(entry["cost"] for entry in text.all_entries(report)),
         has_target=any(entry["target"] for entry in text.all_entries(report)),
         has_reflections=any(e["overthinking"]["reflections"]["value"] is not None for e in text.all_entries(report)),
         figures=[(*CAPTIONS[name], svg(figure, name)) for name, figure in figures.items()],
@@ -86,7 +87,8 @@ def _median_place(labels: list[Label]) -> tuple[int, int] | None:
     """Find the (problem, sample) where each label's first run is correct and finished, in the middle by the ratio of
     lengths."""
     tables = [label.drawn[0] for label in labels]
-    usable_PK = np.all([(t.correct_PK == 1) & (t.stop_PK == StopReason.EOS.label) for t in tables], axis=0)
+    ended = (StopReason.EOS.label, StopReason.FORCED_EXIT.label)
+    usable_PK = np.all([(t.correct_PK == 1) & np.isin(t.stop_PK, ended) for t in tables], axis=0)
     ratio_PK = tables[-1].length_PK / (tables[0].length_PK if len(tables) > 1 else 1)
     places = sorted((float(ratio_PK[p, k]), int(p), int(k)) for p, k in np.argwhere(usable_PK))
     return places[len(places) // 2][1:] if places else None

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from concise_rl.evaluate.cost import describe_cost
 from concise_rl.evaluate.evaluation import Evaluation, Label, read_evaluation
 from concise_rl.evaluate.overthinking import describe_thinking
 from concise_rl.evaluate.page import render_page
@@ -80,13 +81,15 @@ def build_report(evaluation: Evaluation) -> dict[str, Any]:
 def _entry(label: Label, baseline: Label | None) -> dict[str, Any]:
     """Return all that is said about one label."""
     seeds = [_seed(label, i, baseline) for i in range(len(label.runs))]
-    target = describe_target(pool(label.drawn))
+    target, spent = describe_target(pool(label.drawn)), describe_cost(pool(label.drawn))
     return {
         "label": label.name,
+        "exit": label.runs[0].exit,
         **asdict(describe(label.table, pool(label.drawn))),
         **_compared(label.tables, baseline),
         "overthinking": asdict(describe_thinking(pool(label.drawn))),
         "target": asdict(target) if target else None,
+        "cost": asdict(spent) if spent else None,
         "seeds": seeds,
         "spread": _spread(seeds),
     }

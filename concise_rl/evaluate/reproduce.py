@@ -6,6 +6,8 @@ import shlex
 from collections.abc import Iterable
 from typing import Any
 
+from concise_rl.evaluate.defaults import settle
+from concise_rl.evaluate.exit_runs import exit_arguments
 from concise_rl.evaluate.samples import Sample
 from concise_rl.evaluate.spec import Manifest, Measurement
 
@@ -24,6 +26,8 @@ _ALWAYS = (
     "batch_size",
 )
 """Settings that the command names even where they are the default; a default may change."""
+_FOLLOWS = ("data_revision",)
+"""What follows from the task, and is no option."""
 
 
 def eval_command(manifest: Manifest, folder: str = FOLDER) -> list[str]:
@@ -33,14 +37,17 @@ def eval_command(manifest: Manifest, folder: str = FOLDER) -> list[str]:
         ValueError: when the samples were imported.
     """
     measurement = manifest.drawn_here("No command draws the same samples")
-    words = ["concise-rl", "eval"]
+    words, (models, exits) = ["concise-rl", "eval"], exit_arguments(manifest.models)
     if manifest.baseline:
         words += ["--baseline", manifest.baseline.model]
-    for run in manifest.models:
-        words += ["--model", f"{run.label}={run.model}"]
-    for name, field in Measurement.model_fields.items():
+    for label, model in models:
+        words += ["--model", f"{label}={model}"]
+    for name in exits:
+        words += ["--exit", name]
+    usual = settle(measurement.task, {})
+    for name in Measurement.model_fields:
         value = getattr(measurement, name)
-        if value != field.default or name in _ALWAYS:
+        if name in _ALWAYS or (value != usual[name] and name not in _FOLLOWS):
             words += _flag(name, value)
     return [*words, "--out", folder]
 
@@ -50,6 +57,8 @@ def _flag(name: str, value: Any) -> list[str]:
     flag = f"--{name.replace('_', '-')}"
     if name == "judge":
         return [flag, value or "none"]
+    if name == "prompt_template":
+        return [flag, value or "{prompt}"]
     if name == "think_end":
         return [flag, value or ""]
     if value is None or value is False:

@@ -9,11 +9,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from concise_rl.files import drop_torn_line
 from concise_rl.reading.trace import StopReason
+from concise_rl.rollout.cost import Cost
 
 MEASURES = ("reflections", "states_answer", "necessary_prefix", "redundant_tokens", "overshoot")
 """What a sample's thinking says about overthinking, see `Sample.measures`."""
 TARGET_MEASURES = ("missed_by", "within_target")
 """What a sample's length says about the target in its prompt, see `Sample.measures`."""
+COST_MEASURES = tuple(Cost.model_fields)
+"""What was spent on a sample besides its text, see `Cost`."""
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +82,7 @@ class Sample(BaseModel):
         facts: numbers that were written into the prompt, by name: a target of tokens, say. Left out of the file where
             there are none, as in those from before anything was written into prompts.
         log_id: what the log calls the problem that an imported sample is of. Left out of the file for all others.
+        cost: what an exit spent on it besides its text. Left out of the file where nothing was.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -103,6 +107,7 @@ class Sample(BaseModel):
     labels: ThinkingLabels | None = None
     facts: dict[str, float] = Field(default_factory=dict)
     log_id: str | None = None
+    cost: Cost | None = None
 
     @field_validator("stop_reason")
     @classmethod
@@ -116,6 +121,8 @@ class Sample(BaseModel):
     def _agrees_with_itself(self) -> "Sample":
         if self.completion_ids is not None and self.length != len(self.completion_ids):
             raise ValueError(f"length is {self.length}, but there are {len(self.completion_ids)} completion_ids")
+        if self.completion_ids is not None and self.think_length is None:
+            raise ValueError("think_length is missing: where there are completion_ids it can be counted")
         if self.think_length is not None and self.think_length > self.length:
             raise ValueError(f"think_length is {self.think_length}, but length is {self.length}")
         if self.sampled is not None and self.sampled > self.length:
@@ -148,9 +155,21 @@ class Sample(BaseModel):
         return self.completion_ids
 
     @property
+    def thinking_ids(self) -> list[int]:
+        """Return the tokens of its thinking.
+
+        Raises:
+            ValueError: see `ids`.
+        """
+        return self.ids[: self.think_length]
+
+    @property
     def measures(self) -> dict[str, float]:
-        """Return what is known, by the names in `MEASURES` and `TARGET_MEASURES`; what is not known is left out."""
-        known = self._of_target()
+        """Return what is known, by the names in `MEASURES`, `TARGET_MEASURES` and `COST_MEASURES`; what is not known is
+        left out."""
+        known = self._of_target() | {
+            name: float(n) for name, n in (self.cost.model_dump() if self.cost else {}).items()
+        }
         if self.reflections is not None:
             known["reflections"] = float(self.reflections)
         if self.labels is None:
@@ -182,8 +201,8 @@ def append_samples(path: Path, samples: Sequence[Sample]) -> None:
 
 
 def _left_out(sample: Sample) -> set[str]:
-    """Return the fields that a file holds only where something is in them."""
-    return {name for name in ("facts", "log_id") if not getattr(sample, name)}
+    """Name the fields that say nothing of a sample, and which older files do not have."""
+    return {name for name in ("facts", "log_id", "cost") if not getattr(sample, name)}
 
 
 def read_samples(path: Path) -> Iterator[Sample]:

@@ -4,7 +4,7 @@ import hashlib
 import re
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -75,7 +75,11 @@ class Measurement(BaseModel):
     None for nobody."""
     judge_options: dict[str, Any] | None = None
     engine: str = "transformers"
-    """What samples: transformers, vLLM in this process, or the URL of a vLLM server."""
+    """What samples: transformers, vLLM in this process, or the URLs of vLLM servers, with commas between them."""
+    data_parallel: int = Field(1, ge=1)
+    """vLLM in so many servers of this command's own, one for each GPU, that share the samples. 1: in this process."""
+    dtype: Literal["float32", "bfloat16", "float16"] | None = None
+    """Of weights and activations. None: the checkpoint's own, and on CPU vLLM's is float32."""
     batch_size: int = Field(64, ge=1)
     """Completions drawn, and written to disk, together. With transformers it is part of the measurement: a row's
     logits depend on the rows beside it, in their last bits."""
@@ -112,6 +116,11 @@ class Measurement(BaseModel):
         return self.engine not in ENGINES
 
     @property
+    def urls(self) -> list[str]:
+        """Return the URLs of the servers that sample; none where there are no others' servers."""
+        return self.engine.split(",") if self.is_served else []
+
+    @property
     def unit(self) -> str:
         """Return what counts as one: a sample, or a question that several samples answer together."""
         return f"question, short-{self.keep_shortest}@{self.samples}" if self.keep_shortest else "sample"
@@ -129,16 +138,27 @@ class Measurement(BaseModel):
         if self.is_served and other.is_served:
             same_anyway.add("engine")  # where a server is reached
         if self.draws_alone and other.draws_alone:
-            same_anyway.add("batch_size")
+            same_anyway |= {"batch_size", "data_parallel"}
         names = [name for name in type(self).model_fields if name not in same_anyway]
         return [name for name in names if getattr(self, name) != getattr(other, name)]
 
     @field_validator("engine")
     @classmethod
     def _is_known(cls, engine: str) -> str:
-        if engine not in ENGINES and not is_url(engine):
+        urls = engine.split(",")
+        if engine not in ENGINES and not all(map(is_url, urls)):
             raise unknown("engine", engine, [*ENGINES, "the URL of a server, http://..."])
+        if len(set(urls)) < len(urls):
+            raise ValueError("each server is named once: two of the URLs are the same")
         return engine
+
+    @model_validator(mode="after")
+    def _servers_are_started_by_whom_it_is_said(self) -> Self:
+        if self.data_parallel > 1 and self.engine != "vllm":
+            raise ValueError("data_parallel starts servers of vLLM: set engine to vllm, or name the URLs of yours")
+        if self.dtype is not None and self.is_served:
+            raise ValueError("a server has its dtype from its start: leave dtype out, and start it with --dtype")
+        return self
 
     @model_validator(mode="after")
     def _judge_has_something_to_read(self) -> Self:
@@ -184,7 +204,7 @@ class Measurement(BaseModel):
                 f"keep_shortest draws the samples of a problem together: set batch_size to a multiple of "
                 f"{self.samples}, {whole_groups(self.batch_size, self.samples)} say"
             )
-        if self.is_served:
+        if self.is_served or self.data_parallel > 1:
             raise ValueError("keep_shortest needs an engine that can give samples up: transformers or vllm, no server")
         if self.think_budget is not None:
             raise ValueError("keep_shortest gives up nothing under a think_budget: leave one of them out")
@@ -206,6 +226,7 @@ class ModelRun(BaseModel):
         fingerprint: hash of the folder's weights and configuration, so that samples of a model that has been trained
             again in the same place are not taken for its own; None where there is no folder to hash. Of imported
             samples it is the hash of their log.
+        exit: what stops its thinking, as `--exit` has it; None for nothing.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -214,6 +235,7 @@ class ModelRun(BaseModel):
     run: int = Field(0, ge=0)
     model: str
     fingerprint: str | None = None
+    exit: str | None = None
 
     @property
     def title(self) -> str:

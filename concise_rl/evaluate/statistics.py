@@ -17,7 +17,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from concise_rl.evaluate.samples import MEASURES, TARGET_MEASURES, Sample
+from concise_rl.evaluate.samples import COST_MEASURES, MEASURES, TARGET_MEASURES, Sample
 from concise_rl.reading.trace import StopReason
 
 RESAMPLES = 10_000
@@ -42,8 +42,8 @@ class Table:
         prompt_hash_P: of each problem.
         difficulty_P: of each problem; None where the task has none.
         oracle_P: tokens of the shortest sufficient completion; NaN where unknown.
-        measures_PK: of each name in `MEASURES` and `TARGET_MEASURES`; NaN where a sample has none. Empty for questions
-            that several samples answer together: thinking is a sample's own.
+        measures_PK: of each name in `MEASURES`, `TARGET_MEASURES` and `COST_MEASURES`; NaN where a sample has none.
+            Empty for questions that several samples answer together: thinking is a sample's own.
     """
 
     correct_PK: np.ndarray
@@ -63,8 +63,12 @@ class Table:
 
     @property
     def tokens_P(self) -> np.ndarray:
-        """Return the mean length of each problem."""
-        return self.length_PK.mean(axis=1)
+        """Return the mean tokens of each problem: of the samples, and of what was decoded to look into them."""
+        return (self.length_PK + self.cost_PK("decoded")).mean(axis=1)
+
+    def cost_PK(self, name: str) -> np.ndarray:
+        """Return one of `COST_MEASURES`; 0 where nothing was spent."""
+        return np.nan_to_num(self.measures_PK[name]) if name in self.measures_PK else np.zeros(self.length_PK.shape)
 
     def rows(self, keep_P: np.ndarray) -> "Table":
         """Return the problems where `keep_P` is true."""
@@ -107,7 +111,7 @@ def tabulate(samples: Iterable[Sample], num_problems: int, num_samples: int, nam
     hashes: list[str] = [""] * num_problems
     difficulty: list[int | float | str | None] = [None] * num_problems
     oracle_P = np.full(num_problems, np.nan)
-    measures_PK = {name: np.full(shape, np.nan) for name in (*MEASURES, *TARGET_MEASURES)}
+    measures_PK = {name: np.full(shape, np.nan) for name in (*MEASURES, *TARGET_MEASURES, *COST_MEASURES)}
     for s in samples:
         p, k = s.problem, s.sample
         if p >= num_problems or k >= num_samples:
@@ -189,13 +193,14 @@ def accuracy_change(model_P: np.ndarray, baseline_P: np.ndarray, axis: int = -1)
 
 
 @lru_cache(maxsize=2)
-def resamples(num_problems: int) -> np.ndarray:
+def resamples(num_problems: int, seed: int = 0) -> np.ndarray:
     """Return (RESAMPLES, P) how often each resample has each problem: those that `scipy.stats.bootstrap` draws from
-    seed 0.
+    a seed.
 
-    Every statistic of a report, its intervals and the Pareto front are taken over these same resamples.
+    Every statistic of a report, its intervals and the Pareto front are taken over these same resamples, of seed 0. The
+    tasks of a suite are drawn apart, each from a seed of its own.
     """
-    rng, counts_RP = np.random.default_rng(0), np.empty((RESAMPLES, num_problems), dtype=np.uint8)
+    rng, counts_RP = np.random.default_rng(seed), np.empty((RESAMPLES, num_problems), dtype=np.uint8)
     for start in range(0, RESAMPLES, _BATCH):
         drawn_RP = rng.integers(0, num_problems, (_BATCH, num_problems))
         drawn_RP += num_problems * np.arange(_BATCH)[:, None]
@@ -204,9 +209,9 @@ def resamples(num_problems: int) -> np.ndarray:
     return counts_RP
 
 
-def resampled_means(values_NP: np.ndarray) -> np.ndarray:
+def resampled_means(values_NP: np.ndarray, seed: int = 0) -> np.ndarray:
     """Return (RESAMPLES, N) means of N quantities over each resample of their P problems."""
-    counts_RP = resamples(values_NP.shape[-1])
+    counts_RP = resamples(values_NP.shape[-1], seed)
     parts = [counts_RP[i : i + _BATCH].astype(float) @ values_NP.T for i in range(0, RESAMPLES, _BATCH)]
     return np.concatenate(parts) / values_NP.shape[-1]
 
@@ -263,7 +268,7 @@ class Description:
     Attributes:
         samples: how many were drawn.
         accuracy: mean over problems of the mean over graded units.
-        tokens: mean length over all units, wrong and truncated ones included.
+        tokens: mean over all units, wrong and truncated ones included, with what was decoded to look into them.
         tokens_correct: mean length of the correct units; None without any.
         tokens_thinking: mean tokens before the closing think delimiter; None where any sample's were not counted.
         truncated: share of the units that hit the cap.

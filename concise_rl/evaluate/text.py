@@ -108,6 +108,17 @@ def targets(report: Mapping[str, Any]) -> str:
     return f"Target in the prompt: {'; '.join(kept)}." if kept else ""
 
 
+def costs(report: Mapping[str, Any]) -> str:
+    """Say what exits spend on looks, in a line; empty where none looks at anything."""
+    spent = [
+        f"{entry['label']} {tokens(cost['probes']['value'])} times a sample, {tokens(cost['decoded']['value'])} tokens "
+        f"decoded beside {tokens(cost['text']['value'])} of text, {tokens(cost['prefilled_cached']['value'])} prefilled"
+        for entry in all_entries(report)
+        if (cost := entry["cost"])
+    ]
+    return f"Looks into the thinking, with a prefix cache: {'; '.join(spent)}." if spent else ""
+
+
 def unclosed(report: Mapping[str, Any]) -> str:
     """Say what unclosed samples are, in a line; empty where there are none."""
     if not any(entry["ended_thinking"] for entry in all_entries(report)):
@@ -143,7 +154,7 @@ def terminal_table(report: Mapping[str, Any]) -> Table:
     """Return the report as a table: one line for each label, with its 95 % intervals below the numbers."""
     measurement = report["measurement"]
     intervals = "Brackets: 95 % intervals, paired bootstrap over problems. Change of accuracy in points."
-    notes = (intervals, *(write(report) for write in (redundancy, targets, voting, endings, unclosed)))
+    notes = (intervals, *(write(report) for write in (redundancy, targets, costs, voting, endings, unclosed)))
     table = Table(
         box=box.SIMPLE_HEAD,
         padding=0,  # all columns fit 80 characters

@@ -60,6 +60,7 @@ def _of_completion(rollout: Rollout, trace: Trace, tokenizer: PreTrainedTokenize
         "sampled": rollout.sampled,
         "stop_reason": rollout.stop_reason.label,
         "finished": trace.finished,
+        "cost": rollout.cost,
     }
 
 

@@ -8,9 +8,7 @@ import numpy as np
 
 from concise_rl.evaluate.statistics import Table
 from concise_rl.reading.trace import StopReason
-from concise_rl.verify.verifiers import latex
-from concise_rl.verify.verifiers.claims import answers
-from concise_rl.verify.verifiers.values import number
+from concise_rl.verify.ballot import ballot
 
 
 def vote(table: Table, keep: int) -> Table:
@@ -50,18 +48,6 @@ def _winners(table: Table, problem: int, keep: int) -> list[int]:
         if answer is not None:
             votes.setdefault(ballot(answer), []).append(k)
     return max(votes.values(), key=len, default=[])
-
-
-def ballot(answer: str) -> str:
-    """Return what two answers must share to be one: the values of their boxes, or without any of their last claim."""
-    return "\n".join(dict.fromkeys(map(_value, answers(answer)))) or answer.strip()
-
-
-def _value(claim: str) -> str:
-    """Write a number in one spelling, whatever it is written as; other claims without what LaTeX adds to them."""
-    text = latex.join_thousands(latex.clean(claim))
-    found = number(text)
-    return f"{found.value}{'%' if found.percent else ''}" if found else text.replace(" ", "")
 
 
 def _verdict(correct_K: np.ndarray, winners: list[int]) -> float:

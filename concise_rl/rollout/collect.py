@@ -9,7 +9,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from concise_rl.reading.trace import Delimiters, StopReason, Trace, read_trace
-from concise_rl.rollout.engine import Asked, Engine, Progress, Request, Sampling
+from concise_rl.rollout.engine import Asked, Engine, Landed, Progress, Request, Sampling
 from concise_rl.rollout.plans.plan import Plan, Rollout
 from concise_rl.rollout.shortest import ShortestOnly
 from concise_rl.verify.grade import earned, grade
@@ -98,14 +98,23 @@ class Collector:
         seeds: Sequence[int],
         give_up: ShortestOnly | None = None,
         progress: Progress | None = None,
+        landed: Landed | None = None,
     ) -> list[Rollout]:
         """Sample one rollout for each prompt.
+
+        Args:
+            prompt_ids: tokens of the prompts.
+            max_tokens: cap on completion tokens.
+            seeds: one for each prompt.
+            give_up: see `Asked`.
+            progress: see `Asked`.
+            landed: see `Asked`; for a plan of one call.
 
         Raises:
             ValueError: when the plan returns another number.
         """
         requests = [Request(ids, max_tokens, seed) for ids, seed in zip(prompt_ids, seeds, strict=True)]
-        rollouts = self.plan.rollouts(self.engine, Asked(requests, self.sampling, progress, give_up))
+        rollouts = self.plan.rollouts(self.engine, Asked(requests, self.sampling, progress, give_up, landed))
         if len(rollouts) != len(requests):
             plan = type(self.plan).__name__
             raise ValueError(

@@ -3,12 +3,15 @@ evaluation share it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
 from concise_rl.reading.trace import StopReason
 from concise_rl.rollout.shortest import ShortestOnly
+
+if TYPE_CHECKING:  # torch takes a second, and the command line reads this
+    from torch import Tensor
 
 Progress = Callable[[int], None]
 """Called with the number of completions that have just ended."""
@@ -26,6 +29,8 @@ class Sampling:
         top_p, top_k, min_p: truncations of the distribution; 1.0, 0 and 0.0 are off.
         stop_ids: tokens that end a completion besides the EOS tokens; they are part of it.
         logprobs: whether log-probabilities of the sampled tokens are wanted.
+        banned_ids: tokens that are never drawn.
+        watch: likeliest tokens that `Watched.confidence` is the mean over; 0 if nothing is to be watched.
     """
 
     temperature: float = 1.0
@@ -34,6 +39,13 @@ class Sampling:
     min_p: float = 0.0
     stop_ids: tuple[int, ...] = ()
     logprobs: bool = False
+    banned_ids: tuple[int, ...] = ()
+    watch: int = 0
+
+    @property
+    def is_truncated(self) -> bool:
+        """Whether unlikely tokens are cut off. A greedy choice is the same with and without."""
+        return self.temperature > 0 and (self.top_p, self.top_k, self.min_p) != (1.0, 0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -59,6 +71,20 @@ class Request:
         return len(self.prompt_ids) + self.max_tokens + self.reserve
 
 
+class Watched(NamedTuple):
+    """How sure the model was where it drew one token: before temperature, truncations and bans.
+
+    Attributes:
+        entropy: in nats, over the vocabulary. Over HTTP it is a lower bound: what is not among the `watch` likeliest
+            tokens counts as one.
+        confidence: minus the mean log-probability of the `watch` likeliest tokens, as in DeepConf
+            (https://hf.co/papers/2508.15260). Higher is surer.
+    """
+
+    entropy: float
+    confidence: float
+
+
 @dataclass(frozen=True)
 class Completion:
     """What came out for one request.
@@ -66,13 +92,50 @@ class Completion:
     Attributes:
         ids: at least one token; an EOS or stop token that ended it is the last.
         stop_reason: EOS, LENGTH, STOP_TOKEN or ABORTED.
-        logprobs: of the ids, under the distribution that was sampled (temperature and truncations applied); a None in
-            it where the engine could not say. None altogether unless they were wanted.
+        logprobs: of the ids, under the distribution that was sampled (temperature and truncations applied; of a greedy
+            choice, at temperature 1); a None in it where the engine could not say. None altogether unless they were
+            wanted.
+        watched: one of each of the ids. None unless it was wanted.
     """
 
     ids: list[int]
     stop_reason: StopReason
     logprobs: list[float | None] | None = None
+    watched: list[Watched] | None = None
+
+
+@dataclass(frozen=True)
+class Peek:
+    """A look at the token that would come next, at temperature 1, with nothing cut off. No token is drawn.
+
+    Attributes:
+        prompt_ids: tokens before it, one at least.
+        token_ids: tokens whose log-probabilities are wanted.
+    """
+
+    prompt_ids: Sequence[int]
+    token_ids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Peeked:
+    """What a look shows.
+
+    Attributes:
+        entropy: in nats, over the vocabulary.
+        top_id: the likeliest token.
+        top_logprob: its log-probability.
+        logprobs: one for each of the `token_ids`.
+    """
+
+    entropy: float
+    top_id: int
+    top_logprob: float
+    logprobs: tuple[float, ...]
+
+
+Landed = Callable[[int, Completion], None]
+"""Called with the position of a request and its completion, which has just ended."""
 
 
 @dataclass(frozen=True)
@@ -85,12 +148,15 @@ class Asked:
         progress: told of completions that end.
         give_up: says which requests can be given up early, by their positions in `requests`. An engine that cannot
             abort, or only now and then, samples more than needed and is right all the same.
+        landed: handed each completion as it ends, before the call returns them all. An engine that cannot say so leaves
+            it alone. For who calls an engine itself, or by a plan of one call.
     """
 
     requests: Sequence[Request]
     sampling: Sampling
     progress: Progress | None = None
     give_up: ShortestOnly | None = None
+    landed: Landed | None = None
 
 
 class Engine(Protocol):
@@ -119,6 +185,37 @@ class StreamingEngine(Engine, Protocol):
 
         Raises:
             ValueError, EngineError: as `generate` does.
+        """
+        ...
+
+
+@runtime_checkable
+class PeekingEngine(Protocol):
+    """One that can look at the next token."""
+
+    def peek(self, peeks: Sequence[Peek]) -> list[Peeked]:
+        """Return what each look shows, in order. All of them go to the model together.
+
+        Raises:
+            ValueError: for a prompt with no room for a token behind it.
+            EngineError: when the engine fails.
+        """
+        ...
+
+
+@runtime_checkable
+class HiddenEngine(Protocol):
+    """One that shows hidden states."""
+
+    def hidden_states(self, prompts: Sequence[Sequence[int]], layers: Sequence[int]) -> "Tensor":
+        """Return the hidden states of the last token of each prompt: (N, len(layers) * D), in float32, on the CPU.
+
+        Args:
+            prompts: one token each at least.
+            layers: 0 is the embedding, L what the last layer gives, after the final norm; -1 is the last.
+
+        Raises:
+            ValueError: for a layer that the model does not have, or a prompt that does not fit.
         """
         ...
 

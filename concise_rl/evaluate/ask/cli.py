@@ -140,5 +140,6 @@ def measurement_of(args: argparse.Namespace, task: str, engine: str) -> Measurem
     given = {name: value for name, value in vars(args).items() if name in Measurement.model_fields}
     if args.question is not None and args.verifier is None:
         given["verifier"] = "math"
-    values = settle(task, given) | {"engine": engine, "samples": 1, "batch_size": 1}
-    return Measurement(**values | {"think_end": args.think_end or None})
+    values = settle(task, given)
+    values |= {"engine": engine, "samples": 1, "batch_size": 1, "think_end": args.think_end or None}
+    return Measurement(**values)

@@ -36,6 +36,7 @@ NOT_PROBED = {
     **dict.fromkeys(("baseline", "think_budget", "answer_budget", "keep_shortest", "prompts", "prompts_options")),
     "top_p": 1.0,
     "top_k": 0,
+    "exit": (),
 }
 """What an evaluation can do and a probe does not: rollouts of a training are sampled as the model is."""
 
@@ -106,7 +107,9 @@ def run_probe(args: argparse.Namespace) -> None:
     from concise_rl.evaluate.run import evaluate
 
     out = args.out or Path("runs/probe") / slug(f"{args.model}-{args.task}")
-    spec = spec_of(argparse.Namespace(**{**vars(args), "model": [args.model], "out": out}), {"split": SPLIT})
+    spec = spec_of(
+        argparse.Namespace(**{**vars(args), "model": [args.model], "task": [args.task], "out": out}), {"split": SPLIT}
+    )
     evaluate(spec, out, args.overwrite and not _is_there(out, spec))
     write_report(out)
     probe, console = read_probe(out, spec.models[0]), console_for(args.json)

@@ -11,39 +11,11 @@ from concise_rl.evaluate.defaults import QUICK, TINY_CAP
 SUITE = "suite:"
 """What the name of a suite begins with."""
 SHORT_SUMS = "reasoning_gym:chain_sum?min_terms=3&max_terms=4&min_digits=1&max_digits=1"
-LONG_SUMS = "reasoning_gym:chain_sum?min_terms=7&max_terms=8&min_digits=1&max_digits=1"
+LONG_SUMS = "reasoning_gym:chain_sum?min_terms=5&max_terms=6&min_digits=1&max_digits=1"
 
 
-@dataclass(frozen=True)
-class Suite:
-    """Several tasks under one name.
-
-    Attributes:
-        tasks: what `--task` takes of each, by the name of its folder.
-        general: values of a measurement where neither user nor benchmark say anything.
-    """
-
-    tasks: Mapping[str, str]
-    general: Mapping[str, Any] = field(default_factory=dict)
-
-
-def _benchmarks(*names: str) -> Suite:
-    return Suite({name: name for name in names})
-
-
-SUITES: dict[str, Suite] = {
-    "math": _benchmarks("math500", "aime24", "aime25", "amc23", "olympiadbench", "minerva"),
-    "reasoning": Suite(
-        {
-            **{name: f"reasoning:{name}" for name in ("problems", "larger", "unseen")},
-            **{name: name for name in ("zebra", "knights")},
-        }
-    ),
-    "tiny": Suite(
-        {"sums": "tiny:sums", "short_sums": SHORT_SUMS, "long_sums": LONG_SUMS}, {**QUICK, "max_tokens": TINY_CAP}
-    ),
-}
-"""What `--task suite:NAME` measures. The last two need no network."""
+LETS_THINK = "{prompt} Let's think step by step and output the final answer within \\boxed{}."
+"""How DeepScaleR, and those who train on its problems, ask."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +25,40 @@ class NamedTask:
     Attributes:
         name: of its folder, and of its columns.
         task: as `--task` takes it.
-        general: see `Suite`.
+        settings: of its measurement, in place of the benchmark's own. What the user gives takes their place.
     """
 
     name: str
     task: str
-    general: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _benchmarks(*names: str, **settings: Any) -> tuple[NamedTask, ...]:
+    return tuple(NamedTask(name, name, settings) for name in names)
+
+
+SUITES: dict[str, tuple[NamedTask, ...]] = {
+    "math": _benchmarks("math500", "aime24", "aime25", "amc23", "olympiadbench", "minerva"),
+    # The seven of DECS (arXiv 2509.25827), with its samples and cap, and the prompt that it trains on.
+    "decs": (
+        *_benchmarks("aime24", "aime25", "amc23", samples=128, max_tokens=16384, prompt_template=LETS_THINK),
+        *_benchmarks("math500", "olympiadbench", samples=16, max_tokens=16384, prompt_template=LETS_THINK),
+        *_benchmarks("gpqa_diamond", samples=16, max_tokens=16384),
+        *_benchmarks("lcb_v6", samples=10, max_tokens=16384),
+    ),
+    # The five of S-GRPO (arXiv 2505.07686) and GRPO-lambda (2505.18086), whose samples are not published.
+    "s_grpo": _benchmarks("gsm8k", "gpqa_diamond", "math500", "amc23", "aime24", max_tokens=16384),
+    "reasoning": (
+        *(NamedTask(name, f"reasoning:{name}") for name in ("problems", "larger", "unseen")),
+        *_benchmarks("zebra", "knights"),
+    ),
+    "tiny": (
+        NamedTask("sums", "tiny:sums"),
+        NamedTask("short_sums", SHORT_SUMS, {**QUICK, "max_tokens": TINY_CAP}),
+        NamedTask("long_sums", LONG_SUMS, {**QUICK, "max_tokens": TINY_CAP}),
+    ),
+}
+"""What `--task suite:NAME` measures. `reasoning` and `tiny` need no network."""
 
 
 def expand(tasks: Sequence[str]) -> list[NamedTask]:
@@ -78,11 +78,10 @@ def expand(tasks: Sequence[str]) -> list[NamedTask]:
     return found
 
 
-def _of_suite(name: str) -> list[NamedTask]:
+def _of_suite(name: str) -> tuple[NamedTask, ...]:
     if name not in SUITES:
         raise unknown("suite", f"{SUITE}{name}", [f"{SUITE}{known}" for known in SUITES])
-    suite = SUITES[name]
-    return [NamedTask(folder, task, suite.general) for folder, task in suite.tasks.items()]
+    return SUITES[name]
 
 
 def folder_name(task: str) -> str:

@@ -55,7 +55,7 @@ class Http:
             EngineError: when it does not answer in time.
         """
         deadline, told = time.monotonic() + patience, False
-        while (problem := self._problem()) is not None:
+        while (problem := self.problem()) is not None:
             if time.monotonic() >= deadline:
                 raise EngineError(
                     f"No vLLM server answers at {self.url} ({problem}; waited {patience:g} s): start one with "
@@ -68,7 +68,7 @@ class Http:
                 told = True
             time.sleep(0.5)
 
-    def _problem(self) -> str | None:
+    def problem(self) -> str | None:
         """What keeps the server from serving now; None when it is up."""
         try:
             response = self.client.get("/health", timeout=5.0)

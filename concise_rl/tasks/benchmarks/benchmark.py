@@ -1,7 +1,7 @@
 """What a benchmark is: where its problems are, how they are put, drawn and graded."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 Row = Mapping[str, Any]
@@ -16,6 +16,8 @@ class Benchmark:
         revision: the commit of the hub's repository; None where no pin is known, and the newest is taken.
         split: of the source.
         columns: those that a row is made of. A local file that has all of them is read as a copy of the source.
+        copies: columns of other published copies, and what makes a problem of their rows; None where the first two
+            hold prompt and answer.
         row: makes `prompt`, `answer` and what the verifier reads of a row; None where two columns hold both.
         prompt_column, answer_column: those two, dotted paths among them.
         difficulty_column: what a report breaks its figures down by; None for nothing.
@@ -38,6 +40,7 @@ class Benchmark:
     revision: str | None = None
     split: str = "test"
     columns: tuple[str, ...] = ()
+    copies: Mapping[tuple[str, ...], Callable[[Row], Row] | None] = field(default_factory=dict)
     row: Callable[[Row], Row] | None = None
     prompt_column: str = "problem"
     answer_column: str = "answer"

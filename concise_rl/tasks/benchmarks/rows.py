@@ -28,7 +28,7 @@ def gsm8k_row(row: Row) -> Row:
     result = found[1] if found else text
     if not _NUMBER.fullmatch(result):
         raise ValueError(f"'answer' has no number behind ####: it ends {text[-60:]!r}")
-    return {"prompt": row["question"], "answer": result.replace(",", "")}
+    return {"prompt": row["question" if "question" in row else "problem"], "answer": result.replace(",", "")}
 
 
 def boxed_row(row: Row) -> Row:

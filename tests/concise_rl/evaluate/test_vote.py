@@ -4,7 +4,8 @@ import pytest
 
 from concise_rl.evaluate.samples import Sample
 from concise_rl.evaluate.statistics import compare, describe, pool, tabulate
-from concise_rl.evaluate.vote import ballot, vote
+from concise_rl.evaluate.vote import vote
+from concise_rl.verify.ballot import ballot
 from tests.concise_rl.evaluate.fabric import given_up, sample
 
 

@@ -25,6 +25,11 @@ from concise_rl.rollout.shortest import ShortestOnly
 from concise_rl.rollout.sync.weights import drop_old, write_weights
 from concise_rl.tasks.tiny import load_problems
 from concise_rl.train.checkpoint import last_complete
+from tests.concise_rl.rollout.agreeing import (
+    assert_banned_tokens_never_come,
+    assert_looks_agree,
+    assert_watched_tokens_agree,
+)
 from tests.concise_rl.rollout.fake_server import EOS, MODEL_LENGTH, FakeServer, answer_to
 from tests.concise_rl.train.test_trainer import metrics_of, trainer_of
 from tests.serving import ROOT, Served, free_port, serving
@@ -101,7 +106,7 @@ def test_no_requests_are_no_completions() -> None:
 
 
 def test_more_requests_than_there_may_be_connections_all_end(monkeypatch) -> None:
-    monkeypatch.setattr("concise_rl.rollout.engines.server._most_connections", lambda: 3)
+    monkeypatch.setattr("concise_rl.rollout.engines.crowd._most_connections", lambda: 3)
     with FakeServer() as fake:
         completions = connect(fake).generate(Asked(REQUESTS * 8, PLAIN))
     assert [c.ids for c in completions] == [answer_to(list(r.prompt_ids), 8) for r in REQUESTS * 8]
@@ -297,7 +302,7 @@ def reference() -> TransformersEngine:
 
 @pytest.fixture(scope="module")
 def server(started: Served, reference: TransformersEngine) -> VllmServer:
-    return VllmServer(started.url, reference.eos_token_ids, rollout_timeout=120)
+    return VllmServer(started.url, reference.eos_token_ids, rollout_timeout=120, vocabulary=156)
 
 
 @pytest.fixture(scope="module")
@@ -349,6 +354,19 @@ def test_log_probabilities_are_those_of_the_distribution_sampled(server, referen
         logits = reference.model(ids).logits[0, len(prompts[0]) - 1 : -1] / temperature
     expected = logits.log_softmax(-1).gather(1, torch.tensor(completion.ids)[:, None])[:, 0]
     assert completion.logprobs == pytest.approx(expected.tolist(), abs=1e-3)
+
+
+@pytest.mark.slow
+def test_looks_watched_tokens_and_bans_are_those_of_transformers(server, reference, prompts) -> None:
+    assert_looks_agree(server, reference, prompts)
+    assert_watched_tokens_agree(server, reference, prompts)
+    assert_banned_tokens_never_come(server, prompts)
+
+
+@pytest.mark.slow
+def test_what_is_watched_would_be_wrong_on_a_server_as_a_trainer_needs_it(server, prompts) -> None:
+    with pytest.raises(ValueError, match=r"gives processed_logprobs: start the one at .* with --logprobs-mode raw_log"):
+        server.generate(Asked([Request(prompts[0], 4)], Sampling(top_p=0.9, watch=20)))
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """The embedded engine: what it samples is what transformers' own generate would."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from concise_rl.models.context import context_length
 from concise_rl.models.eos import eos_ids
 from concise_rl.models.resolve import resolve_model
 from concise_rl.reading.trace import StopReason
-from concise_rl.rollout.engine import Asked, Completion, Request, Sampling
+from concise_rl.rollout.engine import Asked, Completion, Peek, Request, Sampling
 from concise_rl.rollout.engines.transformers import TransformersEngine, load_engine
 from concise_rl.rollout.shortest import ShortestOnly
 from concise_rl.tasks.tiny import load_problems
@@ -355,3 +356,83 @@ def test_a_model_without_any_eos_is_refused() -> None:
 def test_a_model_that_is_not_there_is_an_error(name: str) -> None:
     with pytest.raises(ValueError, match=name):
         load_engine(name)
+
+
+# Looks, watching, bans, hidden states.
+
+
+def next_logprobs(engine: TransformersEngine, ids: list[int]) -> torch.Tensor:
+    """(V,) of the token behind the ids, from a forward by itself."""
+    with torch.no_grad():
+        return engine.model(torch.tensor([ids])).logits[0, -1].log_softmax(-1)
+
+
+def test_a_look_shows_the_distribution_of_the_next_token(engine, prompts) -> None:
+    ids = [[*prompts[0], 5], prompts[1][:1], *prompts, *prompts]  # more than a batch of the engine
+    for row, peeked in zip(ids, engine.peek([Peek(row, (7, 3)) for row in ids]), strict=True):
+        expected = next_logprobs(engine, row)
+        assert peeked.entropy == pytest.approx(-(expected.exp() * expected).sum().item(), abs=1e-4)
+        assert (peeked.top_id, peeked.top_logprob) == (
+            int(expected.argmax()),
+            pytest.approx(expected.max().item(), abs=1e-4),
+        )
+        assert peeked.logprobs == pytest.approx(expected[[7, 3]].tolist(), abs=1e-4)
+
+
+def test_no_looks_show_nothing(engine) -> None:
+    assert engine.peek([]) == []
+
+
+def test_banned_tokens_are_never_drawn_and_the_others_share_their_chances(engine, prompts) -> None:
+    free = engine.generate(Asked(asking(prompts), GREEDY))
+    banned = (free[0].ids[3], free[1].ids[5])
+    for sampling in (GREEDY, SAMPLED):
+        wanted = replace(sampling, banned_ids=banned, logprobs=True)
+        completions = engine.generate(Asked(asking(prompts, seed=0), wanted))
+        assert not {token for completion in completions for token in completion.ids} & {*banned}
+        logits = next_logprobs(engine, [*prompts[0], *completions[0].ids[:3]])
+        logits[list(banned)] = -torch.inf
+        expected = logits.log_softmax(-1)[completions[0].ids[3]].item()
+        assert completions[0].logprobs[3] == pytest.approx(expected, abs=1e-4)
+
+
+def test_what_is_watched_is_untouched_by_temperature_truncation_and_bans(engine, prompts) -> None:
+    sampling = Sampling(temperature=0.6, top_p=0.9, top_k=4, banned_ids=(9,), watch=20)
+    for prompt, completion in zip(prompts, engine.generate(Asked(asking(prompts, seed=3), sampling)), strict=True):
+        with torch.no_grad():
+            logits = engine.model(torch.tensor([[*prompt, *completion.ids]])).logits[0, len(prompt) - 1 : -1]
+        expected = logits.log_softmax(-1)
+        entropies = -(expected.exp() * expected).sum(-1)
+        assert [at.entropy for at in completion.watched] == pytest.approx(entropies.tolist(), abs=1e-4)
+        confidences = -expected.topk(20).values.mean(-1)
+        assert [at.confidence for at in completion.watched] == pytest.approx(confidences.tolist(), abs=1e-3)
+
+
+def test_watching_changes_no_draw(engine, prompts) -> None:
+    plain, watched = (engine.generate(Asked(asking(prompts, seed=1), Sampling(watch=k))) for k in (0, 5))
+    assert ids_of(plain) == ids_of(watched) and plain[0].watched is None
+
+
+def test_log_probabilities_of_a_greedy_choice_are_those_of_temperature_1_whatever_would_be_cut_off(
+    engine, prompts
+) -> None:
+    wanted = Sampling(temperature=0.0, top_p=0.9, logprobs=True)
+    (completion,) = engine.generate(Asked(asking(prompts[:1], 4), wanted))
+    expected = next_logprobs(engine, [*prompts[0], *completion.ids[:3]])[completion.ids[3]].item()
+    assert completion.logprobs[3] == pytest.approx(expected, abs=1e-4)
+
+
+def test_hidden_states_are_those_of_the_last_token_layer_after_layer(engine, prompts) -> None:
+    rows = [*prompts, prompts[0][:1], [*prompts[1], 4, 5]]
+    states = engine.hidden_states(rows, (0, 2, -1))
+    assert states.shape == (len(rows), 3 * engine.model.config.hidden_size)
+    for row, found in zip(rows, states, strict=True):
+        with torch.no_grad():
+            layers = engine.model(torch.tensor([row]), output_hidden_states=True).hidden_states
+        expected = torch.cat([layers[layer][0, -1] for layer in (0, 2, -1)])
+        assert torch.allclose(found, expected, atol=1e-4)
+
+
+def test_a_layer_that_the_model_does_not_have_is_refused(engine, prompts) -> None:
+    with pytest.raises(ValueError, match=r"layers 0 .* to 4, and no layer 5"):
+        engine.hidden_states(prompts, (2, 5))

@@ -17,6 +17,11 @@ from concise_rl.rollout.engines.transformers import TransformersEngine, load_eng
 from concise_rl.rollout.engines.vllm import VllmEngine, load_vllm_engine
 from concise_rl.rollout.shortest import ShortestOnly
 from concise_rl.tasks.tiny import load_problems
+from tests.concise_rl.rollout.agreeing import (
+    assert_banned_tokens_never_come,
+    assert_looks_agree,
+    assert_watched_tokens_agree,
+)
 from tests.concise_rl.rollout.altered import OPINIONS, altered
 
 pytestmark = [
@@ -163,6 +168,22 @@ def test_cached_prefixes_do_not_outlive_the_weights(vllm, reference, prompts) ->
     vllm.load_weights(reference.model.named_parameters())
     (again,) = vllm.generate(Asked([Request(prompt, 20)], GREEDY))
     assert before == again != after
+
+
+def test_looks_watched_tokens_and_bans_are_those_of_transformers(vllm, reference, prompts) -> None:
+    assert_looks_agree(vllm, reference, prompts)
+    assert_watched_tokens_agree(vllm, reference, prompts)
+    assert_banned_tokens_never_come(vllm, prompts)
+
+
+def test_what_is_watched_would_be_wrong_where_log_probabilities_are_of_what_is_sampled(vllm, prompts) -> None:
+    with pytest.raises(ValueError, match="gives processed_logprobs: start it with logprobs_mode raw_logprobs"):
+        vllm.generate(Asked(requests_of(prompts), Sampling(temperature=0.6, watch=20)))
+
+
+def test_more_bans_than_vllm_takes_are_refused(vllm, prompts) -> None:
+    with pytest.raises(ValueError, match="2000 tokens are banned, and vLLM takes 1024"):
+        vllm.generate(Asked(requests_of(prompts), Sampling(banned_ids=tuple(range(2000)))))
 
 
 def test_starting_vllm_leaves_the_random_numbers_and_threads_of_the_process(vllm) -> None:
