@@ -312,6 +312,8 @@ def test_what_needs_tokens_says_that_there_are_none(tmp_path: Path) -> None:
         read_source(f"selected:shortest_right?samples={samples}", "train", None, 0)
     with pytest.raises(SystemExit, match="A judge reads the tokens that a model sampled"):
         main(["judge", str(samples)])
+    with pytest.raises(SystemExit, match="Exits are tried on tokens"):
+        main(["exits", str(tmp_path / "out")])
 
 
 def test_the_command_imports_reports_and_says_what_to_know(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
