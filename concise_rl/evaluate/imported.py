@@ -27,8 +27,8 @@ class ImportedMeasurement(BaseModel):
     temperature: float | None = Field(ge=0, allow_inf_nan=False)
     top_p: float | None = Field(gt=0, le=1)
     top_k: int | None
-    judge: None = None
-    """Nobody has read the thinking."""
+    judge: str | None = None
+    """Who read the thinking of right samples; None for nobody."""
     keep_shortest: None = None
     """Samples count each by itself."""
 

@@ -84,8 +84,8 @@ class Sample(BaseModel):
         labels: where the thinking first states the gold answer. None where `correct` is not 1 or no judge has read it.
         facts: numbers that were written into the prompt, by name: a target of tokens, say. Left out of the file where
             there are none, as in those from before anything was written into prompts.
-        cost: what an exit spent on it besides its text. Left out of the file where nothing was.
         log_id: what the log calls the problem that an imported sample is of. Left out of the file for all others.
+        cost: what an exit spent on it besides its text. Left out of the file where nothing was.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -109,8 +109,8 @@ class Sample(BaseModel):
     reflections: int | None = Field(None, ge=0)
     labels: ThinkingLabels | None = None
     facts: dict[str, float] = Field(default_factory=dict)
-    cost: Cost | None = None
     log_id: str | None = None
+    cost: Cost | None = None
 
     @field_validator("stop_reason")
     @classmethod
@@ -124,6 +124,8 @@ class Sample(BaseModel):
     def _agrees_with_itself(self) -> "Sample":
         if self.completion_ids is not None and self.length != len(self.completion_ids):
             raise ValueError(f"length is {self.length}, but there are {len(self.completion_ids)} completion_ids")
+        if self.completion_ids is not None and self.think_length is None:
+            raise ValueError("think_length is missing: where there are completion_ids it can be counted")
         if self.think_length is not None and self.think_length > self.length:
             raise ValueError(f"think_length is {self.think_length}, but length is {self.length}")
         if self.sampled is not None and self.sampled > self.length:
@@ -156,11 +158,11 @@ class Sample(BaseModel):
         return self.completion_ids
 
     @property
-    def thinking(self) -> list[int]:
-        """Return the tokens of the thinking.
+    def thinking_ids(self) -> list[int]:
+        """Return the tokens of its thinking.
 
         Raises:
-            ValueError: as `ids` does.
+            ValueError: see `ids`.
         """
         return self.ids[: self.think_length]
 
@@ -214,7 +216,7 @@ def to_line(sample: Sample) -> str:
 
 def _left_out(sample: Sample) -> set[str]:
     """Name the fields that say nothing of a sample, and which older files do not have."""
-    return {name for name in ("facts", "cost", "log_id") if not getattr(sample, name)}
+    return {name for name in ("facts", "log_id", "cost") if not getattr(sample, name)}
 
 
 def read_samples(path: Path) -> Iterator[Sample]:

@@ -52,6 +52,12 @@ def _add_reading_arguments(parser: argparse.ArgumentParser) -> None:
         help="a data set with the right answers, for --regrade: what `concise-rl eval --task` takes (default: those in "
         "the log)",
     )
+    how.add_argument(
+        "--judge",
+        metavar="JUDGE",
+        help="who says where the thinking of a right sample first states the answer, in a log with token ids: rule, or "
+        "another that `concise-rl eval` knows (default: nobody)",
+    )
     how.add_argument("--samples", type=int, metavar="K", help="the first K of each problem (default: all there are)")
     how.add_argument(
         "--partial",
@@ -74,7 +80,7 @@ def run_import(args: argparse.Namespace) -> None:
         verifier=args.regrade,
         **{
             n: getattr(args, n)
-            for n in ("format", "label", "task", "think_end", "tokenizer", "scorer", "samples", "partial")
+            for n in ("format", "label", "task", "think_end", "tokenizer", "judge", "scorer", "samples", "partial")
         },
     )
     print(f"Samples and report go to {args.out}.", file=sys.stderr)

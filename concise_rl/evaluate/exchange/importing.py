@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from concise_rl.evaluate.claim import claim_folder
 from concise_rl.evaluate.exchange.counting import Read, Reader, find_think_end
@@ -12,8 +11,9 @@ from concise_rl.evaluate.exchange.formats import read_log
 from concise_rl.evaluate.exchange.grading import Row, golds_of, regrade, rows_of
 from concise_rl.evaluate.exchange.log import Log, Logged, Wanted, common
 from concise_rl.evaluate.exchange.pairing import Arranged, arrange, hash_text
+from concise_rl.evaluate.exchange.thinking import read_thinking
 from concise_rl.evaluate.imported import ImportedMeasurement
-from concise_rl.evaluate.samples import Sample, append_samples
+from concise_rl.evaluate.samples import Sample, ThinkingLabels, append_samples
 from concise_rl.evaluate.spec import BASELINE, Manifest, ModelRun, as_label
 from concise_rl.reading.passages import count_cues
 from concise_rl.reading.trace import StopReason
@@ -38,6 +38,7 @@ class ImportSpec:
         tokenizer: the model whose tokenizer reads token ids, or counts tokens; None for the log's own counts.
         scorer: the score that says right or wrong; None for the only one.
         verifier: grades the answers again; None for the log's own verdicts.
+        judge: who reads the thinking of right samples; None for nobody.
         samples, partial: see `arrange`.
     """
 
@@ -50,6 +51,7 @@ class ImportSpec:
     tokenizer: str | None = None
     scorer: str | None = None
     verifier: str | None = None
+    judge: str | None = None
     samples: int | None = None
     partial: bool = False
 
@@ -124,6 +126,7 @@ def _measurement(
         verifier=spec.verifier,
         think_end=think_end,
         tokenizer=spec.tokenizer,
+        judge=spec.judge,
         **settings,
     )
 
@@ -150,6 +153,10 @@ def _samples(
         notes += _lenient(log, verdicts, read)
     else:
         verdicts = _regraded(logged, read, [rows[p] for p, _, _ in places], spec.verifier)
+    labels: Sequence[ThinkingLabels | None] = [None] * len(read)
+    if spec.judge is not None:
+        of_each = [rows[p] for p, _, _ in places]
+        labels = read_thinking(reader, logged, read, verdicts, of_each, spec.judge, spec.verifier)
     if reader.guessed:
         cap = "no cap" if log.max_tokens is None else f"a cap of {log.max_tokens} tokens"
         notes.append(
@@ -157,8 +164,8 @@ def _samples(
             "count as ended by themselves."
         )
     return [
-        _sample(p, k, one, found, verdict, rows[p])
-        for (p, k, one), found, verdict in zip(places, read, verdicts, strict=True)
+        _sample(p, k, one, found, verdict, rows[p], label)
+        for (p, k, one), found, verdict, label in zip(places, read, verdicts, labels, strict=True)
     ]
 
 
@@ -191,7 +198,9 @@ def _regraded(
         return regrade(answers, golds, more, pool)
 
 
-def _sample(p: int, k: int, one: Logged, read: Read, verdict: float | None, row: Row | None) -> Sample:
+def _sample(
+    p: int, k: int, one: Logged, read: Read, verdict: float | None, row: Row | None, labels: ThinkingLabels | None
+) -> Sample:
     aborted = read.stop is StopReason.ABORTED
     correct = None if verdict is None or aborted else int(verdict)
     answer = read.answer
@@ -213,13 +222,10 @@ def _sample(p: int, k: int, one: Logged, read: Read, verdict: float | None, row:
         correct=correct,
         answer=None if aborted else answer,
         reflections=_reflections(read, aborted),
+        labels=labels,
         log_id=one.problem,
-        **_difficulty(row),
+        difficulty=(row or {}).get("difficulty"),
     )
-
-
-def _difficulty(row: Row | None) -> dict[str, Any]:
-    return {"difficulty": (row or {}).get("difficulty")}
 
 
 def _reflections(read: Read, aborted: bool) -> int | None:

@@ -30,7 +30,7 @@ class Subject:
     @property
     def thinking(self) -> list[int]:
         """Return the tokens of its thinking."""
-        return self.sample.thinking
+        return self.sample.thinking_ids
 
     def prefix(self, at: int) -> list[int]:
         """Return its prompt and the first tokens of its thinking."""
@@ -43,7 +43,7 @@ class Subject:
             problem=sample.problem,
             sample=sample.sample,
             length=sample.length,
-            think_length=len(sample.thinking),
+            think_length=len(self.thinking),
             prompt_length=len(self.problem.prompt_ids),
             prompt_tail=tuple(self.problem.prompt_ids[-TAIL:]),
             **content,

@@ -87,7 +87,7 @@ class Thinking:
     @cached_property
     def ids(self) -> list[int]:
         """Return the tokens of the thinking."""
-        return self.sample.thinking
+        return self.sample.thinking_ids
 
     def places(self, policy: ExitPolicy) -> list[int]:
         """Return where a policy looks at the thinking. Policies that differ in their dial alone look at the same."""

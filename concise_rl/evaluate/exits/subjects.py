@@ -16,8 +16,7 @@ from concise_rl.reading.trace import Delimiters
 from concise_rl.rollout.exits.tools import ExitTools
 from concise_rl.verify.pool import VerifierPool
 
-NEEDS_MODEL = "Exits ask the model that drew the samples"
-"""Begins the error for samples that were imported."""
+NEEDS_MODEL = "Exits are tried on tokens, which the model goes on from"
 
 
 @dataclass(frozen=True)

@@ -115,6 +115,18 @@ def test_lighteval_metrics_of_several_samples_need_another_grading(tmp_path: Pat
     assert [one.correct for one in samples] == [1, 0]
 
 
+def test_a_judge_reads_thinking_that_has_its_token_ids(tmp_path: Path) -> None:
+    text = "0 + 1 = 1\n\nwait wait wait</think>1"
+    path = lighteval_details(tmp_path, [lighteval_row(0, [text], {"em": 1.0}), lighteval_row(1, [text], {"em": 0.0})])
+    right, wrong = sorted(imported(path, tmp_path / "out", tokenizer=TINY, judge="rule"), key=lambda one: one.log_id)
+    assert right.labels is not None and wrong.labels is None
+    assert (right.labels.first, right.labels.passages, right.labels.overshoot) == (0, 1, 3)
+    assert write_report(tmp_path / "out")["model"]["overthinking"]["overshoot"]["value"] == 3
+    log = inspect_log(tmp_path / "a.json", [inspect_sample(0)])
+    with pytest.raises(ValueError, match="a judge reads token ids of thinking, which lighteval logs"):
+        imported(log, tmp_path / "none", judge="rule")
+
+
 def test_a_tokenizer_that_did_not_write_the_texts_is_refused(tmp_path: Path) -> None:
     row = lighteval_row(0, [completion(4, 1)], {"em": 1.0})
     row["model_response"]["output_tokens"] = [[7, 8, 9]]
@@ -300,6 +312,8 @@ def test_what_needs_tokens_says_that_there_are_none(tmp_path: Path) -> None:
         read_source(f"selected:shortest_right?samples={samples}", "train", None, 0)
     with pytest.raises(SystemExit, match="A judge reads the tokens that a model sampled"):
         main(["judge", str(samples)])
+    with pytest.raises(SystemExit, match="Exits are tried on tokens"):
+        main(["exits", str(tmp_path / "out")])
 
 
 def test_the_command_imports_reports_and_says_what_to_know(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
