@@ -42,25 +42,25 @@ def open_engine(model: str, measurement: Measurement, patience: float = START_LI
     """
     source = {"revision": measurement.revision, "trust_remote_code": measurement.trust_remote_code}
     if measurement.engine == "transformers":
-        with _finding(model):
+        with finding(model):
             loaded = load_engine(model, batch_size=measurement.batch_size, **source)
         yield loaded
     elif measurement.engine == "vllm":
         from concise_rl.rollout.engines.vllm import load_vllm_engine
 
-        with _finding(model):
+        with finding(model):
             started = load_vllm_engine(model, max_tokens=measurement.max_tokens, **source)
         with closing(started) as engine:
             yield engine
     else:
-        with _finding(model):
+        with finding(model):
             connected = ServedModel(measurement.engine, model, patience, **source)
         with closing(connected) as served:
             yield served
 
 
 @contextmanager
-def _finding(model: str) -> Generator[None]:
+def finding(model: str) -> Generator[None]:
     """
     Raises:
         ValueError: when transformers finds no such model. It has several lines to say of that; the first is enough.
