@@ -42,11 +42,11 @@ def open_engine(model: str, measurement: Measurement, patience: float = START_LI
     """
     source: dict[str, Any] = {"revision": measurement.revision, "trust_remote_code": measurement.trust_remote_code}
     if measurement.engine == "transformers":
-        with _finding(model):
+        with finding(model):
             loaded = load_engine(model, batch_size=measurement.batch_size, dtype=measurement.dtype, **source)
         yield loaded
     elif measurement.is_served:
-        with _finding(model):
+        with finding(model):
             connected = ServedModel(measurement.urls, model, patience, **source)
         with closing(connected) as served:
             yield served
@@ -64,12 +64,12 @@ def _open_vllm(model: str, measurement: Measurement, source: dict[str, Any]) -> 
 
     if measurement.data_parallel == 1:
         cap, dtype = measurement.max_tokens, measurement.dtype
-        with _finding(model):
+        with finding(model):
             started = vllm.load_vllm_engine(model, max_tokens=cap, dtype=dtype, logprobs_mode=RAW, **source)
         with closing(started) as engine:
             yield engine
         return
-    with _finding(model):
+    with finding(model):
         length = vllm.model_length(model, measurement.max_tokens, **source)
     flags = ["--max-model-len", str(length), "--dtype", measurement.dtype or vllm.default_dtype()]
     flags += ["--logprobs-mode", RAW, *(["--revision", measurement.revision] if measurement.revision else [])]
@@ -82,7 +82,7 @@ def _open_vllm(model: str, measurement: Measurement, source: dict[str, Any]) -> 
 
 
 @contextmanager
-def _finding(model: str) -> Generator[None]:
+def finding(model: str) -> Generator[None]:
     """
     Raises:
         ValueError: when transformers finds no such model. It has several lines to say of that; the first is enough.

@@ -8,16 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich import box
 from rich.table import Table
+from rich.text import Text
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from concise_rl.data.sources import jsonl_rows
 from concise_rl.evaluate.agreement import json_numbers
-from concise_rl.evaluate.text import percent
+from concise_rl.evaluate.measures import Measure, estimates, mean_over_problems, ratio
+from concise_rl.evaluate.statistics import Interval
+from concise_rl.evaluate.text import between, percent
 from concise_rl.labels.judges.prose import KnownTrace, known_traces
-from concise_rl.labels.labeller import Labels, PassageKind, agreement, build_labeller
+from concise_rl.labels.labeller import Labels, PassageKind, build_labeller
 from concise_rl.models.eos import load_tokenizer
 from concise_rl.models.resolve import resolve_model
 from concise_rl.reading.passages import NEWLINES, SPLIT_WORDS
@@ -40,9 +44,13 @@ class KnownAgreement:
         lost: share of the necessary tokens that are called redundant.
         first: share of the traces in which the first passage that states the answer is found.
         early, late, never: shares of those in which another one, or none, is.
+        token_efficiency: share of the thinking up to and with the first passage that is said to state the answer, 0
+            where none is, averaged over the traces.
+        true_token_efficiency: the same by the truth.
         traces, passages: how many were read.
         failed: passages about which the judge could not tell.
         seconds: that the judge took.
+        ci95: of each share above, its 95 % percentile bootstrap interval over traces; None where there is none.
     """
 
     passage: str
@@ -55,10 +63,13 @@ class KnownAgreement:
     early: float
     late: float
     never: float
+    token_efficiency: float
+    true_token_efficiency: float
     traces: int
     passages: int
     failed: int
     seconds: float
+    ci95: Mapping[str, Interval | None]
 
     def to_json(self) -> dict[str, Any]:
         """Return its fields, None where they are NaN."""
@@ -177,30 +188,37 @@ def _compare(
         thinking = [Trace(size, size, None, False) for size in sizes]
         labels = labeller.label(reading.rows, reading.completions, thinking, [1.0] * len(sizes))
         seconds = time.perf_counter() - began
-    truth = [Labels(((0, end), (end, size)), 0, size) for end, size in zip(reading.ends, sizes, strict=True)]
-    found = agreement(labels, truth)
-    lost = sum(max(0, end - label.redundant[0]) for label, end in zip(labels, reading.ends, strict=True))
-    places = [_place(label, end) for label, end in zip(labels, reading.ends, strict=True)]
-
-    def share(place: str) -> float:
-        return places.count(place) / len(places)
-
+    shares = _shares(labels, reading.ends, sizes)
+    found = dict(zip(shares, estimates(list(shares.values())), strict=True))
     return KnownAgreement(
         passage=passage,
         judge=judge,
-        precision=found.precision,
-        recall=found.recall,
-        f1=found.f1,
-        lost=lost / sum(reading.ends),
-        first=share("first"),
-        early=share("early"),
-        late=share("late"),
-        never=share("never"),
+        **{name: math.nan if one.value is None else one.value for name, one in found.items()},
         traces=len(labels),
         passages=labeller.counters["passages"],
         failed=labeller.counters["unsure"],
         seconds=seconds,
+        ci95={name: one.ci95 for name, one in found.items()},
     )
+
+
+def _shares(labels: Sequence[Labels], ends: Sequence[int], sizes: Sequence[int]) -> dict[str, Measure]:
+    """Return the shares of `KnownAgreement` by name, each as a function of means over traces."""
+    end_T, size_T = np.array(ends, dtype=float), np.array(sizes, dtype=float)
+    start_T, stop_T = np.array([label.redundant for label in labels], dtype=float).reshape(-1, 2).T
+    found_T, redundant_T = stop_T - start_T, size_T - end_T
+    both_T = np.clip(stop_T - np.maximum(start_T, end_T), 0, None)
+    places = np.array([_place(label, end) for label, end in zip(labels, ends, strict=True)])
+    stated_T = places != "never"
+    return {
+        "precision": Measure(ratio, (both_T, found_T)),
+        "recall": Measure(ratio, (both_T, redundant_T)),
+        "f1": Measure(ratio, (2 * both_T, found_T + redundant_T)),
+        "lost": Measure(ratio, (np.clip(end_T - start_T, 0, None), end_T)),
+        **{place: mean_over_problems((places == place).astype(float)) for place in ("first", "early", "late", "never")},
+        "token_efficiency": mean_over_problems(stated_T * start_T / size_T),
+        "true_token_efficiency": mean_over_problems(end_T / size_T),
+    }
 
 
 def _place(label: Labels, end: int) -> str:
@@ -220,17 +238,28 @@ def known_table(results: Sequence[KnownAgreement]) -> Table:
         title=f"Redundant tokens of {results[0].traces:,} traces whose necessary part is known",
         caption=(
             "Lost: necessary tokens that are called redundant. Early, late, never: traces in which the first passage "
-            "that states the answer is found too early, too late, or not at all."
+            "that states the answer is found too early, too late, or not at all. Efficiency: token efficiency by the "
+            "judge and, last, by the truth. Brackets: 95 % intervals, bootstrap over traces."
         ),
         title_style="bold",
         caption_justify="left",
     )
     for name in ("judge", "passage"):
         table.add_column(name, no_wrap=name == "passage")
-    for name in ("precision", "recall", "F1", "lost", "early", "late", "never"):
+    for name in ("precision", "recall", "F1", "lost", "early", "late", "never", "efficiency"):
         table.add_column(name, justify="right", no_wrap=True)
     for result in results:
-        shares = (result.precision, result.recall, result.f1, result.lost, result.early, result.late, result.never)
-        cells = [percent(None if math.isnan(share) else share) for share in shares]
+        cells = [_cell(result, name) for name in SHOWN]
         table.add_row(result.judge, result.passage, *cells)
     return table
+
+
+SHOWN = ("precision", "recall", "f1", "lost", "early", "late", "never", "token_efficiency")
+
+
+def _cell(result: KnownAgreement, name: str) -> Text:
+    """Write a share with its interval below; of the token efficiency the true one, too."""
+    value = getattr(result, name)
+    interval = between(result.ci95[name]).replace(" ", "\n")
+    cell = Text(percent(None if math.isnan(value) else value)).append(f"\n{interval}" if interval else "", style="dim")
+    return cell.append(f"\n{percent(result.true_token_efficiency)}") if name == "token_efficiency" else cell

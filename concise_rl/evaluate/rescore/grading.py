@@ -8,6 +8,7 @@ from typing import Any, Self
 from transformers import PreTrainedTokenizerBase
 
 from concise_rl.data.rows import columns_read
+from concise_rl.evaluate.engines import finding
 from concise_rl.evaluate.labels import ThinkingReader, open_judge
 from concise_rl.evaluate.rows import measured_rows
 from concise_rl.evaluate.samples import Sample, ThinkingLabels
@@ -84,7 +85,8 @@ class Reader:
             ValueError: when it is not there, or cannot write the measurement's delimiter.
         """
         path = resolve_model(model)
-        tokenizer, ends = load_tokenizer(path, measurement.revision, measurement.trust_remote_code)
+        with finding(model):
+            tokenizer, ends = load_tokenizer(path, measurement.revision, measurement.trust_remote_code)
         return cls(tokenizer, Delimiters.of(tokenizer, ends, measurement.think_end))
 
     def read(self, sample: Sample) -> tuple[Trace, str | None]:
