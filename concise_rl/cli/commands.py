@@ -10,12 +10,7 @@ from concise_rl.cli.methods import add_methods_arguments, run_methods
 from concise_rl.cli.recipes import add_check_arguments, add_train_arguments, help_on_keys, run_check, run_train
 from concise_rl.cli.tasks import add_tasks_arguments, run_tasks
 from concise_rl.evaluate.ask.cli import add_try_arguments, run_try
-from concise_rl.evaluate.cli import (
-    add_eval_arguments,
-    add_report_arguments,
-    run_eval,
-    run_report,
-)
+from concise_rl.evaluate.cli import add_eval_arguments, run_eval
 from concise_rl.evaluate.compare.cli import add_compare_arguments, run_compare
 from concise_rl.evaluate.exchange.cli import (
     add_export_arguments,
@@ -27,6 +22,7 @@ from concise_rl.evaluate.exits.cli import add_exits_arguments, run_exits
 from concise_rl.evaluate.judge_cli import add_judge_arguments, run_judge
 from concise_rl.evaluate.probe.cli import add_probe_arguments, run_probe
 from concise_rl.evaluate.release.cli import add_release_arguments, run_release
+from concise_rl.evaluate.report_cli import add_report_arguments, run_report
 from concise_rl.evaluate.rescore.cli import add_rescore_arguments, run_rescore
 from concise_rl.models.gguf import add_convert_arguments, run_convert
 from concise_rl.rollout.engines.serve import add_serve_arguments, run_serve

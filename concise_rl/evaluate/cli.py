@@ -29,6 +29,7 @@ from concise_rl.evaluate.options import (
     add_truncation_options,
     json_options,
 )
+from concise_rl.evaluate.report_cli import REPORT_JSON, show_report
 from concise_rl.evaluate.spec import (
     BASELINE,
     LABEL,
@@ -42,9 +43,8 @@ from concise_rl.evaluate.spec import (
 from concise_rl.evaluate.suite.folder import is_suite
 from concise_rl.evaluate.suite.tasks import SUITE, SUITES, NamedTask, expand, folder_name
 from concise_rl.labels.judges import DEFAULT_JUDGE
-from concise_rl.output.lines import add_json_argument, console_for, print_json, print_next, say
+from concise_rl.output.lines import add_json_argument, console_for, print_next
 
-REPORT_JSON = "what report.json in DIR holds: accuracy, tokens, savings and their intervals, by model"
 _LABELLED = re.compile(rf"(?P<label>{LABEL})=(?P<model>.+)")
 
 
@@ -200,7 +200,7 @@ def run_eval(args: argparse.Namespace) -> None:
         evaluate_suite(specs_of(args), out, args.overwrite)
     else:
         evaluate(spec_of(args), out, args.overwrite)
-    _show(out, args.json)
+    show_report(out, args.json)
     print_next(console_for(args.json), next_commands(args))
 
 
@@ -343,63 +343,3 @@ def _refuse_bad_label(model: str) -> None:
         raise ValueError(
             f"--model {model}: a label has letters, digits and . _ + - alone, as in --model my-run=runs/x."
         )
-
-
-def add_report_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of `concise-rl report`."""
-    parser.add_argument("folder", type=Path, metavar="DIR", help="folder that `concise-rl eval` wrote")
-    parser.add_argument(
-        "--figures",
-        action="store_true",
-        help="show what else follows from the samples: accuracy within budgets, pass@k, majority@k and more, which "
-        "report.json and report.html always hold",
-    )
-    parser.add_argument(
-        "--frontier",
-        type=Path,
-        metavar="FILE",
-        help="the best accuracy known at each budget, a JSON list of {tokens, accuracy}: REG is reported against it. A "
-        "copy is kept in DIR (default: the copy in DIR, if any)",
-    )
-    add_json_argument(parser, REPORT_JSON)
-
-
-def run_report(args: argparse.Namespace) -> None:
-    """Compute the report again from the samples on disk, and show it. No model is loaded.
-
-    Raises:
-        ValueError: when samples are missing or corrupt, or the frontier is no such file.
-    """
-    from concise_rl.evaluate.frontier import store_frontier
-
-    if is_suite(args.folder) and (args.figures or args.frontier):
-        raise ValueError(
-            f"{args.folder} is a suite: figures and a frontier are a task's. Give the folder of one in it."
-        )
-    if args.frontier:
-        read_manifest(args.folder)  # refuses what is no evaluation's folder before anything is written there
-        store_frontier(args.frontier, args.folder)
-    _show(args.folder, args.json, args.figures)
-
-
-def _show(folder: Path, as_json: bool, figures: bool = False) -> None:
-    from concise_rl.evaluate.figures import figures_table
-
-    if is_suite(folder):
-        from concise_rl.evaluate.suite.report import write_suite_report as write_report
-        from concise_rl.evaluate.suite.text import headline, terminal_table
-    else:
-        from concise_rl.evaluate.report import write_report
-        from concise_rl.evaluate.text import headline, terminal_table
-
-    report = write_report(folder)
-    console = console_for(as_json)
-    console.print(terminal_table(report))
-    if figures:
-        console.print(figures_table(report))
-    for warning in report["warnings"]:
-        say(console, f"Warning: {warning}", "yellow", wrap=True)
-    say(console, headline(report), "bold", wrap=True)
-    say(console, f"Page: {folder / 'report.html'}")
-    if as_json:
-        print_json(report)

@@ -102,7 +102,7 @@ def check_plans(spec: EvalSpec) -> None:
         ValueError: when a model is not there, its tokenizer lacks a text, or the cap is too low.
     """
     from concise_rl.evaluate.drawing import plan_of  # which imports torch
-    from concise_rl.evaluate.engines import _finding
+    from concise_rl.evaluate.engines import finding
     from concise_rl.models.eos import load_tokenizer
     from concise_rl.models.resolve import resolve_model
     from concise_rl.reading.trace import Delimiters
@@ -110,7 +110,7 @@ def check_plans(spec: EvalSpec) -> None:
     measurement = spec.measurement
     for run in spec.runs:
         if run.exit is not None:
-            with _finding(run.model):
+            with finding(run.model):
                 path = resolve_model(run.model, adapters=True)
                 tokenizer, eos = load_tokenizer(path, measurement.revision, measurement.trust_remote_code)
             plan_of(measurement, Delimiters.of(tokenizer, eos, measurement.think_end), tokenizer, run.exit)

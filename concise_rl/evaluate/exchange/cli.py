@@ -5,7 +5,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from concise_rl.evaluate.cli import REPORT_JSON, run_report
+from concise_rl.evaluate.report_cli import REPORT_JSON, run_report
 from concise_rl.output.lines import add_json_argument, console_for, print_next, say
 
 
