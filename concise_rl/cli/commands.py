@@ -17,6 +17,12 @@ from concise_rl.evaluate.cli import (
     run_report,
 )
 from concise_rl.evaluate.compare.cli import add_compare_arguments, run_compare
+from concise_rl.evaluate.exchange.cli import (
+    add_export_arguments,
+    add_import_arguments,
+    run_export,
+    run_import,
+)
 from concise_rl.evaluate.exits.cli import add_exits_arguments, run_exits
 from concise_rl.evaluate.judge_cli import add_judge_arguments, run_judge
 from concise_rl.evaluate.probe.cli import add_probe_arguments, run_probe
@@ -171,6 +177,17 @@ COMMANDS: tuple[Command, ...] = (
         run_report,
     ),
     Command(
+        "import",
+        "measure",
+        "make an evaluation of a run that another tool made",
+        (
+            "concise-rl import logs/mine.eval --baseline logs/base.eval --out runs/eval/mine",
+            "concise-rl import details/mine --tokenizer Qwen/Qwen3-8B --regrade math --out runs/eval/mine",
+        ),
+        add_import_arguments,
+        run_import,
+    ),
+    Command(
         "exits",
         "measure",
         "try exit policies on stored samples: accuracy against tokens, at any threshold",
@@ -200,6 +217,14 @@ COMMANDS: tuple[Command, ...] = (
         ("concise-rl serve tiny:base", "concise-rl serve Qwen/Qwen3-8B --port 8001 --tensor-parallel-size 2"),
         add_serve_arguments,
         run_serve,
+    ),
+    Command(
+        "export",
+        "share",
+        "write an evaluation as another tool logs it",
+        ("concise-rl export runs/eval/tiny-s_grpo-on-tiny-sums --to inspect --out logs",),
+        add_export_arguments,
+        run_export,
     ),
     Command(
         "convert",

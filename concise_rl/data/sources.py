@@ -277,6 +277,11 @@ def _stored_samples(path: Path, number: int) -> list[Row]:
     for place, row in rows:
         if missing := [field for field in SAMPLE_FIELDS if field not in row]:
             raise ValueError(f"{path}, {place}: no sample of an evaluation, which has {missing[0]!r}.")
+        if row["completion_ids"] is None:
+            raise ValueError(
+                f"{path}, {place}: imported without its tokens, of which only the number is known. Sample the model "
+                "with concise-rl eval to train on what it writes."
+            )
     return [{**row, "file": number} for _, row in rows]
 
 

@@ -24,6 +24,7 @@ from concise_rl.reading.trace import Delimiters, Trace, read_trace
 from concise_rl.verify.pool import VerifierPool
 
 Row = Mapping[str, Any]
+NEEDS_IDS = "A judge reads the tokens that a model sampled"
 
 
 @dataclass(frozen=True)
@@ -179,29 +180,28 @@ def read_correct(
     `compare_judges`."""
     files = [(path, manifest_of(path)) for path in paths]
     first_path, first = files[0]
+    asked = first.drawn_here(NEEDS_IDS)
     for path, manifest in files:
-        if manifest.measurement.think_end != first.measurement.think_end:
+        if manifest.measurement.think_end != asked.think_end:
             raise ValueError(
                 f"{first_path} and {path} close their thinking differently: compare judges on one of them."
             )
-        if not verifier and manifest.measurement.verifier != first.measurement.verifier:
+        if not verifier and manifest.measurement.verifier != asked.verifier:
             raise ValueError(f"{first_path} and {path} were graded by different verifiers: choose one with --verifier.")
     models = [model] if model else list(dict.fromkeys(_model_of(path, manifest) for path, manifest in files))
-    source = (first.measurement.revision, first.measurement.trust_remote_code)
+    source = (asked.revision, asked.trust_remote_code)
     model, (tokenizer, ends) = models[0], load_tokenizer(resolve_model(models[0]), *source)
     for other in models[1:]:
         if load_tokenizer(resolve_model(other), *source)[0].get_vocab() != tokenizer.get_vocab():
             raise ValueError(f"{model} and {other} have different tokenizers: compare judges on the samples of one.")
-    delimiters = Delimiters.of(tokenizer, ends, first.measurement.think_end)
-    columns = columns_read(verifier or first.measurement.verifier, *judges)
+    delimiters = Delimiters.of(tokenizer, ends, asked.think_end)
+    columns = columns_read(verifier or asked.verifier, *judges)
     pairs = [pair for path, manifest in files for pair in _correct(path, manifest, columns)]
     if not pairs:
         raise ValueError(f"No sample in {', '.join(map(str, paths))} is correct: there is nothing for a judge to read.")
-    ids = [sample.completion_ids for sample, _ in pairs]
+    ids = [sample.ids for sample, _ in pairs]
     traces = [read_trace(one, delimiters) for one in ids]
-    return Reading(
-        tokenizer, delimiters, verifier or first.measurement.verifier, [row for _, row in pairs], ids, traces
-    )
+    return Reading(tokenizer, delimiters, verifier or asked.verifier, [row for _, row in pairs], ids, traces)
 
 
 def manifest_of(path: Path) -> Manifest:
@@ -238,14 +238,15 @@ def _correct(path: Path, manifest: Manifest, columns: set[str] | None) -> list[t
     Raises:
         ValueError: for a sample whose problem the task does not have.
     """
-    rows = {(row["prompt"], row["answer"]): row for row in measured_rows(manifest.measurement, columns)}
+    measurement = manifest.drawn_here(NEEDS_IDS)
+    rows = {(row["prompt"], row["answer"]): row for row in measured_rows(measurement, columns)}
     found = []
     for sample in read_samples(path):
         row = rows.get((sample.prompt, sample.gold))
         if row is None:
             raise ValueError(
                 f"{path}: problem {sample.problem}, sample {sample.sample} is not of the task "
-                f"{manifest.measurement.task!r} in its {MANIFEST}. Has the data changed?"
+                f"{measurement.task!r} in its {MANIFEST}. Has the data changed?"
             )
         if sample.correct == 1:
             found.append((sample, row))

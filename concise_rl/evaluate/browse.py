@@ -64,7 +64,7 @@ def browse(evaluation: Evaluation) -> Browsable:
     """Pack the samples of every run for the page: problem by problem, in each the baseline's first."""
     runs = [run for _, label in evaluation.numbered for run in label.runs]
     shown = [
-        Shown(run.title, order, sample.model_copy(update={"completion_ids": []}))
+        Shown(run.title, order, sample.model_copy(update={"completion_ids": None}))
         for order, run in enumerate(runs)
         for sample in read_samples(evaluation.paths[run])
     ]

@@ -296,7 +296,8 @@ def judge_of(args: argparse.Namespace, out: Path) -> dict[str, Any]:
         return {"judge": None if args.judge == "none" else args.judge, "judge_options": args.judge_options}
     if (out / MANIFEST).is_file() and not args.overwrite:
         found = read_manifest(out).measurement
-        return {"judge": found.judge, "judge_options": args.judge_options or found.judge_options}
+        if isinstance(found, Measurement):  # else it is refused where the models are added
+            return {"judge": found.judge, "judge_options": args.judge_options or found.judge_options}
     return {"judge": DEFAULT_JUDGE if args.think_end else None, "judge_options": args.judge_options}
 
 

@@ -99,6 +99,8 @@ def _read_tables(folder: Path, manifest: Manifest) -> dict[ModelRun, Table]:
         except ValueError as error:
             errors.append(str(error))
     if errors:
+        if manifest.measurement.imported_from:
+            raise ValueError(f"{' '.join(errors)} Import the log again, with --overwrite.")
         again = shlex.join(eval_command(manifest, str(folder)))
         raise ValueError(f"{' '.join(errors)} If no evaluation is running there, go on with: {again}")
     return tables

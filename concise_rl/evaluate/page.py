@@ -39,7 +39,7 @@ class Example:
     label: str
     parts: list[Part]
     length: int
-    think_length: int
+    think_length: int | None
 
 
 def render_page(report: Mapping[str, Any], evaluation: Evaluation, figures: Mapping[str, Figure]) -> str:
@@ -64,7 +64,7 @@ def render_page(report: Mapping[str, Any], evaluation: Evaluation, figures: Mapp
         examples=examples,
         training=panel_data(training_panels(evaluation)),
         browsable=browse(evaluation),
-        command=shell_lines(eval_command(evaluation.manifest)),
+        command="" if evaluation.manifest.measurement.imported_from else shell_lines(eval_command(evaluation.manifest)),
     )
 
 

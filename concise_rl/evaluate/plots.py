@@ -167,8 +167,11 @@ def limit_accuracy(axes: Axes, methods: Sequence[Method]) -> None:
     axes.set_ylim(max(-0.02, middle - half), min(1.02, middle + half))
 
 
-def length_distributions(lengths: Sequence[tuple[int, str, np.ndarray]], max_tokens: int, unit: str) -> Figure:
-    """Draw how long completions are, before and after: (colour, label, tokens of all units) of each label."""
+def length_distributions(lengths: Sequence[tuple[int, str, np.ndarray]], max_tokens: int | None, unit: str) -> Figure:
+    """Draw how long completions are, before and after: (colour, label, tokens of all units) of each label.
+
+    The cap, where it is known and was reached, is a line.
+    """
     figure, axes = new_axes(f"tokens of a {unit}", f"share of {unit}s")
     longest = max(values.max() for *_, values in lengths)
     edges = np.linspace(0, longest, 41) if longest > 40 else np.arange(0, longest + 2)
@@ -177,7 +180,7 @@ def length_distributions(lengths: Sequence[tuple[int, str, np.ndarray]], max_tok
         if index <= 1:  # more than two filled areas hide each other
             axes.stairs(heights, edges, fill=True, color=color(index), alpha=0.22, linewidth=0)
         axes.stairs(heights, edges, color=color(index), linewidth=1.6, label=label)
-    if longest >= max_tokens:
+    if max_tokens is not None and longest >= max_tokens:
         axes.axvline(max_tokens, label=f"cap, {max_tokens}", **AID)
     axes.set_xlim(0, longest * 1.01)
     axes.set_ylim(0)

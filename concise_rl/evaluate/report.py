@@ -139,7 +139,8 @@ def _warnings(entries: Sequence[dict[str, Any]], evaluation: Evaluation) -> list
     for entry in entries:
         if entry["truncated"] > MOSTLY_TRUNCATED:
             share = f"{entry['truncated']:.0%} of the {units} of {entry['label']}"
-            found.append(f"{share} hit the cap of {cap} tokens: raise --max-tokens for numbers that mean something.")
+            where = f"the cap of {cap} tokens" if cap else "a cap"
+            found.append(f"{share} hit {where}: raise --max-tokens for numbers that mean something.")
         if entry["ended_thinking"] > OFTEN_UNCLOSED:
             share = f"{entry['ended_thinking']:.0%} of the samples of {entry['label']}"
             found.append(
@@ -156,7 +157,9 @@ def _warnings(entries: Sequence[dict[str, Any]], evaluation: Evaluation) -> list
             found.append(f"{count} could not be graded; accuracy leaves them out.")
     if evaluation.manifest.num_problems < FEW_PROBLEMS:
         found.append(f"{evaluation.manifest.num_problems} problems are few: the intervals are rough.")
-    if evaluation.manifest.num_dropped:
+    if evaluation.manifest.num_dropped and measurement.imported_from:
+        found.append(f"{evaluation.manifest.num_dropped} problems were left out: not all of their samples are there.")
+    elif evaluation.manifest.num_dropped:
         found.append(
             f"{evaluation.manifest.num_dropped} rows were left out: the verifier did not accept their own answer."
         )

@@ -31,7 +31,12 @@ _FOLLOWS = ("data_revision",)
 
 
 def eval_command(manifest: Manifest, folder: str = FOLDER) -> list[str]:
-    """Write the command that samples the same into `folder`: its words, ready for `shlex.join`."""
+    """Write the command that samples the same into `folder`: its words, ready for `shlex.join`.
+
+    Raises:
+        ValueError: when the samples were imported.
+    """
+    measurement = manifest.drawn_here("No command draws the same samples")
     words, (models, exits) = ["concise-rl", "eval"], exit_arguments(manifest.models)
     if manifest.baseline:
         words += ["--baseline", manifest.baseline.model]
@@ -39,9 +44,9 @@ def eval_command(manifest: Manifest, folder: str = FOLDER) -> list[str]:
         words += ["--model", f"{label}={model}"]
     for name in exits:
         words += ["--exit", name]
-    usual = settle(manifest.measurement.task, {})
+    usual = settle(measurement.task, {})
     for name in Measurement.model_fields:
-        value = getattr(manifest.measurement, name)
+        value = getattr(measurement, name)
         if name in _ALWAYS or (value != usual[name] and name not in _FOLLOWS):
             words += _flag(name, value)
     return [*words, "--out", folder]

@@ -60,17 +60,20 @@ class Sample(BaseModel):
 
     Attributes:
         problem, sample: position of the problem in the task, and of the completion among its problem's.
-        prompt_hash: sha256 of the prompt's token ids: two models are compared only where these agree.
+        prompt_hash: sha256 of the prompt's token ids, or of its text where another tool sampled: two models are
+            compared only where these agree.
         prompt, gold: the problem and its answer, as text.
-        completion_ids: tokens, EOS included.
+        completion_ids: tokens, EOS included. None where another tool sampled and kept no more than their number.
         text: the completion as text, without the EOS that ended it.
-        length, think_length: tokens in all, and before the closing think delimiter.
+        length, think_length: tokens in all, and before the closing think delimiter; the latter None where another tool
+            did not count them.
         sampled: tokens that the model sampled; the others were forced. None in files from before anything was forced.
         stop_reason: label of a `StopReason`.
         finished: ended by an EOS.
         correct: verdict on the answer: 1, 0, or None where it could not be graded or the sample was given up.
         answer: text after the closing delimiter; None without exactly one delimiter, and then `correct` is 0. None too
-            where the sample was given up (`stop_reason` aborted).
+            where the sample was given up (`stop_reason` aborted). Where another tool found an answer without that, it
+            is the whole text.
         difficulty: the task's own measure, where it has one.
         oracle_length: tokens of the shortest sufficient completion, EOS included, where it is known.
         reflections: cues of reflection in the thinking. None where it was given up, and in files from before cues were
@@ -78,6 +81,7 @@ class Sample(BaseModel):
         labels: where the thinking first states the gold answer. None where `correct` is not 1 or no judge has read it.
         facts: numbers that were written into the prompt, by name: a target of tokens, say. Left out of the file where
             there are none, as in those from before anything was written into prompts.
+        log_id: what the log calls the problem that an imported sample is of. Left out of the file for all others.
         cost: what an exit spent on it besides its text. Left out of the file where nothing was.
     """
 
@@ -88,10 +92,10 @@ class Sample(BaseModel):
     prompt_hash: str
     prompt: str
     gold: str
-    completion_ids: list[int]
+    completion_ids: list[int] | None
     text: str
     length: int = Field(ge=1)
-    think_length: int = Field(ge=0)
+    think_length: int | None = Field(ge=0)
     sampled: int | None = Field(None, ge=0)
     stop_reason: str
     finished: bool
@@ -102,6 +106,7 @@ class Sample(BaseModel):
     reflections: int | None = Field(None, ge=0)
     labels: ThinkingLabels | None = None
     facts: dict[str, float] = Field(default_factory=dict)
+    log_id: str | None = None
     cost: Cost | None = None
 
     @field_validator("stop_reason")
@@ -114,8 +119,12 @@ class Sample(BaseModel):
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> "Sample":
-        if self.length != len(self.completion_ids):
+        if self.completion_ids is not None and self.length != len(self.completion_ids):
             raise ValueError(f"length is {self.length}, but there are {len(self.completion_ids)} completion_ids")
+        if self.completion_ids is not None and self.think_length is None:
+            raise ValueError("think_length is missing: where there are completion_ids it can be counted")
+        if self.think_length is not None and self.think_length > self.length:
+            raise ValueError(f"think_length is {self.think_length}, but length is {self.length}")
         if self.sampled is not None and self.sampled > self.length:
             raise ValueError(f"{self.sampled} tokens were sampled, but length is {self.length}")
         if self.stop_reason == StopReason.ABORTED.label:
@@ -125,11 +134,34 @@ class Sample(BaseModel):
             raise ValueError("a completion without an answer must be wrong (correct: 0)")
         if self.labels and self.correct != 1:
             raise ValueError("labels are for correct completions")
-        if self.labels and self.labels.overshoot > self.think_length:
+        if self.labels and self.labels.overshoot > (self.think_length or 0):
             raise ValueError(f"overshoot is {self.labels.overshoot}, but think_length is {self.think_length}")
         if self.labels and (self.labels.redundant_at or 0) > len(self.text):
             raise ValueError(f"redundant_at is {self.labels.redundant_at}, but the text ends at {len(self.text)}")
         return self
+
+    @property
+    def ids(self) -> list[int]:
+        """Return the tokens.
+
+        Raises:
+            ValueError: where another tool sampled, and kept no more than their number.
+        """
+        if self.completion_ids is None:
+            raise ValueError(
+                f"Problem {self.problem}, sample {self.sample} was imported without its tokens, of which only the "
+                "number is known: sample the model with `concise-rl eval` to work on them."
+            )
+        return self.completion_ids
+
+    @property
+    def thinking_ids(self) -> list[int]:
+        """Return the tokens of its thinking.
+
+        Raises:
+            ValueError: see `ids`.
+        """
+        return self.ids[: self.think_length]
 
     @property
     def measures(self) -> dict[str, float]:
@@ -170,7 +202,7 @@ def append_samples(path: Path, samples: Sequence[Sample]) -> None:
 
 def _left_out(sample: Sample) -> set[str]:
     """Name the fields that say nothing of a sample, and which older files do not have."""
-    return {name for name, given in (("facts", sample.facts), ("cost", sample.cost)) if not given}
+    return {name for name in ("facts", "log_id", "cost") if not getattr(sample, name)}
 
 
 def read_samples(path: Path) -> Iterator[Sample]:

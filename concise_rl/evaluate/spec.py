@@ -4,11 +4,21 @@ import hashlib
 import re
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from concise_rl.errors import unknown
+from concise_rl.evaluate.imported import ImportedMeasurement
 from concise_rl.models.resolve import resolve_model
 
 BASELINE = "baseline"
@@ -18,6 +28,8 @@ PACKAGES = ("concise_rl", "torch", "transformers", "tokenizers", "datasets", "re
 LABEL = r"[A-Za-z0-9][A-Za-z0-9._+-]*"
 """What a label may be: it names a file."""
 NOT_INSTALLED = "not installed"
+DRAWN, IMPORTED = "drawn", "imported"
+"""The sorts of measurement that a record may hold."""
 _WEIGHTS_AND_CONFIG = re.compile(
     r".*\.(safetensors|bin|pt|gguf|jinja)|(generation_|adapter_)?config\.json|tokenizer.*\.json"
 )
@@ -113,8 +125,15 @@ class Measurement(BaseModel):
         """Return what counts as one: a sample, or a question that several samples answer together."""
         return f"question, short-{self.keep_shortest}@{self.samples}" if self.keep_shortest else "sample"
 
-    def differing_fields(self, other: Self) -> list[str]:
+    @property
+    def imported_from(self) -> None:
+        """Return no format: these samples are drawn here."""
+        return None
+
+    def differing_fields(self, other: "Measurement | ImportedMeasurement") -> list[str]:
         """Return the fields by which two measurements would draw other samples."""
+        if isinstance(other, ImportedMeasurement):
+            return ["imported_from"]
         same_anyway = set()
         if self.is_served and other.is_served:
             same_anyway.add("engine")  # where a server is reached
@@ -205,7 +224,8 @@ class ModelRun(BaseModel):
         run: number within the label: several runs of a label are several training seeds of one method.
         model: `tiny:base`, a folder or a hub id.
         fingerprint: hash of the folder's weights and configuration, so that samples of a model that has been trained
-            again in the same place are not taken for its own; None where there is no folder to hash.
+            again in the same place are not taken for its own; None where there is no folder to hash. Of imported
+            samples it is the hash of their log.
         exit: what stops its thinking, as `--exit` has it; None for nothing.
     """
 
@@ -227,17 +247,25 @@ class ModelRun(BaseModel):
         return folder / "samples" / f"{self.label}.{self.run}.jsonl"
 
 
-class EvalSpec(BaseModel):
-    """Hold what to evaluate: a measurement, the models, and what they are compared with."""
+def _sort_of(measurement: Any) -> str:
+    """Tell which of the two sorts of measurement one is, as such or as read from a file."""
+    from_file = isinstance(measurement, dict) and "imported_from" in measurement
+    return IMPORTED if from_file or isinstance(measurement, ImportedMeasurement) else DRAWN
+
+
+class Compared(BaseModel):
+    """Hold how models are measured, here or elsewhere, which they are, and what they are compared with."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    measurement: Measurement
+    measurement: Annotated[
+        Annotated[Measurement, Tag(DRAWN)] | Annotated[ImportedMeasurement, Tag(IMPORTED)], Discriminator(_sort_of)
+    ]
     models: tuple[ModelRun, ...] = Field(min_length=1)
     baseline: ModelRun | None = None
 
     @model_validator(mode="after")
-    def _labels_are_told_apart(self) -> "EvalSpec":
+    def _labels_are_told_apart(self) -> Self:
         keys = [(run.label, run.run) for run in self.runs]
         if len(set(keys)) != len(keys):
             raise ValueError(f"the label {BASELINE!r} is the baseline's own: give the model another")
@@ -249,18 +277,41 @@ class EvalSpec(BaseModel):
         return ((self.baseline,) if self.baseline else ()) + self.models
 
 
-class Manifest(EvalSpec):
+class EvalSpec(Compared):
+    """Hold what to evaluate: a measurement, the models, and what they are compared with."""
+
+    measurement: Measurement
+
+
+class Manifest(Compared):
     """The content of `eval.json`: the spec and what was found when it was first run.
 
     Attributes:
         num_problems: problems that are evaluated.
-        num_dropped: rows left out because the verifier did not accept their own answer.
+        num_dropped: rows left out because the verifier did not accept their own answer; of an imported evaluation,
+            problems left out because not all of their samples are there.
         versions: of the packages that made the samples.
     """
 
     num_problems: int = Field(ge=1)
     num_dropped: int = Field(ge=0)
     versions: dict[str, str]
+
+    def drawn_here(self, what: str) -> Measurement:
+        """Return how the samples were drawn, for what has to draw others or to read token ids as that was done.
+
+        Args:
+            what: begins the error: `A judge reads token ids`, say.
+
+        Raises:
+            ValueError: when the samples were imported.
+        """
+        if isinstance(self.measurement, ImportedMeasurement):
+            raise ValueError(
+                f"{what}. This evaluation was imported from {self.measurement.imported_from}: sample the model with "
+                "`concise-rl eval` instead."
+            )
+        return self.measurement
 
 
 def model_runs(models: list[tuple[str, str]]) -> tuple[ModelRun, ...]:
@@ -339,4 +390,5 @@ def _writer(path: Path) -> str:
 
 def _first_problem(error: ValidationError) -> str:
     first = error.errors()[0]
-    return f"{'.'.join(map(str, first['loc'])) or 'JSON'}: {first['msg']}"
+    place = [str(part) for part in first["loc"] if part not in (DRAWN, IMPORTED)]
+    return f"{'.'.join(place) or 'JSON'}: {first['msg']}"

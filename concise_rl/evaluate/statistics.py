@@ -36,7 +36,7 @@ class Table:
 
     Attributes:
         correct_PK: 1 / 0; NaN where it could not be graded, or was given up.
-        length_PK, think_length_PK: tokens.
+        length_PK, think_length_PK: tokens; NaN where those of the thinking were not counted.
         stop_PK: labels of stop reasons.
         answer_PK: texts of the answers; None where there is none.
         prompt_hash_P: of each problem.
@@ -121,7 +121,8 @@ def tabulate(samples: Iterable[Sample], num_problems: int, num_samples: int, nam
         if hashes[p] not in ("", s.prompt_hash):
             raise ValueError(f"{name}: the samples of problem {p} were drawn from different prompts.")
         correct_PK[p, k] = np.nan if s.correct is None else s.correct
-        length_PK[p, k], think_PK[p, k], filled_PK[p, k] = s.length, s.think_length, True
+        length_PK[p, k], filled_PK[p, k] = s.length, True
+        think_PK[p, k] = np.nan if s.think_length is None else s.think_length
         stop_PK[p, k], answer_PK[p, k] = s.stop_reason, s.answer
         hashes[p], difficulty[p] = s.prompt_hash, s.difficulty
         oracle_P[p] = np.nan if s.oracle_length is None else s.oracle_length
@@ -269,7 +270,7 @@ class Description:
         accuracy: mean over problems of the mean over graded units.
         tokens: mean over all units, wrong and truncated ones included, with what was decoded to look into them.
         tokens_correct: mean length of the correct units; None without any.
-        tokens_thinking: mean tokens before the closing think delimiter.
+        tokens_thinking: mean tokens before the closing think delimiter; None where any sample's were not counted.
         truncated: share of the units that hit the cap.
         ended_thinking: share of the samples that ended by themselves, inside the thinking: they have no answer.
         unjudged: units without a verdict, which accuracy leaves out.
@@ -283,7 +284,7 @@ class Description:
     tokens: float
     tokens_ci95: Interval | None
     tokens_correct: float | None
-    tokens_thinking: float
+    tokens_thinking: float | None
     truncated: float
     ended_thinking: float
     unjudged: int
@@ -309,7 +310,7 @@ def describe(table: Table, drawn: Table | None = None) -> Description:
         tokens=tokens,
         tokens_ci95=interval(np.mean, table.tokens_P),
         tokens_correct=_mean(table.length_PK[table.correct_PK == 1]),
-        tokens_thinking=float(table.think_length_PK.mean()),
+        tokens_thinking=_mean_of_all(table.think_length_PK),
         truncated=float((table.stop_PK == StopReason.LENGTH.label).mean()),
         ended_thinking=_ended_thinking(drawn),
         unjudged=int((np.isnan(table.correct_PK) & (table.stop_PK != StopReason.ABORTED.label)).sum()),
@@ -328,7 +329,12 @@ def _ended_thinking(drawn: Table) -> float:
 
 def oracle_tokens(table: Table) -> float | None:
     """Return the mean tokens of the shortest sufficient completions; None unless every problem's is known."""
-    mean = float(table.oracle_P.mean())
+    return _mean_of_all(table.oracle_P)
+
+
+def _mean_of_all(values: np.ndarray) -> float | None:
+    """Return the mean; None where any value is unknown."""
+    mean = float(values.mean())
     return None if math.isnan(mean) else mean
 
 

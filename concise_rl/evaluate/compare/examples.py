@@ -80,7 +80,7 @@ def first_samples(evaluation: Evaluation) -> list[First]:
 
 def _firsts(evaluation: Evaluation, label: Label) -> dict[int, Sample]:
     samples = (sample for sample in read_samples(evaluation.paths[label.runs[0]]) if sample.sample == 0)
-    return {sample.problem: sample.model_copy(update={"completion_ids": []}) for sample in samples}
+    return {sample.problem: sample.model_copy(update={"completion_ids": None}) for sample in samples}
 
 
 def count_right(drawn: Sequence[First]) -> dict[int, int]:

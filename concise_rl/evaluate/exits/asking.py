@@ -30,11 +30,11 @@ class Subject:
     @property
     def thinking(self) -> list[int]:
         """Return the tokens of its thinking."""
-        return self.sample.completion_ids[: self.sample.think_length]
+        return self.sample.thinking_ids
 
     def prefix(self, at: int) -> list[int]:
         """Return its prompt and the first tokens of its thinking."""
-        return [*self.problem.prompt_ids, *self.sample.completion_ids[:at]]
+        return [*self.problem.prompt_ids, *self.sample.ids[:at]]
 
     def line(self, **content: Any) -> Probes:
         """Write what was found of it as a line."""
@@ -43,7 +43,7 @@ class Subject:
             problem=sample.problem,
             sample=sample.sample,
             length=sample.length,
-            think_length=sample.think_length,
+            think_length=len(self.thinking),
             prompt_length=len(self.problem.prompt_ids),
             prompt_tail=tuple(self.problem.prompt_ids[-TAIL:]),
             **content,

@@ -148,5 +148,5 @@ def first_right(pairs: Sequence[tuple[Sample, Known]]) -> FirstRight:
         early=len(early) / len(pairs),
         lost=sum(sample.correct == 0 for sample, _ in early) / len(pairs),
         share=float(np.mean(shares)) if shares else None,
-        behind=float(np.mean([sample.think_length - at for sample, at in early])) if early else None,
+        behind=float(np.mean([len(sample.thinking_ids) - at for sample, at in early])) if early else None,
     )

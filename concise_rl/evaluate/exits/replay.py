@@ -87,7 +87,7 @@ class Thinking:
     @cached_property
     def ids(self) -> list[int]:
         """Return the tokens of the thinking."""
-        return self.sample.completion_ids[: self.sample.think_length]
+        return self.sample.thinking_ids
 
     def places(self, policy: ExitPolicy) -> list[int]:
         """Return where a policy looks at the thinking. Policies that differ in their dial alone look at the same."""
@@ -128,7 +128,7 @@ class Thinking:
 
     def _find_stop(self, policy: ExitPolicy) -> "Stop | None":
         readings = self.readings(policy.look(self.tools), self.places(policy))
-        at = exit_at(policy, readings, self.sample.think_length, self.tools)
+        at = exit_at(policy, readings, len(self.ids), self.tools)
         if at is None:
             return None
         taken = [reading for reading in readings if reading.at <= at]

@@ -185,7 +185,7 @@ def check_dials(settings: Mapping[str, Sequence[Setting]], probed: Probed) -> No
     Raises:
         ValueError: for a policy that looks elsewhere, or otherwise, at another value.
     """
-    thinkings = [one.completion_ids[: one.think_length] for one in next(iter(probed.runs.values()))[:8]]
+    thinkings = [one.thinking_ids for one in next(iter(probed.runs.values()))[:8]]
     for name, of_policy in settings.items():
         first = of_policy[0].policy
         for setting in of_policy[1:]:

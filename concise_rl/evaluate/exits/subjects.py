@@ -16,6 +16,8 @@ from concise_rl.reading.trace import Delimiters
 from concise_rl.rollout.exits.tools import ExitTools
 from concise_rl.verify.pool import VerifierPool
 
+NEEDS_MODEL = "Exits are tried on tokens, which the model goes on from"
+
 
 @dataclass(frozen=True)
 class Probed:
@@ -36,7 +38,7 @@ class Probed:
     @property
     def measurement(self) -> Measurement:
         """Return how the samples were drawn."""
-        return self.evaluation.manifest.measurement
+        return self.evaluation.manifest.drawn_here(NEEDS_MODEL)
 
 
 def open_probed(folder: Path, label: str | None = None) -> Probed:
@@ -52,14 +54,15 @@ def open_probed(folder: Path, label: str | None = None) -> Probed:
     """
     evaluation = read_evaluation(folder)
     manifest = evaluation.manifest
-    refuse_cut_samples(manifest.measurement)
+    measurement = manifest.drawn_here(NEEDS_MODEL)
+    refuse_cut_samples(measurement)
     runs = runs_of(manifest, label)
     for run in runs:
         check_unchanged(run)
     drawn = {run: sorted_samples(evaluation.paths[run]) for run in runs}
-    source = (manifest.measurement.revision, manifest.measurement.trust_remote_code)
+    source = (measurement.revision, measurement.trust_remote_code)
     tokenizer, ends = load_tokenizer(resolve_model(runs[0].model), *source)
-    tools = ExitTools(Delimiters.of(tokenizer, ends, manifest.measurement.think_end), tokenizer)
+    tools = ExitTools(Delimiters.of(tokenizer, ends, measurement.think_end), tokenizer)
     return Probed(evaluation, runs[0].label, drawn, tools)
 
 

@@ -49,7 +49,7 @@ def read_probe(folder: Path, run: ModelRun) -> Probe:
         ValueError: when samples are missing, a file is corrupt, or the model never closes its thinking.
     """
     evaluation = read_evaluation(folder)
-    measurement = evaluation.manifest.measurement
+    measurement = evaluation.manifest.drawn_here("A probe samples the model")
     table = _find(evaluation, run)
     samples = list(read_samples(evaluation.paths[run]))
     tokens = read_tokens(run.model, measurement, samples)

@@ -116,7 +116,7 @@ def opening_of(tokenizer: PreTrainedTokenizerBase, problem: Problem, measurement
 
 def ends_of(tokenizer: PreTrainedTokenizerBase, eos: Sequence[int], samples: Sequence[Sample]) -> dict[str, int]:
     """Count how often each EOS token ended a sample; those that ended none have 0."""
-    counts = Counter(sample.completion_ids[-1] for sample in samples if sample.finished)
+    counts = Counter(sample.ids[-1] for sample in samples if sample.finished)
     return {str(tokenizer.convert_ids_to_tokens(i)): counts[i] for i in eos}
 
 

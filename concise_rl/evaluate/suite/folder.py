@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from concise_rl.errors import in_a_line
 from concise_rl.evaluate.claim import REPORTS, clear_folder, identity
-from concise_rl.evaluate.spec import MANIFEST, EvalSpec, ModelRun, read_manifest
+from concise_rl.evaluate.spec import MANIFEST, Compared, EvalSpec, ModelRun, read_manifest
 from concise_rl.files import write_atomically
 
 LIST = "suite.json"
@@ -88,7 +88,7 @@ def list_tasks(folder: Path, specs: Mapping[str, EvalSpec]) -> None:
     write_atomically(folder / LIST, TaskList(tasks=tasks).model_dump_json(indent=2) + "\n")
 
 
-def check_same_models(specs: Mapping[str, EvalSpec]) -> None:
+def check_same_models(specs: Mapping[str, Compared]) -> None:
     """Make sure that a label stands for the same model in all tasks.
 
     Raises:
