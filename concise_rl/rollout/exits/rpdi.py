@@ -1,7 +1,7 @@
 """RPDI-EE: stop where thinking has become much less sure than it has been so far."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import ClassVar
 
@@ -71,10 +71,11 @@ class Deviating(Plan):
         """
         self.check_cap(min((request.max_tokens for request in asked.requests), default=2**31))
         thoughts = begin(engine, asked)
-        drawn = draw_watched(engine, asked, 1, self.rule.window, lambda number, one: self._deviates(asked, number, one))
+        quiet = replace(asked, progress=None)  # a thought that is closed has not ended yet
+        drawn = draw_watched(engine, quiet, 1, self.rule.window, lambda number, one: self._deviates(asked, number, one))
         for thought, one in zip(thoughts, drawn, strict=True):
             self._settle(thought, one)
-        answer(engine, asked, [thought for thought in thoughts if thought.is_exit])
+        answer(engine, replace(asked, give_up=None), thoughts)
         return [thought.rollout() for thought in thoughts]
 
     def _deviates(self, asked: Asked, number: int, drawn: Drawn) -> int | None:

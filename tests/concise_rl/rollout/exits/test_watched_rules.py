@@ -106,7 +106,10 @@ def test_rpdi_closes_the_thinking_where_it_deviates_and_answers(engine: Transfor
             assert trace.answer_ids is not None
             assert one.sampled < len(one.ids)
         assert len(one.ids) <= 300
-    assert any(one.stop_reason is StopReason.FORCED_EXIT for one in run(engine, tools, "rpdi:1.2", wanted))
+    ended: list[int] = []
+    found = run(engine, tools, "rpdi:1.2", replace(wanted, progress=ended.append))
+    assert any(one.stop_reason is StopReason.FORCED_EXIT for one in found)
+    assert sum(ended) == 8  # each is told of once
 
 
 def test_rpdi_that_never_stops_draws_what_the_model_does(engine: TransformersEngine, tools: ExitTools) -> None:
