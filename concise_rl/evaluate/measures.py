@@ -209,9 +209,10 @@ def outcome_efficiency(drawn: Table) -> Measure:
     """Average, over all samples, the share of the tokens up to the first right answer; 0 for a wrong sample
     ("Do NOT Think That Much for 2+3=?", arXiv 2412.21187, equation 1).
 
-    Ours: a passage that the judge says states the gold answer stands for the first right solution, and a right sample
-    whose thinking never states it has it at its very end. The published code splits solutions with a language model,
-    and counts a wrong sample that was right on its way (galaxyChen/overthinking src/compute_metrics.py).
+    Ours: the line of which the judge says that it states the gold answer stands for the end of the first right
+    solution, and a right sample whose thinking never states it has it at its very end. The published code splits
+    solutions with a language model, and counts a wrong sample that was right on its way (galaxyChen/overthinking
+    src/compute_metrics.py).
     """
     stated_PK = drawn.measures_PK["states_answer"]
     first_PK = np.where(stated_PK == 1, _first_stated(drawn), drawn.length_PK)
@@ -222,16 +223,17 @@ def token_efficiency(drawn: Table) -> Measure:
     """Average, over all samples, the share of the *thinking* up to the first right answer; 0 for a wrong sample, and
     for one whose thinking does not state it (EvalScope 1.14.1, third_party/thinkbench/eval.py, `EvalThink`).
 
-    Ours: the judge in place of a language model; the passage that states the answer counts as needed, where the
-    published code leaves it out, and only right samples are read.
+    Ours: the judge in place of a language model; the line that states the answer counts as needed, where the published
+    code leaves out the paragraph that does, and only right samples are read.
     """
     stated_PK, think_PK = drawn.measures_PK["states_answer"], np.maximum(drawn.think_length_PK, 1)
     return mean_over_samples(_if_read(drawn, np.where(stated_PK == 1, _first_stated(drawn) / think_PK, 0.0)))
 
 
 def _first_stated(drawn: Table) -> np.ndarray:
-    """Return (P, K) thinking tokens up to and with the passage that first states the answer; NaN where none does."""
-    return drawn.think_length_PK - drawn.measures_PK["redundant_tokens"]
+    """Return (P, K) thinking tokens up to and with the line that first states the answer, in the passage that does; NaN
+    where none does."""
+    return drawn.think_length_PK - drawn.measures_PK["overshoot"]
 
 
 def _if_read(drawn: Table, share_PK: np.ndarray) -> np.ndarray:

@@ -50,6 +50,18 @@ def test_an_answer_that_is_never_found_is_no_redundancy() -> None:
     assert (found.never, found.recall) == (1, 0) and found.to_json()["precision"] is None
 
 
+def test_every_share_has_an_interval_over_traces_and_token_efficiency_the_true_one_beside_it() -> None:
+    traces = [TRACE, KnownTrace("?", "7", "So 8.\n", "Yes.\n")]
+    (found,) = compare_known(traces, "rule", passages=["line"])
+    assert (found.never, found.ci95["never"]) == (0.5, (0.0, 1.0))
+    assert found.ci95.keys() == {"precision", "recall", "f1", "lost", "first", "early", "late", "never"} | {
+        "token_efficiency",
+        "true_token_efficiency",
+    }
+    (one,) = compare_known([TRACE], "rule", passages=["line"])
+    assert one.token_efficiency == one.true_token_efficiency < 1 and one.ci95["first"] is None
+
+
 def test_words_numbers_and_marks_are_the_tokens_and_their_text_comes_back() -> None:
     text = " ".join((TRACE.necessary, TRACE.redundant))
     tokenizer = word_tokenizer([text])

@@ -98,7 +98,7 @@ def test_an_answer_that_could_not_be_graded_has_no_verdict_by_majority() -> None
 
 
 READ = [
-    labelled(0, 0, redundant=30, overshoot=30, length=54),  # 50 tokens of thinking, 20 of them needed
+    labelled(0, 0, redundant=26, overshoot=30, length=54),  # 50 tokens of thinking, 20 of them needed
     labelled(0, 1, first=None, length=14),
     sample(0, 2, 0, 20),
     sample(0, 3, None, 20),

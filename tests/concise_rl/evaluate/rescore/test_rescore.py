@@ -47,10 +47,8 @@ def verdicts(folder: Path, name: str = "m.0") -> list[int | None]:
     "measurement",
     [
         {"verifier": "math", "judge": "rule"},
-        {"verifier": "exact"},
-        {"verifier": "math", "keep_shortest": 1},  # which gives samples up
+        {"verifier": "exact", "keep_shortest": 1},  # which gives samples up
         {"verifier": "math", "think_budget": 8, "answer_budget": 4},
-        {"verifier": "math", "think_end": None},
     ],
     ids=str,
 )
