@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from concise_rl.cli.tasks import origin
 from concise_rl.curriculum import CURRICULA, Curriculum
 from concise_rl.evaluate.samples import Sample
 from concise_rl.labels.judges import JUDGES, Passage, judge_class
@@ -41,10 +42,14 @@ from concise_rl.methods import (
     StopReason,
     Tools,
 )
+from concise_rl.models.eos import load_tokenizer
+from concise_rl.models.resolve import resolve_model
 from concise_rl.named import import_dotted
-from concise_rl.reading.trace import Trace
+from concise_rl.reading.trace import Delimiters, Trace
 from concise_rl.recipe.stages import STAGES
 from concise_rl.rollout.engine import Completion, Request
+from concise_rl.rollout.exits import EXITS, ExitPolicy, ExitTools
+from concise_rl.tasks.benchmarks import BENCHMARKS
 from concise_rl.train.credit import KEPT_CORRECT
 from concise_rl.verify.verifiers import VERIFIERS
 from reward import OBJECTIVES, PROMPTS, SELECTIONS
@@ -138,6 +143,24 @@ def plainly(known: Iterable[tuple[str, str]], head: Sequence[str] = ("name", "wh
 def verifiers() -> str:
     """Write a row for each verifier."""
     return plainly((name, summary(import_dotted(verifier.path, "verifier"))) for name, verifier in VERIFIERS.items())
+
+
+def benchmarks() -> str:
+    """Write a row for each benchmark."""
+    rows = [
+        (
+            f"`{name}`",
+            f"{one.rows:,}",
+            origin(one),
+            one.split,
+            f"`{one.verifier}`",
+            str(one.samples),
+            one.licence,
+            one.note,
+        )
+        for name, one in BENCHMARKS.items()
+    ]
+    return table(("name", "problems", "source", "split", "verifier", "samples", "licence", "what to know"), rows)
 
 
 def batch_fields() -> str:
@@ -241,6 +264,51 @@ def rooms() -> str:
     return "\n".join(["```mermaid", "flowchart TB", *(f"  {a} --> {b}" for a, b in needed), "```"])
 
 
+def exits() -> str:
+    """Write a row for each exit."""
+    rows = []
+    for name, cls in EXITS.items():
+        number = re.search(r"https://hf\.co/papers/([\d.]+)", inspect.getdoc(cls) or "")
+        link = f"[{number[1]}]({number[0]})" if number else ""
+        rule = re.sub(r" \(https://\S+\)|,? ?https://hf\.co/papers/[\d.]+", "", summary(cls)).replace("()", "").strip()
+        default = cls.model_fields[cls.dial].default if cls.dial else None
+        dial = "" if not cls.dial else f"`{cls.dial}`" if default is None else f"`{cls.dial}` = {default:g}"
+        rows.append((f"`{name}`", rule, dial, looks(cls), "yes" if issubclass(cls, ExitPolicy) else "", link))
+    return table(("exit", "what it does", "main option", "a look costs", "replayed", "source"), rows)
+
+
+def looks(cls: Any) -> str:
+    """Say what one look of an exit costs a model that can write the published texts."""
+    if not issubclass(cls, ExitPolicy) or any(field.is_required() for field in cls.model_fields.values()):
+        return ""
+    tokenizer, eos = load_tokenizer(resolve_model("tiny:base"))
+    look = cls().look(ExitTools(Delimiters.of(tokenizer, eos, "</think>"), tokenizer))
+    if look is None:
+        return "nothing"
+    return f"up to {look.tokens} tokens" if look.tokens else "1 token"
+
+
+def exit_options() -> str:
+    """Write a row for each option of each exit; those that all policies have come first."""
+    shared = set(ExitPolicy.model_fields)
+    rows = [("every one that is replayed", f"`{name}`", *_option(ExitPolicy, name)) for name in ExitPolicy.model_fields]
+    rows += [
+        (f"`{exit_name}`", f"`{name}`", *_option(cls, name))
+        for exit_name, cls in EXITS.items()
+        for name in cls.model_fields
+        if name not in shared or name == cls.dial
+    ]
+    return table(("exit", "option", "default", "what it is"), rows)
+
+
+def _option(cls: Any, name: str) -> tuple[str, str]:
+    """Return an option's default, and its description in one line."""
+    field = cls.model_fields[name]
+    given = "" if field.is_required() or field.default is None else field.default
+    default = ", ".join(map(str, given)) if isinstance(given, tuple) else f"{given}"
+    return default, " ".join((field.description or "").split())
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "methods": methods,
     "curricula": lambda: with_paper(CURRICULA),
@@ -249,9 +317,12 @@ PARTS: dict[str, Callable[[], str]] = {
     "stages": lambda: plainly((type(stage).__name__, summary(type(stage))) for stage in TOLD_OF_STAGES),
     "judges": lambda: plainly((name, summary(judge_class(name))) for name in JUDGES),
     "verifiers": verifiers,
+    "benchmarks": benchmarks,
     "trainings": lambda: plainly((name, stage.title) for name, stage in STAGES.items()),
     "fields": batch_fields,
     "facts": facts,
+    "exits": exits,
+    "exit_options": exit_options,
     "credit": credit,
     "curriculum": lambda: members(Curriculum),
     "forced": lambda: plainly(described(ForcedFirst), ("argument", "what it is")),

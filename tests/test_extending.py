@@ -18,9 +18,13 @@ from concise_rl import ConciseConfig, ConciseTrainer, load_rows, to_messages
 from concise_rl.curriculum import Curriculum, build_curriculum
 from concise_rl.labels.judges import Passage, build_judge
 from concise_rl.methods import LossInputs, Objective, RolloutBatch, RunContext, Selection, SequenceReward
+from concise_rl.models.eos import load_tokenizer
+from concise_rl.models.resolve import resolve_model
 from concise_rl.named import find_class, with_options
+from concise_rl.reading.trace import Delimiters
 from concise_rl.recipe.stages import Stage
 from concise_rl.rollout.engine import Asked, Request, Sampling
+from concise_rl.rollout.exits import ExitPolicy, ExitTools, Reading, exit_at, exit_of
 from concise_rl.verify.verifiers import load_verifier
 from reward import build_objective
 from tests.concise_rl.rollout.plans.test_forced import Recorder
@@ -65,7 +69,7 @@ def batch_with(batch: RolloutBatch, facts: dict[str, torch.Tensor], method: Obje
 
 
 def test_there_is_an_example_of_each_kind_and_none_is_longer_than_20_lines_of_code() -> None:
-    assert len(EXAMPLES) == 14 and len(METHODS) == 9
+    assert len(EXAMPLES) == 15 and len(METHODS) == 9
     for name, code in EXAMPLES.items():
         lines = [line for line in code.splitlines() if line.strip() and not line.startswith(("from ", "import "))]
         assert len(lines) <= 20, name
@@ -147,6 +151,17 @@ def test_the_verifier_compares_to_the_cent() -> None:
     verify = load_verifier("to_the_cent.verify")
     cases = [("It is $2.50.", "2.5"), ("It is 2.51", "2.5"), ("", "2.5"), ("2", "two")]
     assert [verify(response, {"answer": answer}) for response, answer in cases] == [True, False, False, None]
+
+
+def test_the_exit_stops_after_so_many_lines_and_can_be_named_in_an_evaluation() -> None:
+    policy = exit_of("after_lines.AfterLines:2")
+    assert isinstance(policy, ExitPolicy)
+    tokenizer, eos = load_tokenizer(resolve_model("tiny:base"))
+    tools = ExitTools(Delimiters.of(tokenizer, eos, "</think>"), tokenizer)
+    ids = tokenizer.encode("<think>\n7 + 1 = 8\nSo 8.\n")
+    places = policy.places(ids, tools)
+    assert [tools.text_of(ids[at - 1]) for at in places] == ["\n"] * 3
+    assert exit_at(policy, [Reading(at) for at in places], len(ids), tools) == places[1]
 
 
 def test_the_training_stage_is_one() -> None:

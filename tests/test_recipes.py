@@ -1,5 +1,6 @@
 """recipes/: what a header says is what the recipe does, and nothing in one needs what set-up does not install."""
 
+import argparse
 import re
 import shlex
 from pathlib import Path
@@ -9,6 +10,9 @@ import pytest
 import yaml
 
 from concise_rl.cli.parser import build_parser
+from concise_rl.evaluate.cli import measurement_of
+from concise_rl.evaluate.spec import Measurement
+from concise_rl.evaluate.suite.tasks import expand
 from concise_rl.recipe.parse import parse_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -106,17 +110,6 @@ def test_the_share_of_vllm_is_what_is_said(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", LARGE, ids=name_of)
-def test_the_evaluation_that_is_shown_is_of_this_recipe(path: Path) -> None:
-    recipe = settings(path)
-    shown = path.read_text().split("# Evaluate: concise-rl ")[1].split("# Expect:")[0]
-    line = re.sub(r"\\\n# +", "", shown).strip().replace("$'", "'").replace("\\\\", "\\").replace("\\n", "\n")
-    args = build_parser().parse_args(shlex.split(line))
-    assert args.model == [f"{path.stem}={recipe['output_dir']}"]
-    assert args.baseline == recipe["model_name_or_path"]
-    assert args.prompt_template == recipe["prompt_template"]
-
-
-@pytest.mark.parametrize("path", LARGE, ids=name_of)
 def test_the_memory_is_what_the_arithmetic_says(path: Path) -> None:
     setup_of = pytest.importorskip("concise_rl.recipe.fit.setup", reason="the arithmetic is not there")
     from concise_rl.recipe.fit.facts import find_facts
@@ -135,3 +128,103 @@ def test_the_memory_is_what_the_arithmetic_says(path: Path) -> None:
     rest = round((setup.trainer.activations + setup.trainer.head) / GIB)
     assert rest == pytest.approx(int(said(path, r"and (\d+) of activations")), abs=1)
     assert setup.cache(share).sequences == pytest.approx(float(said(path, r"holds ([\d.]+) rollouts")), rel=0.05)
+
+
+# What is measured
+
+
+def commands(path: Path, name: str) -> list[argparse.Namespace]:
+    """The `concise-rl` commands of that name that a header shows to evaluate by, as the real parser reads them."""
+    shown = path.read_text().split("# Evaluate:")[1].split("# Expect:")[0]
+    lines = re.sub(r"\\\n# +", "", shown).replace("#", "").splitlines()
+    words = [shlex.split(line) for line in lines if line.strip().startswith(f"concise-rl {name} ")]
+    return [build_parser().parse_args(line[1:]) for line in words]
+
+
+def measured(path: Path) -> dict[str, Measurement]:
+    """How the first command measures each task."""
+    args = commands(path, "eval")[0]
+    return {one.task: measurement_of(args, one, Path("nowhere")) for one in expand(args.task)}
+
+
+def expected(path: Path) -> str:
+    """What a header expects, in one line."""
+    header = path.read_text().split("# Expect:")[1].split("\n\n")[0]
+    return " ".join(re.sub(r"\n# *|\n\w.*", " ", header).split())
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=name_of)
+def test_the_evaluation_that_is_shown_is_of_what_the_recipe_makes(path: Path) -> None:
+    recipe, shown = settings(path), commands(path, "eval")
+    assert shown
+    for args in shown:
+        assert args.model == [f"{path.stem}={recipe['output_dir']}"]
+        assert args.baseline == (None if path.stem.startswith("sft") else recipe["model_name_or_path"])
+        assert args.out.parts[:2] == ("runs", "eval")
+    assert len({args.out for args in shown}) == len(shown), "each has a folder of its own"
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=name_of)
+def test_problems_are_put_as_in_the_training(path: Path) -> None:
+    for name, found in measured(path).items():
+        if found.verifier in ("math", "reasoning_gym"):
+            assert found.prompt_template == settings(path).get("prompt_template"), name
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=name_of)
+def test_as_much_is_measured_as_the_expected_numbers_are_of(path: Path) -> None:
+    said, found = expected(path), measured(path)
+    for problems, samples in re.findall(r"(\d+) test problems x (\d+) samples", said):
+        assert {(one.problems, one.samples) for one in found.values()} == {(int(problems), int(samples))}
+    for total in re.findall(r"measured, (\d+) samples of test problems", said):
+        assert [(one.problems or 0) * one.samples for one in found.values()] == [int(total)]
+    for samples in re.findall(r"(?<!x )\b(\d+) samples(?:\)|, temp)", said):
+        assert {one.samples for one in found.values()} == {int(samples)}
+    if "128 samples of AIME and AMC, 10 of LiveCodeBench, 16 of the others" in said:
+        assert {name: one.samples for name, one in found.items()} == {
+            **dict.fromkeys(("aime24", "aime25", "amc23"), 128),
+            **dict.fromkeys(("math500", "olympiadbench", "gpqa_diamond"), 16),
+            "lcb_v6": 10,
+        }
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=name_of)
+def test_it_is_sampled_as_the_expected_numbers_were(path: Path) -> None:
+    said, found = expected(path), measured(path).values()
+    number = r"(\d(?:\.\d+)?)"
+    words = {"temperature": f"temperature {number}", "top_p": f"top-p {number}", "top_k": r"top-k (\d+)"}
+    for name, pattern in words.items():
+        for value in re.findall(pattern, said):
+            assert {getattr(one, name) for one in found} == {float(value)}
+    for thousands in re.findall(r"cap (\d+)k", said):
+        assert {one.max_tokens for one in found} == {1024 * int(thousands)}
+
+
+NAMES = {
+    "math500": r"MATH-500",
+    "gsm8k": r"GSM8K",
+    "aime24": r"AIME 2024",
+    "aime25": r"AIME 2025|AIME 2024 and 2025",
+    "amc23": r"AMC 2023",
+    "olympiadbench": r"OlympiadBench",
+    "gpqa_diamond": r"GPQA",
+    "lcb_v6": r"LiveCodeBench",
+}
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=name_of)
+def test_the_benchmarks_of_the_expected_numbers_are_those_that_are_measured(path: Path) -> None:
+    said = expected(path)
+    named = {name for name, words in NAMES.items() if re.search(words, said)}
+    published = "the paper's" in said or "the authors'" in said
+    if named and published:
+        assert named == set(measured(path))
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in RECIPES if re.search("three seeds|3 seeds", expected(p).split("After")[0])], ids=name_of
+)
+def test_numbers_of_three_seeds_come_with_the_sweep_that_makes_them(path: Path) -> None:
+    [sweep], [found] = commands(path, "sweep"), measured(path).values()
+    assert sweep.recipes == [Path("recipes") / name_of(path)]
+    assert (sweep.seeds, sweep.problems, sweep.samples) == (3, found.problems, found.samples)

@@ -8,6 +8,7 @@ from typing import Literal
 from concise_rl.cli.completion import add_completion_arguments, run_completion
 from concise_rl.cli.methods import add_methods_arguments, run_methods
 from concise_rl.cli.recipes import add_check_arguments, add_train_arguments, help_on_keys, run_check, run_train
+from concise_rl.cli.tasks import add_tasks_arguments, run_tasks
 from concise_rl.evaluate.ask.cli import add_try_arguments, run_try
 from concise_rl.evaluate.cli import (
     add_eval_arguments,
@@ -16,6 +17,7 @@ from concise_rl.evaluate.cli import (
     run_report,
 )
 from concise_rl.evaluate.compare.cli import add_compare_arguments, run_compare
+from concise_rl.evaluate.exits.cli import add_exits_arguments, run_exits
 from concise_rl.evaluate.judge_cli import add_judge_arguments, run_judge
 from concise_rl.evaluate.probe.cli import add_probe_arguments, run_probe
 from concise_rl.models.gguf import add_convert_arguments, run_convert
@@ -135,9 +137,18 @@ COMMANDS: tuple[Command, ...] = (
         (
             "concise-rl eval --model tiny:s_grpo --baseline tiny:base --task tiny:sums",
             "concise-rl eval --model tiny:s_grpo --model tiny:decs --baseline tiny:base --task tiny:sums --samples 4",
+            "concise-rl eval --model tiny:s_grpo --baseline tiny:base --task suite:tiny --problems 64",
         ),
         add_eval_arguments,
         run_eval,
+    ),
+    Command(
+        "tasks",
+        "measure",
+        "list the benchmarks that have a name, and how each is measured",
+        ("concise-rl tasks", "concise-rl tasks math500", "concise-rl tasks --json"),
+        add_tasks_arguments,
+        run_tasks,
     ),
     Command(
         "compare",
@@ -158,6 +169,17 @@ COMMANDS: tuple[Command, ...] = (
         ("concise-rl report runs/eval/tiny-s_grpo-on-tiny-sums",),
         add_report_arguments,
         run_report,
+    ),
+    Command(
+        "exits",
+        "measure",
+        "try exit policies on stored samples: accuracy against tokens, at any threshold",
+        (
+            "concise-rl exits runs/eval/tiny-s_grpo-on-tiny-sums",
+            "concise-rl exits runs/eval/tiny-s_grpo-on-tiny-sums --policy deer --policy budget --json",
+        ),
+        add_exits_arguments,
+        run_exits,
     ),
     Command(
         "judge",

@@ -236,7 +236,7 @@ def find_unverifiable(rows: datasets.Dataset, pool: VerifierPool, tolerated: flo
     bar = track(starts, "Checking the answers", console=Console(stderr=True), transient=True, disable=len(starts) < 4)
     chunks = (rows.select(range(start, min(start + CHUNK, len(rows)))).to_list() for start in bar)
     accepted = [
-        verdict == 1.0 and bool(row["answer"].strip())
+        verdict == pool.own_verdict and bool(row["answer"].strip())
         for chunk in chunks
         for row, verdict in zip(chunk, pool.judge([(pool.gold_response(row), row) for row in chunk]), strict=True)
     ]

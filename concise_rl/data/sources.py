@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 import random
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -14,9 +15,13 @@ import pyarrow as pa
 import pyarrow.parquet
 from pydantic import TypeAdapter, ValidationError
 
+from concise_rl.data.benchmarks import problems_of
 from concise_rl.errors import unknown
 from concise_rl.named import find_class, with_options
+from concise_rl.tasks.benchmarks import Benchmark, find_benchmark
 from concise_rl.verify.verifiers.metadata import dump_metadata
+
+logger = logging.getLogger(__name__)
 
 FILE_ENDINGS = (".jsonl", ".json", ".parquet")
 GENERATED = ("reasoning_gym:", "reasoning:", "tiny:")
@@ -40,6 +45,13 @@ class Columns(NamedTuple):
     names: Sequence[str]
     """All columns that the source has, read or not."""
 
+    def rows(self) -> Iterable[Row]:
+        """One row after the other, of the columns that were read."""
+        lists = [
+            values.to_pylist() if isinstance(values, pa.ChunkedArray) else values for values in self.values.values()
+        ]
+        return (dict(zip(self.values, row, strict=True)) for row in zip(*lists, strict=True))
+
 
 Wanted = Collection[str] | None
 """Names of the columns to read; None for all of them."""
@@ -54,6 +66,9 @@ def read_source(source: str, split: str, num_rows: int | None, seed: int, wanted
     Raises:
         ValueError: for a source that is not there, cannot be read or is not understood.
     """
+    benchmark = find_benchmark(source)
+    if benchmark is not None:
+        return _read_benchmark(*benchmark, split, num_rows, seed, wanted)
     kind, _, name = source.partition(":")
     path = Path(source)
     if kind == "reasoning_gym":
@@ -70,9 +85,24 @@ def read_source(source: str, split: str, num_rows: int | None, seed: int, wanted
         return _read_hub(source, split, wanted)
     raise ValueError(
         f"Cannot load {source!r}: give a file ending in {', '.join(FILE_ENDINGS)}, a folder or hub id "
-        "(org/name, org/name:config), reasoning_gym:TASK?option=value, reasoning:NAME, tiny:sums or "
-        "selected:NAME?samples=FILE."
+        "(org/name, org/name:config), a benchmark (`concise-rl tasks` lists them) or NAME=FILE for a copy of one, "
+        "reasoning_gym:TASK?option=value, reasoning:NAME, tiny:sums or selected:NAME?samples=FILE."
     )
+
+
+def _read_benchmark(
+    name: str, benchmark: Benchmark, copy: str | None, split: str, num_rows: int | None, seed: int, wanted: Wanted
+) -> Columns:
+    """Read the problems of a benchmark as `prompt` and `answer`, from its source or from a copy of it."""
+    made = benchmark.source.startswith(GENERATED)
+    if copy is None and not made:
+        read = _read_hub(benchmark.source, split, None, benchmark.revision)
+    else:
+        read = read_source(copy or benchmark.source, split, num_rows or benchmark.rows, seed)
+    rows = problems_of(benchmark, copy or name, read.names, zip(read.places, read.rows(), strict=True))
+    if len(rows) != benchmark.rows and (copy or split == benchmark.split) and not made:
+        logger.warning("%s has %d problems; %s has %d.", name, benchmark.rows, copy or benchmark.source, len(rows))
+    return _from_rows(rows, None if wanted is None else {*wanted, "prompt", "answer"})
 
 
 def _numbered(rows: Iterable[Row]) -> Iterable[tuple[str, Row]]:
@@ -146,10 +176,10 @@ def _read_parquet(path: Path, wanted: Wanted) -> Columns:
     return Columns(values, [f"row {i}" for i in range(rows)], names)
 
 
-def _read_hub(source: str, split: str, wanted: Wanted) -> Columns:
+def _read_hub(source: str, split: str, wanted: Wanted, revision: str | None = None) -> Columns:
     name, _, config = source.partition(":")
     try:
-        rows = datasets.load_dataset(name, config or None, split=split)
+        rows = datasets.load_dataset(name, config or None, split=split, revision=revision)
     except Exception as error:  # not found, no network, no such split or config: each has an exception of its own
         raise ValueError(
             f"The data set {source!r}, split {split!r}, could not be loaded ({type(error).__name__}: {error}). "

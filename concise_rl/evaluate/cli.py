@@ -4,11 +4,21 @@ import argparse
 import re
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from concise_rl.evaluate.defaults import (
+    CONTINUOUS_BATCH,
+    QUICK,
+    TINY_CAP,
+    default_batch_size,
+    said_by_benchmark,
+    settle,
+)
 from concise_rl.evaluate.exit_runs import check_exits, with_exits
 from concise_rl.evaluate.options import (
+    BENCHMARKS,
     DEFAULT,
     TASKS,
     Group,
@@ -16,8 +26,7 @@ from concise_rl.evaluate.options import (
     add_prompt_options,
     add_sampling_options,
     add_source_options,
-    add_top_p_option,
-    default_cap,
+    add_truncation_options,
     json_options,
 )
 from concise_rl.evaluate.spec import (
@@ -29,15 +38,12 @@ from concise_rl.evaluate.spec import (
     as_label,
     model_runs,
     read_manifest,
-    whole_groups,
 )
+from concise_rl.evaluate.suite.folder import is_suite
+from concise_rl.evaluate.suite.tasks import SUITE, SUITES, NamedTask, expand, folder_name
 from concise_rl.labels.judges import DEFAULT_JUDGE
 from concise_rl.output.lines import add_json_argument, console_for, print_json, print_next, say
 
-CONTINUOUS_BATCH = 4096
-"""Completions of a batch, where the engine refills itself."""
-QUICK: dict[str, int | None] = {"problems": 192, "samples": 2}
-"""What is drawn of a tiny: task unless said otherwise: its intervals are of use, and are there within a minute."""
 REPORT_JSON = "what report.json in DIR holds: accuracy, tokens, savings and their intervals, by model"
 _LABELLED = re.compile(rf"(?P<label>{LABEL})=(?P<model>.+)")
 
@@ -56,9 +62,11 @@ def add_eval_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--baseline", metavar="MODEL", help="model to compare with, on the same problems (default: none)")
     what.add_argument(
         "--task",
+        action="append",
         required=True,
         metavar="TASK",
-        help=TASKS,
+        help=f"{TASKS}. May be given several times, and suite:NAME is several ({', '.join(SUITES)}): a folder for each "
+        "task, and one table over all",
     )
     what.add_argument(
         "--out", type=Path, metavar="DIR", help="folder for samples and report (default: runs/eval/MODEL-on-TASK)"
@@ -98,7 +106,7 @@ def _add_size_arguments(parser: argparse.ArgumentParser) -> None:
         "--samples",
         type=int,
         metavar="K",
-        help=f"samples of each problem (default: {DEFAULT['samples']}; {QUICK['samples']} of tiny:sums)",
+        help=f"samples of each problem (default: {BENCHMARKS}{DEFAULT['samples']}; {QUICK['samples']} of tiny:sums)",
     )
     how.add_argument(
         "--problems",
@@ -110,10 +118,11 @@ def _add_size_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-tokens",
         type=int,
         metavar="T",
-        help="cap on completion tokens (default: what the budgets come to; without them 512 for tiny:, else 16384)",
+        help=f"cap on completion tokens (default: what the budgets come to; without them {BENCHMARKS}{TINY_CAP} for "
+        f"tiny:, {DEFAULT['max_tokens']} for others)",
     )
     add_sampling_options(how)
-    add_top_p_option(how)
+    add_truncation_options(how)
 
 
 def _add_engine_arguments(parser: argparse.ArgumentParser) -> None:
@@ -153,8 +162,9 @@ def _add_exit_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="[LABEL=]EXIT",
         help="measure each --model under it, as a row of its own; may be given several times. NAME, NAME:VALUE of its "
-        "main option (budget:512), NAME:key=value,key=value, a dotted path, or none; concise_rl.rollout.exits has the "
-        "names: no-think, budget, extend, deer, dynasor, converge, run_jump, eat, think_brake (default: none alone)",
+        "main option (budget:512), NAME:key=value,key=value, a dotted path, or none (see docs/exits.md). Names: "
+        "no-think, budget, extend, deer, dynasor, converge, run_jump, eat, think_brake, nowait, rpdi, deepconf, lynx "
+        "(default: none alone)",
     )
 
 
@@ -180,11 +190,23 @@ def run_eval(args: argparse.Namespace) -> None:
     # Imported where needed: `concise-rl --help` must not wait for torch.
     from concise_rl.evaluate.run import evaluate
 
-    out, spec = folder_of(args), spec_of(args)
+    out, tasks = folder_of(args), expand(args.task)
+    for line in filter(None, (said_by_benchmark(one.task, {**one.settings, **told_in(args)}) for one in tasks)):
+        print(line, file=sys.stderr)
     print(f"Samples and report go to {out}.", file=sys.stderr)
-    evaluate(spec, out, args.overwrite)
+    if is_many(args):
+        from concise_rl.evaluate.suite.run import evaluate_suite
+
+        evaluate_suite(specs_of(args), out, args.overwrite)
+    else:
+        evaluate(spec_of(args), out, args.overwrite)
     _show(out, args.json)
     print_next(console_for(args.json), next_commands(args))
+
+
+def is_many(args: argparse.Namespace) -> bool:
+    """Say whether the folder is one of several tasks, or becomes one."""
+    return len(args.task) > 1 or args.task[0].startswith(SUITE) or is_suite(folder_of(args))
 
 
 def next_commands(args: argparse.Namespace) -> list[tuple[str, str]]:
@@ -193,8 +215,8 @@ def next_commands(args: argparse.Namespace) -> list[tuple[str, str]]:
     commands = [(["report", str(folder_of(args)), "--json"], "the numbers for a script, without sampling")]
     if args.baseline:
         commands.insert(0, (["try", model, "--against", args.baseline], "see both think"))
-    elif args.think_end:
-        commands.insert(0, (["probe", model, "--task", args.task], "is it worth training?"))
+    elif args.think_end and not is_many(args):
+        commands.insert(0, (["probe", model, "--task", args.task[0]], "is it worth training?"))
     return [(shlex.join(["concise-rl", *words]), why) for words, why in commands]
 
 
@@ -204,77 +226,90 @@ def folder_of(args: argparse.Namespace) -> Path:
     if args.out:
         return args.out
     models = "+".join(dict.fromkeys(label for label, _ in split_labels(args.model)))
-    return Path("runs/eval") / f"{models}-on-{re.sub(r'[^A-Za-z0-9._+-]+', '-', args.task).strip('-')}"
+    return Path("runs/eval") / f"{models}-on-{'+'.join(map(folder_name, args.task))}"
 
 
-def spec_of(args: argparse.Namespace) -> EvalSpec:
-    """Return the evaluation that the arguments ask for.
+def specs_of(args: argparse.Namespace) -> dict[str, EvalSpec]:
+    """Return what the arguments ask for of each task, by the name of its folder.
+
+    Raises:
+        ValueError: see `spec_of`; and for an unknown suite, or two tasks that would share a folder.
+    """
+    runs, out = runs_of(args), folder_of(args)
+    return {
+        one.name: EvalSpec(measurement=measurement_of(args, one, out / one.name), **runs) for one in expand(args.task)
+    }
+
+
+def spec_of(args: argparse.Namespace, general: Mapping[str, Any] | None = None) -> EvalSpec:
+    """Return the evaluation of one task that the arguments ask for.
+
+    Args:
+        args: of the command.
+        general: see `settle`.
 
     Raises:
         ValueError: when a value is out of bounds, a model is not there, or two models have one name by chance.
     """
-    values = {name: getattr(args, name) for name in Measurement.model_fields}
-    values["think_end"] = args.think_end or None
-    values["verifier"] = args.verifier or default_verifier(args.task)
-    values |= {name: number for name, number in default_size(args.task).items() if values[name] is None}
-    values["max_tokens"] = args.max_tokens if args.max_tokens is not None else default_max_tokens(args)
-    values["batch_size"] = (
-        args.batch_size if args.batch_size is not None else default_batch_size(args, values["samples"])
-    )
-    values |= judge_of(args)
-    baseline = model_runs([(BASELINE, args.baseline)])[0] if args.baseline else None
-    models = with_exits(model_runs(split_labels(args.model)), args.exit)
-    spec = EvalSpec(measurement=Measurement(**values), models=models, baseline=baseline)
+    [task] = args.task
+    measurement = measurement_of(args, NamedTask(folder_name(task), task), folder_of(args), general)
+    spec = EvalSpec(measurement=measurement, **runs_of(args))
     check_exits(spec)
     return spec
 
 
-def default_size(task: str) -> dict[str, int | None]:
-    """Return how many problems are drawn, and samples of each."""
-    return QUICK if task.startswith("tiny:") else {name: DEFAULT[name] for name in QUICK}
+def runs_of(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the models, and what they are compared with."""
+    baseline = model_runs([(BASELINE, args.baseline)])[0] if args.baseline else None
+    models = with_exits(model_runs(split_labels(args.model)), args.exit)
+    return {"models": models, "baseline": baseline}
 
 
-def default_verifier(task: str) -> str:
-    """Name the verifier: reasoning-gym's own scorer for its tasks, mathematics for everything else."""
-    from concise_rl.data.sources import GENERATED  # which imports datasets
+def measurement_of(
+    args: argparse.Namespace, task: NamedTask, folder: Path, general: Mapping[str, Any] | None = None
+) -> Measurement:
+    """Return how a task is measured.
 
-    return "reasoning_gym" if task.startswith(GENERATED) else "math"
+    Args:
+        args: of the command.
+        task: whose problems are drawn.
+        folder: of its samples, whose judge goes on.
+        general: see `settle`.
+    """
+    values = settle(task.task, {**task.settings, **told_in(args)}, general)
+    values["think_end"] = args.think_end or None
+    if args.batch_size is None:
+        values["batch_size"] = default_batch_size(args.engine, values["samples"], args.keep_shortest)
+    return Measurement(**values | judge_of(args, folder))
 
 
-def judge_of(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the judge that is named; else that of the samples in the folder; else the rule, if there is thinking."""
+def told_in(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what the arguments say of a measurement, but for its task."""
+    given = {name: getattr(args, name, None) for name in Measurement.model_fields if name != "task"}
+    given |= {"max_tokens": cap_of_budgets(args) if args.max_tokens is None else args.max_tokens}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def judge_of(args: argparse.Namespace, out: Path) -> dict[str, Any]:
+    """Return the judge that is named; else that of the samples in `out`; else the rule, if there is thinking."""
     if args.judge:
         return {"judge": None if args.judge == "none" else args.judge, "judge_options": args.judge_options}
-    out = folder_of(args)
     if (out / MANIFEST).is_file() and not args.overwrite:
         found = read_manifest(out).measurement
         return {"judge": found.judge, "judge_options": args.judge_options or found.judge_options}
     return {"judge": DEFAULT_JUDGE if args.think_end else None, "judge_options": args.judge_options}
 
 
-def default_max_tokens(args: argparse.Namespace) -> int:
-    """Return what the budgets come to, where there are any. Otherwise: the embedded reasoner's context is short; real
-    reasoners need room, or the cap is all that is measured."""
-    if args.think_budget and args.answer_budget and args.think_end:
-        from concise_rl.models.eos import load_tokenizer
-        from concise_rl.models.resolve import resolve_model
+def cap_of_budgets(args: argparse.Namespace) -> int | None:
+    """Return the cap that the budgets come to; None where there are none."""
+    if not (args.think_budget and args.answer_budget and args.think_end):
+        return None
+    from concise_rl.models.eos import load_tokenizer
+    from concise_rl.models.resolve import resolve_model
 
-        path = resolve_model(split_labels(args.model)[0][1])
-        tokenizer, _ = load_tokenizer(path, args.revision, args.trust_remote_code)
-        return args.think_budget + args.answer_budget + len(tokenizer.encode(args.think_end, add_special_tokens=False))
-    return default_cap(args.task)
-
-
-def default_batch_size(args: argparse.Namespace, samples: int) -> int:
-    """Return the batch size: vLLM takes in new completions as others end, so that its batches can be large. Whole
-    problems, where those need it."""
-    size = batch_of(args.engine)
-    return whole_groups(size, max(1, samples)) if args.keep_shortest else size
-
-
-def batch_of(engine: str) -> int:
-    """Return the completions that an engine draws together, unless told otherwise."""
-    return DEFAULT["batch_size"] if engine == "transformers" else CONTINUOUS_BATCH
+    path = resolve_model(split_labels(args.model)[0][1])
+    tokenizer, _ = load_tokenizer(path, args.revision, args.trust_remote_code)
+    return args.think_budget + args.answer_budget + len(tokenizer.encode(args.think_end, add_special_tokens=False))
 
 
 def split_labels(models: list[str]) -> list[tuple[str, str]]:
@@ -325,8 +360,12 @@ def run_report(args: argparse.Namespace) -> None:
 
 
 def _show(folder: Path, as_json: bool) -> None:
-    from concise_rl.evaluate.report import write_report
-    from concise_rl.evaluate.text import headline, terminal_table
+    if is_suite(folder):
+        from concise_rl.evaluate.suite.report import write_suite_report as write_report
+        from concise_rl.evaluate.suite.text import headline, terminal_table
+    else:
+        from concise_rl.evaluate.report import write_report
+        from concise_rl.evaluate.text import headline, terminal_table
 
     report = write_report(folder)
     console = console_for(as_json)

@@ -190,7 +190,7 @@ def plan_of(
 
 def sampling_of(measurement: Measurement) -> Sampling:
     """Return how tokens are drawn."""
-    return Sampling(temperature=measurement.temperature, top_p=measurement.top_p)
+    return Sampling(temperature=measurement.temperature, top_p=measurement.top_p, top_k=measurement.top_k)
 
 
 def seed_of(measurement: Measurement, problem: int, number: int) -> int:

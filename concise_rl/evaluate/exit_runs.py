@@ -18,7 +18,7 @@ def with_exits(runs: Sequence[ModelRun], exits: Sequence[str]) -> tuple[ModelRun
         exits: `[LABEL=]EXIT`. A row is called MODEL+LABEL, without a label MODEL+EXIT, and MODEL under `none`.
 
     Raises:
-        ValueError: when two rows would have one name.
+        ValueError: when two rows would have one name, or the row without an exit would have another than its model.
     """
     if not exits:
         return tuple(runs)
@@ -38,8 +38,10 @@ def _split(text: str) -> tuple[str, str | None]:
     """Return what a row's label gets, and its exit. A label has no colon, so that options do not look like one."""
     match = _LABELLED.fullmatch(text)
     label, name = (match["label"], match["exit"]) if match else (None, text)
+    if name == NO_EXIT and label:
+        raise ValueError(f"--exit {text}: the row without an exit is called as its model is. Give --exit {NO_EXIT}.")
     if name == NO_EXIT:
-        return (f"+{label}" if label else ""), None
+        return "", None
     return f"+{label or as_label(name)}", name
 
 
@@ -51,19 +53,16 @@ def exit_arguments(runs: Sequence[ModelRun]) -> tuple[list[tuple[str, str]], lis
     models: dict[tuple[str, int], str] = {}
     exits: dict[str, None] = {}
     for run in runs:
-        suffix = _suffix_of(run)
-        models[run.label.removesuffix(suffix), run.run] = run.model
-        own = suffix == f"+{as_label(run.exit)}" if run.exit else not suffix
-        exits[(run.exit or NO_EXIT) if own else f"{suffix[1:]}={run.exit or NO_EXIT}"] = None
+        label = run.label
+        if run.exit is not None:
+            plain = f"+{as_label(run.exit)}"
+            suffix = plain if label.endswith(plain) else f"+{label.rpartition('+')[2]}"
+            label = label.removesuffix(suffix)
+            exits[run.exit if suffix == plain else f"{suffix[1:]}={run.exit}"] = None
+        else:
+            exits[NO_EXIT] = None
+        models[label, run.run] = run.model
     return [(label, model) for (label, _), model in models.items()], [] if list(exits) == [NO_EXIT] else list(exits)
-
-
-def _suffix_of(run: ModelRun) -> str:
-    """Return the part of a row's label that names its exit."""
-    if run.exit is None:
-        return ""
-    plain = f"+{as_label(run.exit)}"
-    return plain if run.label.endswith(plain) else f"+{run.label.rpartition('+')[2]}"
 
 
 def check_exits(spec: EvalSpec) -> None:

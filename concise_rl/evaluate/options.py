@@ -1,4 +1,7 @@
-"""Arguments that several commands share, each declared once with its help. Defaults are those of `Measurement`."""
+"""Arguments that several commands share, each declared once with its help.
+
+What a task's benchmark may set is None until `concise_rl.evaluate.defaults` settles it.
+"""
 
 import argparse
 import json
@@ -8,11 +11,13 @@ from concise_rl.evaluate.spec import Measurement
 
 DEFAULT: dict[str, Any] = {name: field.default for name, field in Measurement.model_fields.items()}
 """Of each field of `Measurement`."""
-TASKS = "tiny:sums, reasoning:NAME, reasoning_gym:TASK?option=value, a .jsonl or .parquet file, or a hub id"
+TASKS = (
+    "a benchmark (math500, aime24 and others; NAME=FILE is a local copy), tiny:sums, reasoning:NAME, "
+    "reasoning_gym:TASK?option=value, a .jsonl or .parquet file, or a hub id"
+)
 """What `--task` takes, as help says it."""
-
-TINY_CAP = 512
-"""Completion tokens at most of the embedded reasoner, whose context is short, unless the user says otherwise."""
+BENCHMARKS = "the benchmark's, else "
+"""What help says of a default that a benchmark may set."""
 
 Group = argparse._ArgumentGroup  # argparse has no public name for what `add_argument_group` returns
 
@@ -30,15 +35,22 @@ class JoinedUrls(argparse.Action):
         setattr(namespace, self.dest, joined)
 
 
-def add_sampling_options(group: Group) -> None:
-    """Declare how completions are drawn and graded."""
+def add_sampling_options(group: Group, temperature: float | None = None) -> None:
+    """Declare how completions are drawn and graded.
+
+    Args:
+        group: of the parser.
+        temperature: the default one, whatever a benchmark says; None for the benchmark's.
+    """
     group.add_argument(
         "--verifier",
         metavar="VERIFIER",
-        help="math, reasoning_gym, choice, exact, or a dotted path (default: by the task)",
+        help="math, reasoning_gym, choice, exact, code (runs the model's programs, see docs/tasks.md), or a dotted "
+        "path (default: by the task)",
     )
+    usual = f"{BENCHMARKS}{DEFAULT['temperature']}" if temperature is None else "%(default)s"
     group.add_argument(
-        "--temperature", type=float, default=DEFAULT["temperature"], metavar="T", help="0 for greedy (%(default)s)"
+        "--temperature", type=float, default=temperature, metavar="T", help=f"0 for greedy (default: {usual})"
     )
     group.add_argument(
         "--seed", type=int, default=DEFAULT["seed"], metavar="N", help="of the problems and samples (%(default)s)"
@@ -51,14 +63,16 @@ def add_sampling_options(group: Group) -> None:
     )
 
 
-def add_top_p_option(group: Group) -> None:
-    """Declare what cuts the distribution off. A training samples the model as it is, and has no such option."""
+def add_truncation_options(group: Group) -> None:
+    """Declare what cuts the distribution off. A training samples the model as it is, and has no such options."""
     group.add_argument(
         "--top-p",
         type=float,
-        default=DEFAULT["top_p"],
         metavar="P",
-        help="1.0 samples the model as it is (%(default)s)",
+        help=f"1.0 samples the model as it is (default: {BENCHMARKS}{DEFAULT['top_p']})",
+    )
+    group.add_argument(
+        "--top-k", type=int, metavar="N", help="likeliest tokens that are drawn from, 0 for all (default: 0)"
     )
 
 
@@ -92,7 +106,11 @@ def add_engine_options(group: Group) -> None:
 
 def add_prompt_options(group: Group) -> None:
     """Declare how a problem is put to the model."""
-    group.add_argument("--prompt-template", metavar="TEXT", help="text with {prompt} in it (default: the prompt alone)")
+    group.add_argument(
+        "--prompt-template",
+        metavar="TEXT",
+        help=f"text with {{prompt}} in it (default: {BENCHMARKS}the prompt alone)",
+    )
     group.add_argument("--system-prompt", metavar="TEXT", help="system message (default: none)")
     group.add_argument(
         "--chat-template-kwargs",
@@ -109,16 +127,13 @@ def add_source_options(group: Group, split: str = DEFAULT["split"]) -> None:
         group: of the parser.
         split: the default one.
     """
-    group.add_argument("--split", default=split, metavar="SPLIT", help="of the task (%(default)s)")
-    group.add_argument(
-        "--prompt-column",
-        default=DEFAULT["prompt_column"],
-        metavar="NAME",
-        help="of a file or hub data set (%(default)s)",
-    )
-    group.add_argument(
-        "--answer-column", default=DEFAULT["answer_column"], metavar="NAME", help="likewise (%(default)s)"
-    )
+    group.add_argument("--split", metavar="SPLIT", help=f"of the task (default: {BENCHMARKS}{split})")
+    for name in ("prompt", "answer"):
+        group.add_argument(
+            f"--{name}-column",
+            metavar="NAME",
+            help=f"of a file or hub data set (default: {DEFAULT[f'{name}_column']})",
+        )
 
 
 def json_options(text: str) -> dict[str, Any]:
@@ -134,8 +149,3 @@ def json_options(text: str) -> dict[str, Any]:
     if not isinstance(options, dict):
         raise argparse.ArgumentTypeError(f"{text!r} is no JSON object; options look like '{{\"name\": 1}}'")
     return options
-
-
-def default_cap(task: str) -> int:
-    """Return the cap on completion tokens. Real reasoners need room, or the cap is all that is measured."""
-    return TINY_CAP if task.startswith("tiny:") else DEFAULT["max_tokens"]

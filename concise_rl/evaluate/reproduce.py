@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterable
 from typing import Any
 
+from concise_rl.evaluate.defaults import settle
 from concise_rl.evaluate.exit_runs import exit_arguments
 from concise_rl.evaluate.samples import Sample
 from concise_rl.evaluate.spec import Manifest, Measurement
@@ -25,6 +26,8 @@ _ALWAYS = (
     "batch_size",
 )
 """Settings that the command names even where they are the default; a default may change."""
+_FOLLOWS = ("data_revision",)
+"""What follows from the task, and is no option."""
 
 
 def eval_command(manifest: Manifest, folder: str = FOLDER) -> list[str]:
@@ -36,9 +39,10 @@ def eval_command(manifest: Manifest, folder: str = FOLDER) -> list[str]:
         words += ["--model", f"{label}={model}"]
     for name in exits:
         words += ["--exit", name]
-    for name, field in Measurement.model_fields.items():
+    usual = settle(manifest.measurement.task, {})
+    for name in Measurement.model_fields:
         value = getattr(manifest.measurement, name)
-        if value != field.default or name in _ALWAYS:
+        if name in _ALWAYS or (value != usual[name] and name not in _FOLLOWS):
             words += _flag(name, value)
     return [*words, "--out", folder]
 
@@ -48,6 +52,8 @@ def _flag(name: str, value: Any) -> list[str]:
     flag = f"--{name.replace('_', '-')}"
     if name == "judge":
         return [flag, value or "none"]
+    if name == "prompt_template":
+        return [flag, value or "{prompt}"]
     if name == "think_end":
         return [flag, value or ""]
     if value is None or value is False:

@@ -1,9 +1,7 @@
 """Declare what was measured, on which models. `eval.json` records it and keeps other measurements out of the folder."""
 
 import hashlib
-import logging
 import re
-import shutil
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -11,13 +9,11 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from concise_rl.errors import unknown
-from concise_rl.files import write_atomically
 from concise_rl.models.resolve import resolve_model
 
 BASELINE = "baseline"
 ENGINES = ("transformers", "vllm")
 MANIFEST = "eval.json"
-REPORTS = ("report.json", "report.html")
 PACKAGES = ("concise_rl", "torch", "transformers", "tokenizers", "datasets", "reasoning_gym", "math-verify")
 LABEL = r"[A-Za-z0-9][A-Za-z0-9._+-]*"
 """What a label may be: it names a file."""
@@ -25,8 +21,6 @@ NOT_INSTALLED = "not installed"
 _WEIGHTS_AND_CONFIG = re.compile(
     r".*\.(safetensors|bin|pt|gguf|jinja)|(generation_|adapter_)?config\.json|tokenizer.*\.json"
 )
-
-logger = logging.getLogger(__name__)
 
 
 def is_url(name: str) -> bool:
@@ -46,6 +40,8 @@ class Measurement(BaseModel):
 
     task: str
     """Where the problems come from, as `concise_rl.data.rows.load_rows` takes it."""
+    data_revision: str | None = None
+    """Commit of the hub data set that a benchmark pins; None for other tasks, and for a benchmark's local copy."""
     split: str = "test"
     problems: int | None = Field(None, ge=1)
     """Number of problems; None for all there are."""
@@ -55,6 +51,8 @@ class Measurement(BaseModel):
     """Cap on completion tokens."""
     temperature: float = Field(1.0, ge=0, allow_inf_nan=False)
     top_p: float = Field(1.0, gt=0, le=1)
+    top_k: int = Field(0, ge=0)
+    """Likeliest tokens that are drawn from; 0 for all."""
     seed: int = Field(0, ge=0)
     """Of the problems and of the sampling."""
     think_end: str | None = "</think>"
@@ -342,74 +340,3 @@ def _writer(path: Path) -> str:
 def _first_problem(error: ValidationError) -> str:
     first = error.errors()[0]
     return f"{'.'.join(map(str, first['loc'])) or 'JSON'}: {first['msg']}"
-
-
-def claim_folder(folder: Path, wanted: Manifest, overwrite: bool = False) -> Manifest:
-    """Make `folder` hold this measurement: write its `eval.json`, or add the models to the one that is there.
-
-    Args:
-        folder: made if need be.
-        wanted: what is about to be run.
-        overwrite: delete the samples and reports in `folder` first.
-
-    Returns:
-        What the folder now holds; models of earlier evaluations come first.
-
-    Raises:
-        ValueError: when the folder is a file, or holds samples of another measurement, naming the fields that differ.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{folder} is a file: `--out` is a folder.")
-    if overwrite:
-        _clear(folder)
-    elif (folder / MANIFEST).exists():
-        if (folder / "samples").exists():  # else an evaluation ended before it had drawn any, and binds nobody
-            wanted = _merge(folder, read_manifest(folder), wanted)
-    elif (folder / "samples").exists() or any((folder / report).exists() for report in REPORTS):
-        raise ValueError(
-            f"{folder} holds an evaluation without its {MANIFEST}. Choose another folder or `--overwrite`."
-        )
-    write_atomically(folder / MANIFEST, wanted.model_dump_json(indent=2) + "\n")
-    return wanted
-
-
-def _clear(folder: Path) -> None:
-    """Delete what an evaluation writes, and nothing else: the folder may also hold the training run."""
-    shutil.rmtree(folder / "samples", ignore_errors=True)
-    shutil.rmtree(folder / "plots", ignore_errors=True)
-    shutil.rmtree(folder / "training", ignore_errors=True)
-    for report in REPORTS:
-        (folder / report).unlink(missing_ok=True)
-
-
-def _merge(folder: Path, found: Manifest, wanted: Manifest) -> Manifest:
-    differing = [
-        f"{name}: {getattr(found.measurement, name)!r} there, {getattr(wanted.measurement, name)!r} now"
-        for name in found.measurement.differing_fields(wanted.measurement)
-    ]
-    differing += [
-        f"{name}: {getattr(found, name)} there, {getattr(wanted, name)} now"
-        for name in ("num_problems", "num_dropped")
-        if getattr(found, name) != getattr(wanted, name)
-    ]
-    there = {(run.label, run.run): run for run in found.runs}
-    differing += [
-        f"{run.label}.{run.run}: {_identity(there[key])} there, {_identity(run)} now"
-        for run in wanted.runs
-        if (key := (run.label, run.run)) in there and there[key] != run
-    ]
-    if differing:
-        raise ValueError(
-            f"{folder} holds another evaluation. What differs: {'; '.join(differing)}. Choose another `--out`, or "
-            "`--overwrite` to delete what is there."
-        )
-    changed = [name for name, number in wanted.versions.items() if found.versions.get(name) != number]
-    if changed:
-        logger.warning("%s was begun with other versions of %s; its record keeps those.", folder, ", ".join(changed))
-    added = tuple(run for run in wanted.models if (run.label, run.run) not in there)
-    return found.model_copy(update={"models": found.models + added, "baseline": found.baseline or wanted.baseline})
-
-
-def _identity(run: ModelRun) -> str:
-    model = f"{run.model}@{run.fingerprint}" if run.fingerprint else run.model
-    return f"{model} with exit {run.exit}" if run.exit else model

@@ -192,13 +192,14 @@ def accuracy_change(model_P: np.ndarray, baseline_P: np.ndarray, axis: int = -1)
 
 
 @lru_cache(maxsize=2)
-def resamples(num_problems: int) -> np.ndarray:
+def resamples(num_problems: int, seed: int = 0) -> np.ndarray:
     """Return (RESAMPLES, P) how often each resample has each problem: those that `scipy.stats.bootstrap` draws from
-    seed 0.
+    a seed.
 
-    Every statistic of a report, its intervals and the Pareto front are taken over these same resamples.
+    Every statistic of a report, its intervals and the Pareto front are taken over these same resamples, of seed 0. The
+    tasks of a suite are drawn apart, each from a seed of its own.
     """
-    rng, counts_RP = np.random.default_rng(0), np.empty((RESAMPLES, num_problems), dtype=np.uint8)
+    rng, counts_RP = np.random.default_rng(seed), np.empty((RESAMPLES, num_problems), dtype=np.uint8)
     for start in range(0, RESAMPLES, _BATCH):
         drawn_RP = rng.integers(0, num_problems, (_BATCH, num_problems))
         drawn_RP += num_problems * np.arange(_BATCH)[:, None]
@@ -207,9 +208,9 @@ def resamples(num_problems: int) -> np.ndarray:
     return counts_RP
 
 
-def resampled_means(values_NP: np.ndarray) -> np.ndarray:
+def resampled_means(values_NP: np.ndarray, seed: int = 0) -> np.ndarray:
     """Return (RESAMPLES, N) means of N quantities over each resample of their P problems."""
-    counts_RP = resamples(values_NP.shape[-1])
+    counts_RP = resamples(values_NP.shape[-1], seed)
     parts = [counts_RP[i : i + _BATCH].astype(float) @ values_NP.T for i in range(0, RESAMPLES, _BATCH)]
     return np.concatenate(parts) / values_NP.shape[-1]
 

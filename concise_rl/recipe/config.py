@@ -41,7 +41,7 @@ class ConciseConfig(GRPOConfig):
     )
     verifier: str = field(
         default="math",
-        metadata={"help": "Who judges answers: math, reasoning_gym, choice, exact, or a function's dotted path."},
+        metadata={"help": "Who judges answers: math, reasoning_gym, choice, exact, code, or a function's dotted path."},
     )
     refuse_copied: bool = field(
         default=True,

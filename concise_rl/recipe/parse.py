@@ -35,8 +35,9 @@ class DataConfig:
 
     dataset: str = field(
         metadata={
-            "help": "A .jsonl, .json or .parquet file, a hub id, reasoning_gym:NAME?option=value, reasoning:NAME, "
-            "tiny:sums, or selected:NAME?samples=FILE for samples of concise-rl eval."
+            "help": "A .jsonl, .json or .parquet file, a hub id, a benchmark (concise-rl tasks lists them), NAME=FILE "
+            "for a copy of one, reasoning_gym:NAME?option=value, reasoning:NAME, tiny:sums, or selected:NAME?samples="
+            "FILE for samples of concise-rl eval."
         }
     )
     dataset_split: str = field(default="train", metadata={"help": "Split of the data set."})

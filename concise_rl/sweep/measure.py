@@ -11,8 +11,7 @@ from pydantic import ValidationError
 from concise_rl.data.rows import columns_read, to_messages
 from concise_rl.data.sources import FILE_ENDINGS
 from concise_rl.errors import in_a_line
-from concise_rl.evaluate.cli import batch_of, default_size
-from concise_rl.evaluate.options import TINY_CAP
+from concise_rl.evaluate.defaults import TINY_CAP, batch_of, default_size, of_benchmark
 from concise_rl.evaluate.rows import measured_rows
 from concise_rl.evaluate.run import evaluate
 from concise_rl.evaluate.spec import BASELINE, EvalSpec, Measurement, ModelRun, fingerprint
@@ -29,6 +28,8 @@ GIVEN = (
     *("prompt_column", "answer_column"),
 )
 """Options of the command that take the place of what is chosen here."""
+LEARNT = ("prompt_template", "system_prompt")
+"""What a recipe's model has learnt to be asked by, whatever a benchmark says."""
 
 
 def measurement_of(runs: Sequence[Run], args: argparse.Namespace) -> Measurement:
@@ -53,7 +54,9 @@ def measurement_of(runs: Sequence[Run], args: argparse.Namespace) -> Measurement
         "revision": None if hub["revision"] == "main" else hub["revision"],
         "trust_remote_code": hub["trust_remote_code"],
     }
-    if own_data:
+    if found := of_benchmark(task):
+        chosen |= {name: value for name, value in found.items() if name not in LEARNT}
+    elif own_data:
         chosen |= {"prompt_column": recipe.data.prompt_column, "answer_column": recipe.data.answer_column}
     given = {name: value for name in GIVEN if (value := getattr(args, name)) is not None}
     chosen |= {name.removeprefix("eval_"): value for name, value in given.items()}

@@ -126,7 +126,7 @@ class VerifierPool:
         Args:
             name: one of `VERIFIERS`, or the dotted path of a function `verify(response, row)`.
             workers: how many processes judge side by side.
-            timeout_s: wall clock for each item, in seconds.
+            timeout_s: wall clock for each item, in seconds; more where the verifier needs more.
             memory_mb: address space of each worker, in MiB.
             refuse_copied: a right answer that copies a formula of the problem in place of working it out is wrong.
                 Known to `math` alone, where a row has its `problem` or `prompt`.
@@ -140,7 +140,8 @@ class VerifierPool:
         self.reset_counters()
         self._verifier = find_verifier(name)
         self._path = (self._verifier.worked_out if refuse_copied else None) or self._verifier.path
-        self._max_workers, self._timeout_s, self._memory_mb = workers, timeout_s, memory_mb
+        self._max_workers, self._memory_mb = workers, memory_mb
+        self._timeout_s = max(timeout_s, self._verifier.timeout_s)
         self._workers: list[_Worker] = []
         self._warned: set[str] = set()
         weakref.finalize(self, _discard_all, self._workers)  # also at exit
@@ -160,8 +161,13 @@ class VerifierPool:
         self.counters = Counter(judged=0, correct=0, abstained=0, timeouts=0, crashes=0, errors=0)
 
     def gold_response(self, row: Mapping[str, Any]) -> str:
-        """The row's own answer, written as the verifier expects a response."""
-        return self._verifier.gold.replace("{answer}", row["answer"])
+        """The row's own answer, written as the verifier expects a response; empty where rows have tests instead."""
+        return "" if self._verifier.gold is None else self._verifier.gold.replace("{answer}", row["answer"])
+
+    @property
+    def own_verdict(self) -> float:
+        """The verdict that `gold_response` must get: that of an empty one is wrong."""
+        return 0.0 if self._verifier.gold is None else 1.0
 
     @property
     def reads_values(self) -> bool:

@@ -5,16 +5,15 @@ import json
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
+from concise_rl.evaluate.defaults import TINY_CAP, settle
 from concise_rl.evaluate.options import (
     DEFAULT,
     TASKS,
-    TINY_CAP,
     add_engine_options,
     add_prompt_options,
     add_sampling_options,
     add_source_options,
-    add_top_p_option,
-    default_cap,
+    add_truncation_options,
 )
 from concise_rl.evaluate.spec import Measurement, is_url
 from concise_rl.output.lines import add_json_argument, console_for
@@ -49,7 +48,7 @@ def add_try_arguments(parser: argparse.ArgumentParser) -> None:
         "the context goes)",
     )
     add_sampling_options(how)
-    add_top_p_option(how)
+    add_truncation_options(how)
     add_engine_options(how)
     add_prompt_options(how)
     add_json_argument(parser, "one line for each reply, with the parts of its text, its verdict and its tokens")
@@ -138,11 +137,9 @@ def measurement_of(args: argparse.Namespace, task: str, engine: str) -> Measurem
     Raises:
         ValueError: when a value is out of bounds.
     """
-    from concise_rl.evaluate.cli import default_verifier
-
-    values = {name: value for name, value in vars(args).items() if name in Measurement.model_fields}
-    values |= {"task": task, "engine": engine, "samples": 1, "batch_size": 1, "think_end": args.think_end or None}
-    values["verifier"] = args.verifier or ("math" if args.question is not None else default_verifier(task))
-    if args.max_tokens is None:
-        values["max_tokens"] = default_cap(task)
+    given = {name: value for name, value in vars(args).items() if name in Measurement.model_fields}
+    if args.question is not None and args.verifier is None:
+        given["verifier"] = "math"
+    values = settle(task, given)
+    values |= {"engine": engine, "samples": 1, "batch_size": 1, "think_end": args.think_end or None}
     return Measurement(**values)

@@ -104,7 +104,7 @@ def check_gold(question: Question, pool: VerifierPool) -> None:
     """
     if question.gold is None:
         return
-    if pool.judge([(pool.gold_response(question.row), question.row)])[0] != 1.0:
+    if pool.judge([(pool.gold_response(question.row), question.row)])[0] != pool.own_verdict:
         raise ValueError(
             f"The verifier {pool.name!r} does not take {question.gold!r} for a right answer ({question.origin}): give "
             "another --gold or --index, or another --verifier (exact compares text)."

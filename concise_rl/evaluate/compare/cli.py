@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from concise_rl.evaluate.compare import MARGIN, Comparison, compare
+from concise_rl.evaluate.suite.folder import is_suite
 from concise_rl.output.lines import add_json_argument, console_for, print_json, print_next, say
 
 
@@ -16,7 +17,7 @@ def add_compare_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=Path,
         metavar="DIR",
-        help="folders that `concise-rl eval` wrote, measured alike",
+        help="folders that `concise-rl eval` wrote, measured alike: of one task each, or of several each",
     )
     parser.add_argument(
         "--out",
@@ -87,6 +88,9 @@ def run_compare(args: argparse.Namespace) -> None:
     """
     if args.json and args.markdown:
         raise ValueError("--json and --markdown both write to stdout: give one of them.")
+    if any(map(is_suite, args.folders)):
+        _run_suites(args)
+        return
     found = compare(args.folders, args.out, args.label, args.baseline, args.sort, args.margin)
     if args.json:
         print_json(found.report)
@@ -98,6 +102,26 @@ def run_compare(args: argparse.Namespace) -> None:
     if not args.json and not args.markdown:
         again = shlex.join(["concise-rl", *sys.argv[1:], "--markdown"])
         print_next(console_for(False), [(again, "the table for a README")])
+
+
+def _run_suites(args: argparse.Namespace) -> None:
+    """Compare suites, and show their means."""
+    from concise_rl.evaluate.suite.compare import compare_suites
+    from concise_rl.evaluate.suite.text import headline, markdown_table, terminal_table
+
+    found = compare_suites(args.folders, args.out, args.label, args.baseline, args.sort, args.margin)
+    if args.json:
+        print_json(found.report)
+    elif args.markdown:
+        print(markdown_table(found.report))
+    console = console_for(args.json or args.markdown)
+    console.print(terminal_table(found.report))
+    for note in found.report["notes"]:
+        say(console, f"Note: {note}")
+    for warning in found.report["warnings"]:
+        say(console, f"Warning: {warning}", "yellow", wrap=True)
+    say(console, f"First by {found.report['sorted_by']}. {headline(found.report)}", "bold", wrap=True)
+    say(console, f"Page: {found.page}")
 
 
 def show(found: Comparison, to_stderr: bool = False) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from concise_rl.evaluate.cli import spec_of
+from concise_rl.evaluate.defaults import TINY_CAP
 from concise_rl.evaluate.options import (
     DEFAULT,
     TASKS,
-    TINY_CAP,
     add_engine_options,
     add_prompt_options,
     add_sampling_options,
@@ -30,9 +30,13 @@ if TYPE_CHECKING:
 PROBLEMS, SAMPLES = 32, 16
 """As many samples of a problem as the larger of two usual groups has: how these would fall is then known exactly."""
 FEWEST_PROBLEMS = 10
+SPLIT = "train"
+"""What a model would be trained on, unless a benchmark has no such part."""
 NOT_PROBED = {
     **dict.fromkeys(("baseline", "think_budget", "answer_budget", "keep_shortest", "prompts", "prompts_options")),
     "top_p": 1.0,
+    "top_k": 0,
+    "exit": (),
 }
 """What an evaluation can do and a probe does not: rollouts of a training are sampled as the model is."""
 
@@ -47,7 +51,7 @@ def add_probe_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TASK",
         help=f"problems with answers, which it would be trained on: {TASKS}",
     )
-    add_source_options(what, split="train")
+    add_source_options(what, split=SPLIT)
     what.add_argument("--problems", type=int, default=PROBLEMS, metavar="N", help="number of problems (%(default)s)")
     what.add_argument("--samples", type=int, default=SAMPLES, metavar="K", help="samples of each (%(default)s)")
     what.add_argument(
@@ -81,7 +85,7 @@ def _add_measurement(parser: argparse.ArgumentParser) -> None:
         metavar="T",
         help=f"cap on completion tokens (default: {TINY_CAP} for tiny:, else {DEFAULT['max_tokens']})",
     )
-    add_sampling_options(how)
+    add_sampling_options(how, temperature=DEFAULT["temperature"])
     how.add_argument("--judge", metavar="JUDGE", help="who says where the answer is first stated (default: rule)")
     how.add_argument("--judge-options", type=json_options, metavar="JSON", help="the judge's options (default: none)")
     add_engine_options(how)
@@ -103,7 +107,9 @@ def run_probe(args: argparse.Namespace) -> None:
     from concise_rl.evaluate.run import evaluate
 
     out = args.out or Path("runs/probe") / slug(f"{args.model}-{args.task}")
-    spec = spec_of(argparse.Namespace(**{**vars(args), "model": [args.model], "out": out}))
+    spec = spec_of(
+        argparse.Namespace(**{**vars(args), "model": [args.model], "task": [args.task], "out": out}), {"split": SPLIT}
+    )
     evaluate(spec, out, args.overwrite and not _is_there(out, spec))
     write_report(out)
     probe, console = read_probe(out, spec.models[0]), console_for(args.json)

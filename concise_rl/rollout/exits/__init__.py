@@ -6,11 +6,14 @@
 from concise_rl.rollout.exits.budget import Budget, NoThink
 from concise_rl.rollout.exits.build import parse_exit, plan_exit
 from concise_rl.rollout.exits.converge import Converge, RunJump
+from concise_rl.rollout.exits.deepconf import DeepConf
 from concise_rl.rollout.exits.deer import Deer
 from concise_rl.rollout.exits.dynasor import Dynasor
 from concise_rl.rollout.exits.eat import Eat
 from concise_rl.rollout.exits.events import every, literal, places_of
 from concise_rl.rollout.exits.extend import Extend
+from concise_rl.rollout.exits.lynx import Lynx
+from concise_rl.rollout.exits.nowait import NoWait
 from concise_rl.rollout.exits.policy import (
     Ending,
     Exit,
@@ -22,6 +25,7 @@ from concise_rl.rollout.exits.policy import (
     exit_at,
     looked_at,
 )
+from concise_rl.rollout.exits.rpdi import Rpdi
 from concise_rl.rollout.exits.think_brake import ThinkBrake
 from concise_rl.rollout.exits.tools import ExitTools, value_of
 
@@ -35,6 +39,10 @@ EXITS: dict[str, type[Exit]] = {
     "run_jump": RunJump,
     "eat": Eat,
     "think_brake": ThinkBrake,
+    "nowait": NoWait,
+    "rpdi": Rpdi,
+    "deepconf": DeepConf,
+    "lynx": Lynx,
 }
 """Every exit by its name."""
 

@@ -34,7 +34,7 @@ class _Settling(ExitPolicy):
 
     def stop_ids(self, tools: ExitTools) -> tuple[int, ...]:
         """See `ExitPolicy.stop_ids`."""
-        return () if self.every else tools.tokens_with("\n")
+        return () if self.every else tools.pauses("\n")
 
     def look(self, tools: ExitTools) -> Look:
         """See `ExitPolicy.look`."""

@@ -70,7 +70,7 @@ class Deer(ExitPolicy):
 
     def stop_ids(self, tools: ExitTools) -> tuple[int, ...]:
         """See `ExitPolicy.stop_ids`."""
-        return tools.tokens_with(*self._words(tools))
+        return tools.pauses(*self._words(tools))
 
     def _words(self, tools: ExitTools) -> tuple[str, ...]:
         doubts = ("Wait", "Hmm", "But", "Alternatively", "Let") if tools.is_embedded else ("Wait",)

@@ -65,7 +65,7 @@ class Eat(ExitPolicy):
 
     def stop_ids(self, tools: ExitTools) -> tuple[int, ...]:
         """See `ExitPolicy.stop_ids`."""
-        return tools.tokens_with(*self._events(tools))
+        return tools.pauses(*self._events(tools))
 
     def _events(self, tools: ExitTools) -> tuple[str, ...]:
         return (("\n",) if tools.is_embedded else ("\n\n",)) if self.events is None else self.events

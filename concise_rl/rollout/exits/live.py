@@ -5,7 +5,8 @@ from dataclasses import dataclass, field, replace
 
 from concise_rl.reading.trace import StopReason
 from concise_rl.rollout.cost import cost_of_look
-from concise_rl.rollout.engine import Asked, Engine, Peek, PeekingEngine, Request, Sampling
+from concise_rl.rollout.engine import Asked, Engine
+from concise_rl.rollout.exits.looks import Looking, check_looks, take_looks
 from concise_rl.rollout.exits.policy import ExitPolicy, Look, Reading, ending_of, looked_at
 from concise_rl.rollout.exits.thought import LOOK, Thought, answer, begin, draw
 from concise_rl.rollout.exits.tools import ExitTools
@@ -56,8 +57,7 @@ class LivePlan(Plan):
         """
         self.check_cap(min((request.max_tokens for request in asked.requests), default=2**31))
         look, asked = self.policy.look(self.tools), replace(asked, give_up=None)
-        if look and not look.tokens and not isinstance(engine, PeekingEngine):
-            raise ValueError(f"{type(engine).__name__} cannot look at the next token, which this exit needs.")
+        check_looks(engine, look)
         watched = [_Watched(thought) for thought in begin(engine, asked)]
         going = watched
         while going:
@@ -94,20 +94,16 @@ class LivePlan(Plan):
         """Read all places in one batch."""
         if look is None:
             return [Reading(at) for _, at in looking]
-        kept = [(one.thought.request.prompt_ids, one.thought.ids[:at]) for one, at in looking]
-        prompts = [[*prompt, *ids, *look.suffix(ids, self.tools)] for prompt, ids in kept]
-        if not look.tokens:
-            assert isinstance(engine, PeekingEngine), "asked before anything was drawn"
-            peeked = engine.peek([Peek(prompt, look.token_ids) for prompt in prompts])
-            return [Reading(at, peeked=seen) for (_, at), seen in zip(looking, peeked, strict=True)]
-        seeds = [one.thought.seed(LOOK, len(one.readings)) for one, _ in looking]
-        requests = [Request(prompt, look.tokens, seed) for prompt, seed in zip(prompts, seeds, strict=True)]
-        sampling = Sampling(look.temperature, look.top_p, stop_ids=look.stop_ids, logprobs=look.logprobs)
-        found = engine.generate(Asked(requests, sampling))
-        return [
-            Reading(at, tuple(completion.ids), _known(completion.logprobs))
-            for (_, at), completion in zip(looking, found, strict=True)
+        places = [
+            Looking(
+                one.thought.request.prompt_ids,
+                one.thought.ids[:at],
+                one.thought.ids[at] if at < len(one.thought.ids) else None,
+                one.thought.seed(LOOK, len(one.readings)),
+            )
+            for one, at in looking
         ]
+        return take_looks(engine, look, places, self.tools)
 
     def _end(self, others: Sequence[_Watched]) -> None:
         """Mark what has no place left and does not go on: it is over, or at the limit."""
@@ -130,19 +126,7 @@ class LivePlan(Plan):
         one.is_over = thought.is_exit = True
 
     def _amount(self, thought: Thought) -> int:
-        """Return how many tokens are drawn next, short of the limit."""
+        """Return how many tokens are drawn next, short of the limit; past one at which the closing did not fit."""
         at, limit = len(thought.ids), self.policy.limit
         most = self.policy.draws(at)
-        return most if limit is None else min(most, limit - at)
-
-
-def _known(logprobs: Sequence[float | None] | None) -> tuple[float, ...]:
-    """Return the log-probabilities that were asked for.
-
-    Raises:
-        ValueError: when the engine could not say one of them.
-    """
-    known = tuple(logprob for logprob in logprobs or () if logprob is not None)
-    if len(known) != len(logprobs or ()):
-        raise ValueError("The engine does not tell the log-probabilities of what it decodes: this exit needs them.")
-    return known
+        return most if limit is None or at >= limit else min(most, limit - at)

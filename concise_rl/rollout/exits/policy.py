@@ -42,6 +42,7 @@ class Look:
         stop_ids: tokens that end it, besides an EOS.
         logprobs: whether the log-probabilities of what is decoded are wanted.
         token_ids: tokens whose log-probabilities a look at the next token wants.
+        probe: file of a probe whose score of the thinking token behind the place is wanted, and nothing else.
     """
 
     suffix_ids: tuple[int, ...]
@@ -52,6 +53,7 @@ class Look:
     stop_ids: tuple[int, ...] = ()
     logprobs: bool = False
     token_ids: tuple[int, ...] = ()
+    probe: str = ""
 
     def suffix(self, thinking_ids: Sequence[int], tools: ExitTools) -> tuple[int, ...]:
         """Return what is forced behind this thinking."""
@@ -68,12 +70,14 @@ class Reading:
         ids: tokens decoded behind the suffix.
         logprobs: of the ids, where they were wanted.
         peeked: what a look at the next token shows; None where tokens were decoded.
+        score: of a probe; None without one.
     """
 
     at: int
     ids: tuple[int, ...] = ()
     logprobs: tuple[float, ...] = ()
     peeked: Peeked | None = None
+    score: float | None = None
 
 
 class Ending(NamedTuple):
@@ -96,7 +100,7 @@ class Exit(BaseModel, ABC):
         grid: its values on a curve, loosest (most thinking) to strictest. Empty: there is no curve.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
     dial: ClassVar[str] = ""
     grid: ClassVar[tuple[float, ...]] = ()

@@ -1,7 +1,6 @@
 """What an exit policy reads and writes with: a tokenizer, the delimiters, and texts that a model may not know."""
 
 import functools
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,8 +13,6 @@ from concise_rl.verify.ballot import ballot
 
 PUBLISHED = "\n**Final Answer**\n\\boxed{"
 """What the published probes are made of. The embedded reasoner has no tokens for it."""
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -122,12 +119,22 @@ class ExitTools:
 
     def tokens_with(self, *texts: str) -> tuple[int, ...]:
         """Return every token whose own text holds one of these."""
-        return _tokens_with(self.tokenizer, texts)
+        return tuple(i for i, piece in enumerate(_pieces(self.tokenizer)) if any(text in piece for text in texts))
+
+    def pauses(self, *events: str) -> tuple[int, ...]:
+        """Return tokens after which an event is likely: those that hold one, and line breaks where one ends so."""
+        return self.tokens_with(*events, *("\n" for event in events if event.endswith("\n")))
 
     def end(self) -> int:
         """Return the token that ends a completion."""
         own = self.tokenizer.eos_token_id
         return own if own in self.delimiters.eos else min(self.delimiters.eos)
+
+
+def word_tokens(tools: ExitTools, words: Sequence[str]) -> tuple[int, ...]:
+    """Return every token that is one of these words and nothing else, whatever its case and the space around it."""
+    wanted = {word.lower() for word in words}
+    return tuple(i for i in range(len(tools.tokenizer)) if tools.text_of(i).strip().lower() in wanted)
 
 
 def value_of(answer: str) -> str:
@@ -140,7 +147,7 @@ def _written(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[int, ...]:
     return encode_words(tokenizer, text)
 
 
-@functools.lru_cache
-def _tokens_with(tokenizer: PreTrainedTokenizerBase, texts: tuple[str, ...]) -> tuple[int, ...]:
-    pieces = tokenizer.batch_decode([[i] for i in range(len(tokenizer))])
-    return tuple(i for i, piece in enumerate(pieces) if any(text in piece for text in texts))
+@functools.lru_cache(maxsize=4)
+def _pieces(tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """Return the text of each token."""
+    return tokenizer.batch_decode([[i] for i in range(len(tokenizer))])

@@ -22,14 +22,17 @@ class Verifier(NamedTuple):
 
     path: str
     """Dotted path of the function."""
-    gold: str = "{answer}"
-    """A row's own answer written as a response: what the check at load hands to the verifier."""
+    gold: str | None = "{answer}"
+    """A row's own answer written as a response: what the check at load hands to the verifier. None where rows have no
+    answer, but tests: then the check hands over an empty response, which must be wrong."""
     worked_out: str | None = None
     """The function that refuses an answer copied from the problem, where the verifier knows such answers."""
     kind_of_gold: Callable[[str], str] | None = None
     """What sort of gold answer a text is, as messages say it; empty for one that needs no mention."""
     trusted: bool = False
-    """It may start processes, write files and use the network: so may the user's own verifiers, not those below."""
+    """It may start processes, write files and use the network: so may the user's own verifiers, and `code`."""
+    timeout_s: float = 0.0
+    """Wall clock for each item that it needs at least, in seconds."""
     columns: Sequence[str] = ()
     """Columns of the data that it reads beside `prompt` and `answer`."""
 
@@ -40,10 +43,14 @@ VERIFIERS = {
         r"\boxed{{answer}}",
         worked_out="concise_rl.verify.verifiers.math.verify_worked_out",
         kind_of_gold=kind_of_gold,
+        columns=("answer_tolerance",),
     ),
     "reasoning_gym": Verifier("concise_rl.verify.verifiers.reasoning_gym.verify", columns=("metadata",)),
     "choice": Verifier("concise_rl.verify.verifiers.text.choice"),
     "exact": Verifier("concise_rl.verify.verifiers.text.exact"),
+    "code": Verifier(
+        "concise_rl.verify.verifiers.code.verify", gold=None, trusted=True, timeout_s=300.0, columns=("tests",)
+    ),
 }
 
 
@@ -70,7 +77,7 @@ def columns_of(name: str) -> Sequence[str] | None:
         ValueError: when there is no such verifier.
     """
     verifier = find_verifier(name)
-    return getattr(import_dotted(name, "verifier"), "columns", None) if verifier.trusted else verifier.columns
+    return verifier.columns if name in VERIFIERS else getattr(import_dotted(name, "verifier"), "columns", None)
 
 
 def load_verifier(path: str) -> Verify:

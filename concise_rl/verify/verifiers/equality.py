@@ -12,6 +12,7 @@ from typing import Any
 
 import mpmath
 import sympy
+from sympy.core.function import AppliedUndef
 
 from concise_rl.verify.verifiers import words
 from concise_rl.verify.verifiers.numeric import POINTS, TOLERANCE, close, same_expressions, value_at
@@ -40,6 +41,17 @@ def equal(gold: Any, answer: Any) -> bool:
         if isinstance(gold, kind) or isinstance(answer, kind):
             return compare(gold, answer)
     return _equal_quantities(gold, answer)
+
+
+def within(gold: Any, answer: Any, tolerance: float) -> bool:
+    """Whether two numbers are at most so far apart; an answer may name what it gives, as `x = 5.4`."""
+    if isinstance(answer, Relation) and not _is_inequality(answer):
+        return _right_side(answer, strict=False, compare=lambda value: within(gold, value, tolerance))
+    numbers = [_expression(value) for value in (gold, answer)]
+    if any(number is None or number.free_symbols for number in numbers):
+        return False
+    one, other = (None if number is None else value_at(number, *POINTS[0]) for number in numbers)
+    return one is not None and other is not None and abs(one - other) <= tolerance * (1 + 1e-9)
 
 
 def _is_inequality(value: Any) -> bool:
@@ -80,10 +92,12 @@ def _equal_chains(gold: Relation, answer: Relation) -> bool:
 def _proportional(gold: Relation, answer: Relation) -> bool:
     """Whether one equation or inequality is a multiple of the other."""
     one, other = _difference(gold), _difference(answer)
-    if one is None or other is None or _names(one) != _names(other):
+    if one is None or other is None or _names(one) != _names(other) or not _names(one):
         return gold.signs == answer.signs and _pairwise(gold.sides, answer.sides)
     factors = [_ratio(one, other, *point) for point in POINTS]
     known = [factor for factor in factors if factor is not None]
+    if not known and one.has(AppliedUndef):  # f(x) = 2x: no value in numbers
+        return gold.signs == answer.signs and _pairwise(gold.sides, answer.sides)
     if len(known) < 2 or any(not close(factor, known[0]) for factor in known):
         return False
     if gold.signs[0] in {"=", r"\ne"}:

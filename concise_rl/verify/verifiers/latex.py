@@ -73,7 +73,7 @@ _REWRITES = [
         (r"\\(?:mathbf|boldsymbol|bm|mathit|mathsf|mathcal|pmb)\s*\{([^{}]*)\}", r"\1"),
         (r"\\(?:mathrm|operatorname\*?|text)\s*\{\s*([ie])\s*\}", r"\1"),
         (
-            r"\\(?:mathrm|operatorname\*?)\s*\{\s*(sin|cos|tan|cot|sec|csc|ln|log|exp|arcsin|arccos|arctan)\s*\}",
+            r"\\(?:mathrm|operatorname\*?)\s*\{\s*(sin|cos|tan|cot|sec|csc|ln|log|exp|arcsin|arccos|arctan|gcd|lcm)\s*\}",
             r"\\\1 ",
         ),
         (
@@ -88,12 +88,15 @@ _REWRITES = [
         (r"\\?%|\\text\{\s*\\?%\s*\}|\\text\{\s*percent\s*\}|\bpercent\b", r"\\%"),
         (r"\^\s*(?:\\circ|\{\s*\\circ\s*\})|\\degree(?![a-zA-Z])", r"°"),
         (r"\\text\{[\s,;]*(?:and|or)[\s,;]*\}|(?<![\\a-zA-Z])(?:and|or)(?![a-zA-Z])", ","),
+        (r"\\pmod\s*\{?\s*(\w+)\s*\}?|\(\s*\\?(?:b|\\text\{\s*)?mod\b\s*\}?\s*(\w+)\s*\)", r", \\text{mod \1\2}"),
         (r"\{\s*,\s*\}", ","),
         (r"\*\*", "^"),
         (r"(?<![\\a-zA-Z])(?:infinity|infty|inf)(?![a-zA-Z])", r"\\infty "),
         (r"\+\s*\\infty", r"\\infty"),
+        (r"(?<![\w\\])(?:np|numpy|math)\.(?:log(?=\s*\()|(?=[a-z]))", lambda m: "ln" if "log" in m[0] else ""),
         (r"(?<![\\a-zA-Z])pi(?![a-zA-Z])", r"\\pi "),
-        (r"(?<![\\a-zA-Z])(sqrt|sin|cos|tan|ln|log)(?=\s*[({\d\\])", r"\\\1 "),
+        (r"(?<![\\a-zA-Z])a(?:rc)?(sin|cos|tan)(?=\s*[({\d\\])", r"\\arc\1 "),
+        (r"(?<![\\a-zA-Z])(sqrt|sin|cos|tan|ln|log|exp)(?=\s*[({\d\\])", r"\\\1 "),
         (r"\\mathbb\s*\{?R\}?|\\R(?![a-zA-Z])|\\Re(?![a-zA-Z])", r"(-\\infty,\\infty)"),
     )
 ]

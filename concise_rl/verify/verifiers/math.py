@@ -20,7 +20,7 @@ from typing import Any
 
 from concise_rl.verify.verifiers.claims import answers
 from concise_rl.verify.verifiers.copied import is_copied
-from concise_rl.verify.verifiers.equality import equal
+from concise_rl.verify.verifiers.equality import equal, within
 from concise_rl.verify.verifiers.latex import TooDeepError
 from concise_rl.verify.verifiers.numeric import TooLargeError
 from concise_rl.verify.verifiers.values import Sequence, read
@@ -32,19 +32,19 @@ MAX_BOXES = 8
 """More different boxed answers than this are guesses: wrong without a look at them."""
 
 
-def _says(gold: Any, text: str) -> bool:
+def _says(gold: Any, text: str, tolerance: float = 0.0) -> bool:
     """Whether an answer has the value of the gold answer. `81,256` is two numbers where the gold answer is a list."""
     value = read(text)
-    if value is not None and equal(gold, value):
+    if value is not None and (equal(gold, value) or (tolerance and within(gold, value, tolerance))):
         return True
     separate = read(text, thousands=False) if isinstance(gold, Sequence) and gold.brackets == "" else value
     return separate is not None and separate != value and equal(gold, separate)
 
 
-def _is_right(gold: Any, found: list[str]) -> bool:
+def _is_right(gold: Any, found: list[str], tolerance: float) -> bool:
     if not found or "" in found or len(found) > MAX_BOXES or gold is None:
         return False
-    if all(_says(gold, answer) for answer in found):
+    if all(_says(gold, answer, tolerance) for answer in found):
         return True
     return len(found) > 1 and _says(gold, ", ".join(found))
 
@@ -54,9 +54,14 @@ def verify(response: str, row: Mapping[str, Any]) -> bool | None:
 
     Several different boxes are right when each of them is, or when they make up a gold answer of several values; one
     wrong box spoils the rest, so that guessing does not pay. A box never closed is wrong. None where it cannot be told.
+    A number may be off by the row's `answer_tolerance`, where it has one.
+
+    Raises:
+        ValueError: for a tolerance that is no number.
     """
+    tolerance = float(row.get("answer_tolerance") or 0)
     try:
-        return _is_right(read(row["answer"]), answers(response))
+        return _is_right(read(row["answer"]), answers(response), tolerance)
     except (TooLargeError, TooDeepError, RecursionError):
         return None
 

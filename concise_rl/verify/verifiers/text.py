@@ -9,14 +9,15 @@ _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 
 _ARTICLE = r"(?:[AI]\s+(?!(?:because|since|as|for|and|or|is|but|not|which|with|due|from|by)\b)[a-z])"
 _LETTER = rf"(?:\(([A-Za-z])\)|\[([A-Za-z])\]|(?!{_ARTICLE})([A-Z])\b(?!'[a-z]))"
-_JOINT = r"(?:\s*(?:,|/|&|\bor\b|\band\b)\s*)"
+_JOINT = r"(?:[\"'`$\s]*(?:,|/|&|-|–|\bor\b|\band\b|\s(?=[(\[]))[\"'`$\s]*)"  # noqa: RUF001 -- a range
 _LIST = rf"{_LETTER}(?:{_JOINT}+{_LETTER})*"
 _WORD = r"(?i:\banswer\b(?:\s+(?:letter|choice|option))?)"
 _LEADING = (
     r"[\"'`}>]*(?:\s+(?i:is|was|must\s+be|should\s+be|would\s+be)\b)?\s*[:=]*\s*"
     r"(?i:(?:clearly|therefore|thus|indeed|definitely)\s+)?(?i:(?:option|choice|letter)\s+)?[\"'`$\s{]*"
 )
-_ANSWER = re.compile(rf"{_WORD}{_LEADING}({_LIST})")
+_ANSWER = re.compile(rf"{_WORD}(?P<link>{_LEADING})(?P<claim>{_LIST})")
+_LINKED = re.compile(r"[\"'`}>:=${\n]|\b(?:is|was|be)\b", re.IGNORECASE)
 _DENIED = re.compile(rf"{_WORD}\s+(?i:is\s+not|isn't|cannot\s+be)\b")
 _ANSWER_LAST = re.compile(
     rf"({_LIST})[\"'`$\s]*\s(?i:is)\s+(?i:(?:the|my)\s+)?(?i:(?:correct|right|final|best)\s+)?(?i:answer|choice|option)\b"
@@ -57,16 +58,18 @@ def exact(response: str, row: Mapping[str, Any]) -> bool:
 
 
 def _letters(text: str) -> set[str]:
-    """The choices that a text names, in capitals: in boxes, where it says *answer* or *option*, or leading a line."""
+    """The choices that a text names, in capitals: in all its boxes; or where it says *answer* for the last time; or
+    where it says *option*, or leading a line."""
     boxes = [box for box in boxed(text) if box] or boxed(text)
     if boxes:
         found = [_BOX.fullmatch(box) for box in boxes]
         return {match.group(1).upper() if match else "" for match in found}
     text = _FONT.sub(r"\1", _MARKS.sub("", text))
-    for claims in (_ANSWER, _ANSWER_LAST):
-        named = {letter for claim, *_ in claims.findall(text) for letter in _singles(claim)}
-        if named:
-            return named
+    claims = list(_ANSWER.finditer(text))
+    linked = [claim for claim in claims if _LINKED.search(claim["link"])] or claims  # not `answer choice A is small`
+    named = [claim["claim"] for claim in linked] or [claim for claim, *_ in _ANSWER_LAST.findall(text)]
+    if named:
+        return set(_singles(named[-1]))
     if _DENIED.search(text):
         return set()
     named = {letter for claim, *_ in _CLAIM.findall(text) for letter in _singles(claim)}
@@ -78,7 +81,8 @@ def _singles(claim: str) -> list[str]:
 
 
 def choice(response: str, row: Mapping[str, Any]) -> bool:
-    """Multiple choice by letter: `B`, `(B)`, `B. Paris`, `\\boxed{B}`, `the answer is B`. Several letters are wrong.
+    """Multiple choice by letter: `B`, `(B)`, `B. Paris`, `\\boxed{B}`, `the answer is B`. The last claim
+    counts; several letters in it are wrong.
 
     Raises:
         ValueError: when the row's answer is not one letter in one of these forms.

@@ -32,6 +32,10 @@ _COMPOUND = re.compile(r"\s*(-?[\d.]+)\s*\\text\{([^{}\d]+?)(?:,?\s*and)?\s*\}")
 """One of several quantities that make up one, as hours and minutes do."""
 _CONDITION = re.compile(r"^[\s,]*(?:\\text\{\s*)?(?:,?\s*(?:if|for|when|where))\b\s*\}?")
 _TRIGONOMETRIC = re.compile(r"\\(?:arc)?(?:sin|cos|tan|cot|sec|csc)")
+_RESERVED = re.compile(r"\\[a-zA-Z]+|([IEe])_(\{\w+\}|\w)")
+"""Names with a subscript that latex2sympy takes for the imaginary unit or Euler's number."""
+_DIVISORS = re.compile(r"\\(gcd|lcm)\s*(?=\([^()]*[a-zA-Z][^()]*\))")
+"""Of names; latex2sympy takes them for polynomials, whose greatest common divisor is 1."""
 _DEGREES = re.compile(r"(\d+(?:\.\d+)?|\\[a-z]+)\s*°")
 
 
@@ -196,10 +200,10 @@ def is_name(text: str) -> bool:
 
 
 def _bracket(text: str) -> Any:
-    table = _TABLE.fullmatch(text)
+    found = latex.bracketed(text)
+    table = _TABLE.fullmatch(found[1].strip() if found and found[0] in "([" else text)
     if table:
         return _table(table[1], table[2])
-    found = latex.bracketed(text)
     if found is None:
         return _single(text)
     opening, content, close = found
@@ -235,6 +239,8 @@ def _single(text: str) -> Any:
     if len(signs) == 1 and plus_minus[1]:
         left = plus_minus[0]
         return _all("", [f"{left} + ({plus_minus[1]})" if left else plus_minus[1], f"{left} - ({plus_minus[1]})"])
+    if not signs and text.count(r"\pm") == 1 and text.startswith(r"\frac"):
+        return _all("", [text.replace(r"\pm", sign) for sign in "+-"])
     if text in {r"\emptyset", r"\{\}", r"\{ \}"}:
         return Sequence("{}", ())
     based = _BASED.fullmatch(text)
@@ -335,12 +341,18 @@ def _formula(text: str) -> Formula | None:
     return None if expression is None else Formula(expression, source, percent)
 
 
+def _unreserved(name: re.Match[str]) -> str:
+    return rf"\theta_{{{name[1]}{name[2].strip('{}')}}}" if name[1] else name[0]
+
+
 def parse(source: str) -> sympy.Expr | None:
     """An expression, unevaluated. latex2sympy raises bare exceptions at what it cannot read."""
     source = (
         _DEGREES.sub(r"(\1 \\cdot \\pi / 180)", source) if _TRIGONOMETRIC.search(source) else source.replace("°", "")
     )
     source = re.sub(r"\\(?:triangle|angle|overline|widehat)\s*\{?([A-Z]{1,4})\}?", r"\\theta_{\1}", source)
+    source = _RESERVED.sub(_unreserved, source)
+    source = _DIVISORS.sub(lambda name: rf"\theta_{{{name[1][0]}}}", source)
     source = re.sub(r"(?<![\^_\d.])(\d+(?:\.\d+)?)\s*\(", r"\1 \\cdot (", source)
     complex_number = bool(re.search(r"(?<![a-zA-Z\\])i(?![a-zA-Z])|\d+i", source))
     try:

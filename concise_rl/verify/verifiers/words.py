@@ -83,6 +83,9 @@ _BARE_TAIL = re.compile(
     r"(?P<head>.*?[\d})\]°%])(?P<gap>\s*)(?P<words>[A-Za-z][A-Za-z .'/\-]*?)(?:\^\{?(?P<power>[23])\}?)?"
 )
 
+_CHAINED = re.compile(r"(?P<head>.*\\text\{[^{}]*\}(?:\s*\^\s*\{?[23]\}?)?)\s*(?P<sign>/|\\cdot)", re.DOTALL)
+"""A unit, and what joins it to the next one."""
+
 
 def is_product(letters: str) -> bool:
     """Whether bare letters are factors, as `xy`, `abc` and `prt`, and no word, as `east`."""
@@ -158,10 +161,13 @@ def cut_tail(text: str) -> tuple[str, frozenset[str]]:
         found = _BARE_TAIL.fullmatch(text)
         if found is None or not _are_words(found["words"], found["gap"]):
             return text, frozenset()
-    words = tail_words(found["words"], found["power"])
-    if words is None or not re.search(r"[\d)}a-z°]\s*$", found["head"]):
+    words, head = tail_words(found["words"], found["power"]), found["head"]
+    chained = _CHAINED.fullmatch(head)
+    if words is not None and chained:
+        words, head = words | ({"per"} if chained["sign"] == "/" else set()), chained["head"]
+    if words is None or not re.search(r"[\d)}a-z°]\s*$", head):
         return text, frozenset()
-    head, more = cut_tail(found["head"])
+    head, more = cut_tail(head)
     return head, words | more
 
 

@@ -195,9 +195,10 @@ def undeclared(response: str, row: Any) -> bool:
 @pytest.mark.parametrize(
     ("readers", "columns"),
     [
-        (("math", "rule"), set()),
+        (("math", "rule"), {"answer_tolerance"}),
         (("reasoning_gym", "model"), {"metadata"}),
         (("exact", "oracle"), {"metadata"}),
+        (("code", "rule"), {"tests"}),
         ((f"{__name__}.declared", "oracle"), {"level", "metadata"}),
         ((f"{__name__}.undeclared", "oracle"), None),
     ],

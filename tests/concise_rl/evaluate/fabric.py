@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from concise_rl.evaluate.claim import claim_folder
 from concise_rl.evaluate.samples import Sample, append_samples
-from concise_rl.evaluate.spec import Manifest, Measurement, ModelRun, claim_folder
+from concise_rl.evaluate.spec import Manifest, Measurement, ModelRun
 from concise_rl.reading.trace import StopReason
 from concise_rl.rollout.engine import Asked, Completion, Landed, Request, derive_seed
 from concise_rl.rollout.shortest import ShortestOnly
@@ -75,8 +76,9 @@ def write_evaluation(
     labels = [label for label, _ in models]
     runs = tuple(ModelRun(label=n, run=labels[:i].count(n), model=f"runs/{n}{i}") for i, n in enumerate(labels))
     base = None if baseline is None else ModelRun(label="baseline", model="tiny:base")
+    settings = {"task": "rows.jsonl", "max_tokens": 512, **measurement, "problems": problems, "samples": samples}
     manifest = Manifest(
-        measurement=Measurement(task="rows.jsonl", problems=problems, samples=samples, max_tokens=512, **measurement),
+        measurement=Measurement(**settings),
         models=runs,
         baseline=base,
         num_problems=problems,

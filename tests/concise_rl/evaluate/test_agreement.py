@@ -6,8 +6,9 @@ import pytest
 
 from concise_rl.cli import main
 from concise_rl.evaluate.agreement import JudgeSpec, compare_judges
+from concise_rl.evaluate.claim import claim_folder
 from concise_rl.evaluate.samples import Sample, append_samples
-from concise_rl.evaluate.spec import MANIFEST, Manifest, Measurement, ModelRun, claim_folder
+from concise_rl.evaluate.spec import MANIFEST, Manifest, Measurement, ModelRun
 from concise_rl.models.resolve import resolve_model
 from concise_rl.tasks.tiny import load_problems
 from tests.concise_rl.evaluate.fabric import TOKENIZER, sample

@@ -87,6 +87,13 @@ def test_giving_samples_up_spares_tokens_and_leaves_the_voted_answers(
         assert before.completion_ids[: after.length] == after.completion_ids
 
 
+def test_of_the_likeliest_token_alone_every_sample_is_the_same(
+    engine: EvalEngine, rows: Dataset, verifier: VerifierPool, tmp_path: Path
+) -> None:
+    samples = sampled(engine, rows, measurement(engine, samples=2, top_k=1), tmp_path / "a.jsonl", verifier)
+    assert all(one.text == other.text for one, other in zip(samples[::2], samples[1::2], strict=True))
+
+
 def test_a_thinking_budget_holds_and_says_what_it_forced(
     engine: EvalEngine, rows: Dataset, verifier: VerifierPool, tmp_path: Path
 ) -> None:

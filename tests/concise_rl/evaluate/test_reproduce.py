@@ -6,15 +6,16 @@ from typing import Any
 import pytest
 
 from concise_rl.evaluate.cli import add_eval_arguments, spec_of
+from concise_rl.evaluate.defaults import of_benchmark
 from concise_rl.evaluate.reproduce import eval_command, hash_problems, shell_lines
 from concise_rl.evaluate.spec import Manifest
 from tests.concise_rl.evaluate.fabric import sample, write_evaluation
 
 
 def manifest_of(folder: Path, baseline: bool = True, **measurement: Any) -> Manifest:
-    found = write_evaluation(
-        folder, [sample(0, 0)] if baseline else None, ("grpo", []), ("grpo", []), problems=1, samples=2, **measurement
-    )
+    settings: dict[str, Any] = {"samples": 2, **measurement, "problems": 1}
+    models = (("grpo", []), ("grpo", []))
+    found = write_evaluation(folder, [sample(0, 0)] if baseline else None, *models, **settings)
     models = tuple(run.model_copy(update={"model": "tiny:base"}) for run in found.models)
     return found.model_copy(update={"models": models})
 
@@ -27,6 +28,9 @@ def manifest_of(folder: Path, baseline: bool = True, **measurement: Any) -> Mani
         {"judge": "rule", "judge_options": {"max_words": 3}, "prompt_template": "It's {prompt}\nGo."},
         {"batch_size": 6, "keep_shortest": 1, "chat_template_kwargs": {"enable_thinking": False}},
         {"think_budget": 100, "answer_budget": 20, "engine": "vllm", "temperature": 0.6, "top_p": 0.95, "seed": 3},
+        {"temperature": 0.6, "top_p": 0.95, "top_k": 20},
+        {**of_benchmark("aime25"), "task": "aime25", "top_p": 1.0},
+        {**of_benchmark("aime25"), "task": "aime25", "prompt_template": "Now: {prompt}", "split": "train"},
     ],
 )
 def test_the_command_measures_the_same(tmp_path: Path, measurement: dict[str, Any]) -> None:

@@ -3,12 +3,12 @@ from typing import Any
 
 import pytest
 
+from concise_rl.evaluate.claim import claim_folder
 from concise_rl.evaluate.spec import (
     EvalSpec,
     Manifest,
     Measurement,
     ModelRun,
-    claim_folder,
     fingerprint,
     installed_versions,
     model_runs,

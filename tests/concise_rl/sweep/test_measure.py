@@ -8,6 +8,7 @@ import pytest
 
 from concise_rl.sweep.measure import check_measurement, measurement_of, spec_of
 from concise_rl.sweep.plan import plan_runs
+from concise_rl.tasks.benchmarks import BENCHMARKS
 from tests.concise_rl.sweep.small import ROOT, make_trained, planned, variant
 from tests.concise_rl.sweep.test_record import NOTHING_GIVEN
 
@@ -33,6 +34,15 @@ def test_a_recipe_for_gpus_is_measured_with_vllm_and_its_own_prompt(tmp_path: Pa
     assert (found.engine, found.max_tokens, found.problems) == ("vllm", 8192, 9)
     assert found.prompt_template == runs[0].recipe.data.prompt_template
     assert (found.prompt_column, found.answer_column) == ("problem", "answer")
+
+
+def test_a_benchmark_is_measured_as_it_says_but_for_the_prompt_that_the_recipe_trains_with(tmp_path: Path) -> None:
+    runs = plan_runs([ROOT / "recipes/r1-distill-qwen-1.5b/dot.yaml"], 1, tmp_path, elsewhere=True)
+    found = measurement_of(runs, given(task="aime24", samples=3))
+    said = BENCHMARKS["aime24"]
+    assert (found.split, found.temperature, found.top_p) == (said.split, said.temperature, said.top_p)
+    assert (found.max_tokens, found.data_revision, found.samples) == (said.max_tokens, said.revision, 3)
+    assert found.prompt_template == runs[0].recipe.data.prompt_template != said.prompt_template
 
 
 @pytest.mark.parametrize("option", ["problems", "samples", "max_tokens", "batch_size"])

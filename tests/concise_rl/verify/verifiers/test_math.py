@@ -1,6 +1,7 @@
 """Verdicts on mathematical answers. `verdicts.jsonl` holds triples that were reasoned out, not computed."""
 
 import json
+import re
 from collections import Counter
 from fractions import Fraction
 from pathlib import Path
@@ -70,6 +71,58 @@ def test_every_reasoned_verdict_is_given(capsys: pytest.CaptureFixture[str]) -> 
 )
 def test_values_are_compared_and_not_spellings(gold: str, response: str, verdict: bool) -> None:
     assert judge(gold, response) is verdict
+
+
+@pytest.mark.parametrize(
+    ("gold", "response", "verdict"),
+    [
+        # Minerva
+        ("8.7e8", box("870000000"), True),
+        ("8.7e8", box(r"8.7\times10^{8}"), True),
+        ("8.7e8", box(r"8.7 \cdot 10^9"), False),
+        ("7e37", box(r"7 \times 10^{37} \text{ W}"), True),
+        ("9.6e-10", box(r"9.6\times10^{10}"), False),
+        ("np.arcsin(10/13)", box(r"\arcsin\left(\frac{10}{13}\right)"), True),
+        ("np.arcsin(10/13)", box("0.877636"), True),
+        ("np.arcsin(10/13)", box(r"\arccos(10/13)"), False),
+        ("-3./2", box(r"-\frac{3}{2}"), True),
+        ("-3./2", box("1.5"), False),
+        (r"I(0) e^{-\frac{t}{R C}}", box(r"I(0) e^{-t/(RC)}"), True),
+        # OlympiadBench
+        ("$2,5$", box(r"5 \text{ and } 2"), True),
+        ("$2,5$", box("2"), False),
+        ("$2,5$", box("2,5,6"), False),
+        ("$2$, $5$", r"\boxed{2} or \boxed{5}", True),
+        ("$(1,2),(2,1)$", box("(1,2)"), False),
+        ("$f(x)=0, f(x)=x$", box(r"f(x)=x \text{ or } f(x)=0"), True),
+        ("$f(x)=0, f(x)=x$", box("f(x)=x, f(x)=-x"), False),
+        (r"$1+\sqrt{2}$, $1-\sqrt{2}$", box(r"1\pm\sqrt2"), True),
+        (r"$[0,1)$", box(r"0\le x<1"), True),
+        # HMMT
+        (r"\frac{-1+\sqrt{17}}{2}, \frac{-1-\sqrt{17}}{2}", box(r"\frac{-1\pm\sqrt{17}}{2}"), True),
+        (r"\frac{-1+\sqrt{17}}{2}, \frac{-1-\sqrt{17}}{2}", box(r"\frac{-1+\sqrt{17}}{2}"), False),
+        (r"2^{25}\cdot 26!", box(r"26!\cdot 2^{25}"), True),
+        (r"2^{25}\cdot 26!", box(r"2^{25}\cdot 25!"), False),
+        (r"0.56 = 56\%", box(r"0.56 = 57\%"), False),
+        (r"I_{0} e^{-t / \tau}", box(r"I_{1} e^{-t / \tau}"), False),
+        ("E_0 t", box("tE_{0}"), True),
+        (r"$m+n-\operatorname{gcd}(m, n)$", box(r"n+m-\gcd(m,n)"), True),
+        (r"$m+n-\operatorname{gcd}(m, n)$", box("m+n-1"), False),
+        (r"n \equiv 1 \pmod 4", box(r"n\equiv 1 \pmod{4}"), True),
+        (r"n \equiv 1 \pmod 4", box(r"n\equiv 1 \pmod{5}"), False),
+        (r"\left[\begin{array}{cc}1 & 2\\3 & 4\end{array}\right]", box(r"\begin{pmatrix}1&2\\3&4\end{pmatrix}"), True),
+        (r"9.8 \mathrm{~m} / \mathrm{s}^{2}", box(r"9.8 \text{ m/s}^2"), True),
+        (r"9.8 \mathrm{~m} / \mathrm{s}^{2}", box(r"9.8 \text{ m/s}"), False),
+    ],
+)
+def test_answers_in_the_forms_of_other_benchmarks_are_told_apart(gold: str, response: str, verdict: bool) -> None:
+    assert judge(gold, response) is verdict
+
+
+@pytest.mark.parametrize(("given", "verdict"), [("5.45", True), ("x = 5.4", True), ("5.51", False), ("a", False)])
+def test_a_number_may_be_off_by_the_tolerance_of_its_row(given: str, verdict: bool) -> None:
+    assert verify(box(given), {"answer": "$5.4$", "answer_tolerance": "0.1"}) is verdict
+    assert verify(box(given), {"answer": "$5.4$", "answer_tolerance": None}) is (given == "x = 5.4")
 
 
 @pytest.mark.parametrize(
@@ -143,6 +196,25 @@ def test_variants_of_competition_answers_are_told_apart() -> None:
     whole = [gold for gold in golds("aime2024", "amc23") if Fraction(gold).denominator == 1 and Fraction(gold) > 1]
     assert [(g, r) for g in whole for r in wrong_variants(g) if judge(g, r) is not False] == []
     assert [(g, r) for g in whole for r in right_variants(g) if judge(g, r) is not True] == []
+
+
+def changed(gold: str) -> list[str]:
+    """Answers with one number of a gold answer changed: one more, with its digits swapped, or ten times as large."""
+    found = []
+    for number in re.finditer(r"(?<![.\d])[1-9]\d*(?![.\d])", gold):
+        text = number[0]
+        swapped = text[1] + text[0] + text[2:] if len(text) > 1 else text + "0"
+        for other in (str(int(text) + 1), f"{text}0", swapped):
+            if int(other) != int(text):
+                found.append(gold[: number.start()] + other + gold[number.end() :])
+    return found
+
+
+def test_a_benchmark_answer_with_one_number_changed_is_wrong() -> None:
+    some = golds("math500", "aime2024", "amc23")[::4]
+    wrong = [(gold, other) for gold in some for other in changed(gold)]
+    assert len(wrong) > 200
+    assert [(gold, other) for gold, other in wrong if judge(gold, box(other)) is not False] == []
 
 
 # Copied answers

@@ -1,0 +1,1 @@
+"""Several tasks, one table: each task is an evaluation of its own, and a suite is the means over them."""
