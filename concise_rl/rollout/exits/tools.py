@@ -138,6 +138,7 @@ def word_tokens(tools: ExitTools, words: Sequence[str]) -> tuple[int, ...]:
     return tuple(i for i in range(len(tools.tokenizer)) if tools.text_of(i).strip().lower() in wanted)
 
 
+@functools.lru_cache(maxsize=65536)  # a replay asks again for every setting
 def value_of(answer: str) -> str:
     """Return what two answers must share to be one answer; see `ballot`."""
     return ballot(f"\\boxed{{{answer}}}")

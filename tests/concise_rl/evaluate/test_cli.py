@@ -9,14 +9,13 @@ from concise_rl.cli import main
 from concise_rl.cli.parser import build_parser
 from concise_rl.evaluate.cli import (
     add_eval_arguments,
-    add_report_arguments,
     folder_of,
     next_commands,
     run_eval,
-    run_report,
     spec_of,
     split_labels,
 )
+from concise_rl.evaluate.report_cli import add_report_arguments, run_report
 from concise_rl.tasks.tiny.model import write_untrained
 from tests.concise_rl.evaluate.fabric import sample, write_evaluation
 
