@@ -15,7 +15,7 @@ from concise_rl.tasks.reasoning.overthinking import Slips, completion, near
 
 OPERATIONS = range(1, 6)
 """How many operations a problem may have: its difficulty."""
-GUESS_SLIP = {1: 0.02, 2: 0.06, 3: 0.12, 4: 0.2, 5: 0.25}
+GUESS_SLIP = {1: 0.02, 2: 0.04, 3: 0.06, 4: 0.1, 5: 0.12}
 """Share of wrong guesses in demonstrations with checks, by operations, so that a check that corrects is shown."""
 CHECKS = (0.08, 0.55, 0.25, 0.12)
 """Chances of 0, 1, 2 and 3 checks in a demonstration."""
@@ -117,18 +117,27 @@ def write_trace(expression: str, checks: int, rng: random.Random) -> str:
     return completion(thinking, str(guess))
 
 
+def write_guess(expression: str, rng: random.Random) -> str:
+    """A right answer behind a guess, or behind a thinking that was cut off before there was one.
+
+    Methods that force exits ask for the latter: what is answered there should be as good as a guess.
+    """
+    _, right = work_out(expression)
+    return completion(rng.choice((f"So {right}.\n", f"So {right}.\n", "So\n", "")), str(right))
+
+
 def load_bench_traces(num_rows: int | None = None, seed: int = 0) -> list[dict[str, Any]]:
     """Demonstrations: rows of `prompt` and `answer`, the answer being a whole completion.
 
     They come in blocks of 64 rows of one kind and of like length: take them in order. In two blocks of three the prompt
-    ends in a question mark and the answer is a guess alone. These are short and teach to guess at a fraction of the
-    tokens; the mark keeps them from teaching never to check.
+    ends in a question mark and nothing is checked, see `write_guess`. These are short and teach to guess at a fraction
+    of the tokens; the mark keeps them from teaching never to check.
     """
     rng, count = random.Random(seed), num_rows or 4096
     expressions = generate_expressions("train", seed)
     shown = [_shown(next(expressions), rng) for _ in range(count // (GUESS_BLOCKS + 1))]
     guesses = [
-        {"prompt": f"{expression} = ?", "answer": write_trace(expression, 0, rng)}
+        {"prompt": f"{expression} = ?", "answer": write_guess(expression, rng)}
         for _, expression in zip(range(count - len(shown)), expressions, strict=False)  # the expressions are endless
     ]
     shown = [row for start in range(0, len(shown), WINDOW) for row in _by_length(shown[start : start + WINDOW], rng)]
