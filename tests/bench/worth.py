@@ -2,7 +2,7 @@
 
     python -m tests.bench.worth [--problems 400] [--temperature 1] MODEL...
 
-For each number of operations: accuracy, tokens, tokens of the shortest sufficient completion, share of rollouts that
+For each difficulty: accuracy, tokens, tokens of the shortest sufficient completion, share of rollouts that
 check, share of first guesses that are right, and accuracy of rollouts with a check and of those without.
 """
 
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from concise_rl.rollout.engine import Asked, Request, Sampling, derive_seed
 from concise_rl.rollout.engines.transformers import TransformersEngine, load_engine
-from concise_rl.tasks.tiny.bench import OPERATIONS, load_bench_problems
+from concise_rl.tasks.tiny.bench import LIMITS, load_bench_problems
 
 CAP = 256
 SAID = re.compile(r"(?:So|Yes,|No,) (.*)\.")
@@ -72,9 +72,9 @@ def main() -> None:
     for model in args.models:
         seen = sample(model, args.problems, args.temperature)
         titles = ("accuracy", "tokens", "needed", "check", "guess", "checked", "not")
-        print(f"{model}\noperations    n" + "".join(f"{title:>9}" for title in titles))
-        for operations in OPERATIONS:
-            print(line(str(operations), [one for one in seen if one.difficulty == operations]))
+        print(f"{model}\nexceptions    n" + "".join(f"{title:>9}" for title in titles))
+        for limit in LIMITS:
+            print(line(str(limit), [one for one in seen if one.difficulty == limit]))
         print(line("all", seen), flush=True)
 
 
