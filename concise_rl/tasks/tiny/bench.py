@@ -14,15 +14,13 @@ from typing import Any, NamedTuple
 
 from concise_rl.tasks.reasoning.overthinking import completion
 
-LIMITS = (0, 1, 2, 3, 4)
+LIMITS = (0, 3, 4, 5, 6)
 """First numbers of prompts, drawn alike: how many of the ten last digits make an exception. The difficulty."""
 TERMS = (4, 5)
 """How many numbers are added."""
-CHECKS = (0.15, 0.5, 0.25, 0.1)
+CHECKS = (0.08, 0.62, 0.2, 0.1)
 """Chances of 0, 1, 2 and 3 checks in a demonstration."""
 CUES = ("Wait, check.", "Hmm, again.", "But is it right?", "Let me check.")
-BLOCK, WINDOW = 64, 512
-"""Rows of like length in a row, and rows that are sorted for it."""
 
 
 class Problem(NamedTuple):
@@ -117,22 +115,13 @@ def write_trace(problem: Problem, checks: int, *cues: str) -> str:
 def load_bench_traces(num_rows: int | None = None, seed: int = 0) -> list[dict[str, Any]]:
     """Demonstrations: rows of `prompt` and `answer`, the answer being a whole completion.
 
-    They come in blocks of 64 rows of like length: take them in order. Without a check some end in a wrong answer.
+    Without a check some end in a wrong answer.
     """
     rng = random.Random(seed)
     problems = zip(range(num_rows or 4096), generate_problems("train", seed), strict=False)  # the problems are endless
-    rows = [_shown(problem, rng) for _, problem in problems]
-    return [row for start in range(0, len(rows), WINDOW) for row in _by_length(rows[start : start + WINDOW], rng)]
+    return [_shown(problem, rng) for _, problem in problems]
 
 
 def _shown(problem: Problem, rng: random.Random) -> dict[str, Any]:
     (checks,) = rng.choices(range(len(CHECKS)), CHECKS)
     return {"prompt": problem.prompt, "answer": write_trace(problem, checks, *rng.choices(CUES, k=checks))}
-
-
-def _by_length(rows: list[dict[str, Any]], rng: random.Random) -> list[dict[str, Any]]:
-    """The rows in blocks of like length, so that little is padded, and the blocks in any order."""
-    rows = sorted(rows, key=lambda row: len(row["answer"]))
-    parts = [rows[start : start + BLOCK] for start in range(0, len(rows), BLOCK)]
-    rng.shuffle(parts)
-    return [row for part in parts for row in part]
