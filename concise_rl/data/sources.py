@@ -198,13 +198,15 @@ def _read_hub(source: str, split: str, wanted: Wanted, revision: str | None = No
 
 def _tiny_rows(name: str, split: str, num_rows: int | None, seed: int) -> list[dict[str, Any]]:
     from concise_rl.tasks.tiny import load_careless_traces, load_problems, load_traces
+    from concise_rl.tasks.tiny.bench import load_bench_problems, load_bench_traces
 
-    demonstrations = {"traces": load_traces, "careless_traces": load_careless_traces}
+    demonstrations = {"traces": load_traces, "careless_traces": load_careless_traces, "bench_traces": load_bench_traces}
+    problems = {"sums": load_problems, "bench": load_bench_problems}
     if name in demonstrations:
         return demonstrations[name](num_rows, seed)
-    if name != "sums":
-        raise unknown("tiny task", name, ["sums", *demonstrations])
-    return load_problems(split, num_rows, seed)
+    if name not in problems:
+        raise unknown("tiny task", name, [*problems, *demonstrations])
+    return problems[name](split, num_rows, seed)
 
 
 def _reasoning_rows(source: str, split: str, num_rows: int | None, seed: int) -> list[dict[str, Any]]:
