@@ -5,7 +5,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from concise_rl.evaluate.report_cli import REPORT_JSON, run_report
+from concise_rl.evaluate.report_cli import REPORT_JSON, show_report
 from concise_rl.output.lines import add_json_argument, console_for, print_next, say
 
 
@@ -85,7 +85,7 @@ def run_import(args: argparse.Namespace) -> None:
     )
     print(f"Samples and report go to {args.out}.", file=sys.stderr)
     notes = import_logs(spec, args.out, args.overwrite)
-    run_report(argparse.Namespace(folder=args.out, json=args.json))
+    show_report(args.out, args.json)
     for note in notes:
         say(console_for(args.json), f"Note: {note}", "yellow", wrap=True)
     again = shlex.join(["concise-rl", "report", str(args.out), "--json"])

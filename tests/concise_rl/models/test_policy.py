@@ -68,7 +68,7 @@ def test_an_evaluation_reads_a_model_of_the_revision_that_is_asked_for(published
     with pytest.raises(OSError, match="couldn't find them in the cached files"):
         load_engine(published)
     with FakeServer() as fake, pytest.raises(ValueError, match="not 'org/reasoner'"):
-        ServedModel(fake.url, published, revision="abc")
+        ServedModel([fake.url], published, revision="abc")
 
 
 @pytest.mark.parametrize("cuda", [True, False])

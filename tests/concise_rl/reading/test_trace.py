@@ -274,8 +274,8 @@ def test_a_token_is_found_in_the_text() -> None:
 class SplitBytes:
     """Writes é as two tokens, of which the first alone is no character."""
 
-    def decode(self, ids: list[int]) -> str:
-        return bytes(ids).decode("utf-8", "replace")
+    def decode(self, ids: list[int], **_: bool) -> str:
+        return bytes(list(ids)).decode("utf-8", "replace")
 
 
 def test_a_character_that_is_split_belongs_to_the_later_token() -> None:
