@@ -73,7 +73,9 @@ def make(folder: Path, count: int, words: int, judge: str | None) -> Path:
     thoughts = [thinking(rng, answer, words) for answer in given]
     closing = [rf"The answer is \boxed{{{answer}}}." for answer in given]
     model = tokenizer(folder / "model", [*thoughts, *closing])
-    measurement = Measurement(task="made", samples=per_problem, max_tokens=99999, judge=judge)
+    rows = folder / "rows.jsonl"
+    rows.write_text("".join(json.dumps({"prompt": prompt, "answer": gold}) + "\n" for prompt, gold in asked))
+    measurement = Measurement(task=str(rows), samples=per_problem, max_tokens=99999, judge=judge)
     run = ModelRun(label="made", model=str(folder / "model"))
     manifest = Manifest(measurement=measurement, models=(run,), num_problems=len(asked), num_dropped=0, versions={})
     claim_folder(folder / "eval", manifest)
