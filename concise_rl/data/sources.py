@@ -1,6 +1,7 @@
 """Where data rows come from: files, the hub, reasoning-gym, this project's own tasks. Nothing is checked here."""
 
 import dataclasses
+import difflib
 import json
 import logging
 import random
@@ -18,7 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 from concise_rl.data.benchmarks import problems_of
 from concise_rl.errors import unknown
 from concise_rl.named import find_class, with_options
-from concise_rl.tasks.benchmarks import Benchmark, find_benchmark
+from concise_rl.tasks.benchmarks import BENCHMARKS, Benchmark, find_benchmark
 from concise_rl.verify.verifiers.metadata import dump_metadata
 
 logger = logging.getLogger(__name__)
@@ -84,10 +85,12 @@ def read_source(source: str, split: str, num_rows: int | None, seed: int, wanted
         return _read_file(path, wanted)
     if not path.is_file() and (path.is_dir() or re.fullmatch(r"[\w.-]+/[\w.-]+(:[\w.-]+)?", source)):
         return _read_hub(source, split, wanted)
+    near = difflib.get_close_matches(source.partition("=")[0], BENCHMARKS, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
     raise ValueError(
-        f"Cannot load {source!r}: give a file ending in {', '.join(FILE_ENDINGS)}, a folder or hub id "
+        f"Cannot load {source!r}.{hint} Give a file ending in {', '.join(FILE_ENDINGS)}, a folder or hub id "
         "(org/name, org/name:config), a benchmark (`concise-rl tasks` lists them) or NAME=FILE for a copy of one, "
-        "reasoning_gym:TASK?option=value, reasoning:NAME, tiny:sums or selected:NAME?samples=FILE."
+        "reasoning_gym:TASK?option=value, reasoning:NAME, tiny:sums, tiny:bench or selected:NAME?samples=FILE."
     )
 
 
