@@ -55,7 +55,7 @@ class ExitTools:
         return "".join(map(self.text_of, ids))
 
     def answer(self, ids: Sequence[int], suffix: Sequence[int]) -> str:
-        """Return the answer that a look decoded; empty where it was not finished.
+        """Return the answer that a look decoded; empty where it was not finished, or closes the thinking again.
 
         Args:
             ids: what was decoded.
@@ -64,14 +64,9 @@ class ExitTools:
         """
         ended = bool(ids) and ids[-1] in self.delimiters.eos
         text, before = self.text(ids[: len(ids) - ended]), self.text(suffix)
-        if before.count("{") <= before.count("}"):
-            return text.strip() if ended else ""
-        depth = 0
-        for i, character in enumerate(text):
-            depth += {"{": 1, "}": -1}.get(character, 0)
-            if depth < 0:
-                return text[:i].strip()
-        return ""
+        in_braces, whole = before.count("{") > before.count("}"), text if ended else ""
+        found = _through_brace(text) if in_braces else whole
+        return "" if self.think_end in found else found.strip()  # what closes the thinking again answers nothing
 
     def write(self, text: str) -> tuple[int, ...]:
         """Write a text as tokens.
@@ -136,6 +131,16 @@ def word_tokens(tools: ExitTools, words: Sequence[str]) -> tuple[int, ...]:
     """Return every token that is one of these words and nothing else, whatever its case and the space around it."""
     wanted = {word.lower() for word in words}
     return tuple(i for i in range(len(tools.tokenizer)) if tools.text_of(i).strip().lower() in wanted)
+
+
+def _through_brace(text: str) -> str:
+    """Return a text up to the brace that closes one opened before it; nothing where none does."""
+    depth = 0
+    for i, character in enumerate(text):
+        depth += {"{": 1, "}": -1}.get(character, 0)
+        if depth < 0:
+            return text[:i]
+    return ""
 
 
 @functools.lru_cache(maxsize=65536)  # a replay asks again for every setting

@@ -112,6 +112,13 @@ def test_a_trial_answer_ends_before_the_brace_that_closes_it(tools: ExitTools) -
     assert tools.answer(ids_of("8", tools), opened) == ""
 
 
+def test_what_closes_the_thinking_again_is_no_answer(tools: ExitTools) -> None:
+    again = (*tools.write("Yes.\n</think>\n2"), tools.end())
+    assert tools.answer((*tools.write("2"), tools.end()), tools.closing()) == "2"
+    assert tools.answer(again, tools.closing()) == ""
+    assert not Dynasor(k=1).stops([Reading(4, again)], tools)
+
+
 def test_answers_converge_when_the_last_k_have_one_value(tools: ExitTools) -> None:
     assert Converge(k=3).stops(answered(tools, "1", "8", "8", "8"), tools)
     assert not Converge(k=3).stops(answered(tools, "8", "8", "", "8"), tools)
