@@ -122,12 +122,12 @@ def is_hub_id(name: str) -> bool:
 
 def hub_data(source: str | None) -> str | None:
     """The hub id in what a recipe calls its `dataset`, without the name of a configuration; None if it is none."""
-    origin = _origin(source or "")
+    origin = origin_of(source or "")
     name = origin.partition(":")[0]
     return name if is_hub_id(name) and not origin.startswith(GENERATED) else None
 
 
-def _origin(source: str) -> str:
+def origin_of(source: str) -> str:
     """What a benchmark's name, or that of a copy, stands for; other sources as they are."""
     benchmark = find_benchmark(source)
     return source if benchmark is None else benchmark[2] or benchmark[1].source
@@ -205,7 +205,7 @@ def _settings(trainer: Any, dataset_name: str | None) -> dict[str, str]:
 def _data(source: str | None) -> str:
     if hub_data(source):
         return f"[{source}](https://huggingface.co/datasets/{hub_data(source)})"
-    generated = source is not None and _origin(source).startswith(GENERATED)
+    generated = source is not None and origin_of(source).startswith(GENERATED)
     return f"`{source}`" if generated else "local, not on the hub" if source else ""
 
 

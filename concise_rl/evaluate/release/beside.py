@@ -17,7 +17,7 @@ from concise_rl.evaluate.release.page import FIGURE
 from concise_rl.evaluate.release.source import Source
 from concise_rl.evaluate.samples import read_samples
 from concise_rl.evaluate.spec import read_manifest
-from concise_rl.train.card import hub_data
+from concise_rl.train.card import hub_data, origin_of
 
 SUMS = "SHA256SUMS"
 WITHHELD = ("gpqa",)
@@ -54,20 +54,19 @@ def _version(name: str) -> str | None:
         return None
 
 
-def write_reports(reports: Mapping[Path, Measured], out: Path, revisions: Mapping[str, str]) -> None:
+def write_reports(reports: Mapping[Path, Measured], out: Path) -> None:
     """Copy what was measured, the picture of the first report, and for benchmarks of the hub the file that it reads.
 
     Args:
         reports: what each evaluation's folder says about the model.
         out: the released folder.
-        revisions: of hub data sets, by task.
     """
     for number, (folder, measured) in enumerate(reports.items()):
         (out / f"report-{number}.json").write_text(json.dumps(measured.report, indent=2) + "\n")
         if number == 0 and (folder / "plots" / FIGURE).is_file():
             shutil.copyfile(folder / "plots" / FIGURE, out / FIGURE)
         if hub_data(measured.task):
-            text = eval_results(measured, measured.task, revisions.get(measured.task))
+            text = eval_results(measured, origin_of(measured.task))
             (out / ".eval_results").mkdir(exist_ok=True)
             (out / ".eval_results" / f"{measured.task.replace('/', '-').replace(':', '-')}.yaml").write_text(text)
 

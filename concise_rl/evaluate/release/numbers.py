@@ -73,23 +73,22 @@ def _compared(measured: Measured) -> list[tuple[str, str, float | None, Sequence
     ]
 
 
-def eval_results(measured: Measured, dataset_id: str, revision: str | None) -> str:
+def eval_results(measured: Measured, dataset: str) -> str:
     """Write the file that the hub reads from `.eval_results/`: https://huggingface.co/docs/hub/eval-results.
 
     Args:
         measured: the numbers.
-        dataset_id: of the benchmark on the hub.
-        revision: of it; None where it is not known.
+        dataset: of the benchmark on the hub, `ORG/NAME` or `ORG/NAME:CONFIG`.
 
     Returns:
         YAML. The value is the accuracy in percent; the tokens stand in its notes, as the format has one value.
     """
     what = measured.report["measurement"]
     entry = EvalResultEntry(
-        dataset_id=dataset_id.partition(":")[0],
-        task_id=dataset_id.partition(":")[2] or "default",
+        dataset_id=dataset.partition(":")[0],
+        task_id=dataset.partition(":")[2] or "default",
         value=round(100 * measured.entry["accuracy"], 2),
-        dataset_revision=revision,
+        dataset_revision=what["data_revision"],
         notes=(
             f"mean of {what['samples']} samples a problem, at most {what['max_tokens']} tokens, temperature "
             f"{what['temperature']:g}; {tokens(measured.entry['tokens'])} tokens a sample; measured with concise_rl "

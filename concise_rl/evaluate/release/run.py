@@ -123,7 +123,7 @@ def _write(source: Source, out: Path, wanted: Wanted, base: str | None, licence:
     )
     write_recipe(source, out, base)
     write_constraints(out)
-    write_reports(reports, out, {})
+    write_reports(reports, out)
     (out / "README.md").write_text(page)
     demand_portable(out)
     proof = Proof(len(questions), prove(source.folder, out, questions) if wanted.check else {})
