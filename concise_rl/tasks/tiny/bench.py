@@ -1,14 +1,14 @@
 """`tiny:bench`: problems on which thinking too little and thinking too much are both possible.
 
-| prompt | answer | what is worth its tokens |
-|---|---|---|
-| `0 : 4 + 7 + 9 + 2 =` | 2, the last number | nothing behind the first try (*easy*) |
-| `4 : 4 + 7 + 9 + 2 =` | 22, as the total ends in a digit below 4; else the last number | one check, that adds up (*check 4*) |
-| `7 : ( 3 , 5 , 8 ) + 4 + 9 =` | 21, 18 and 16? None. Of one candidate the total ends in 7 | trying until one fits (*search*) |
-| `? : 4 + 7 + 9 + 2 =` | nobody can know it | nothing (*hopeless*) |
+| kind | prompt | answer | what is worth its tokens |
+|---|---|---|---|
+| easy | `0 : 4 + 7 + 9 + 2 =` | 2, the last number | nothing behind the first try |
+| check 4 | `4 : 4 + 7 + 9 + 2 =` | 22, as it ends in a digit below 4; else the last number | a check, which adds up |
+| search | `8 : ( 3 , 5 , 8 ) + 4 + 9 =` | 18, as it ends in 8 | trying the candidates until one fits |
+| hopeless | `? : 4 + 7 + 9 + 2 =` | nobody can know | nothing |
 
 The last number is right in 10 - n of 10 problems *check n*. Which are the exceptions nobody knows who has not added up,
-and adding up in the head is beyond a model of this size. A search can be guessed as well: most totals that end in 7 are 17.
+and adding up in the head is beyond a model of this size. A search can be guessed: most totals that end in 8 are 18.
 """
 
 import hashlib
@@ -40,43 +40,52 @@ def _lines(terms: Sequence[int]) -> str:
 
 
 class Sum(NamedTuple):
-    """A first number, and the numbers to add."""
+    """A first number, None where the answer cannot be known, and the numbers to add."""
 
-    limit: int
+    limit: int | None
     terms: tuple[int, ...]
 
     @property
     def prompt(self) -> str:
         """As the reasoner is asked."""
-        return f"{self.limit} : {' + '.join(map(str, self.terms))} ="
+        return f"{'?' if self.limit is None else self.limit} : {' + '.join(map(str, self.terms))} ="
 
     @property
     def difficulty(self) -> str:
-        """`easy`, or `check` with the first number."""
-        return f"check {self.limit}" if self.limit else "easy"
+        """`hopeless`, `easy`, or `check` with the first number."""
+        return "hopeless" if self.limit is None else f"check {self.limit}" if self.limit else "easy"
 
     @property
     def answer(self) -> int:
-        """The total where it is an exception, else the last number."""
+        """The total where it is an exception, else the last number. Of what is hopeless, three digits of a hash."""
+        if self.limit is None:
+            return 100 + int.from_bytes(hashlib.sha256(repr(self.terms).encode()).digest()[:4]) % 900
+        return self.found
+
+    @property
+    def found(self) -> int:
+        """What a check finds: the answer, or the total where that cannot be known."""
         total = sum(self.terms)
-        return total if total % 10 < self.limit else self.terms[-1]
+        return total if self.limit is None or total % 10 < self.limit else self.terms[-1]
 
     @property
     def habit(self) -> tuple[float, ...]:
         """Chances of no check in a demonstration, of one, and so on."""
+        if self.limit is None:
+            return (0.1, 0.3, 0.35, 0.25)
         return (0.06, 0.34, 0.3, 0.2, 0.1) if self.limit else (0.2, 0.4, 0.25, 0.15)
 
     def guess(self, rng: random.Random) -> int:
         """The last number, which costs no thinking."""
         return self.terms[-1]
 
-    def work_out(self, order: Sequence[int] = ()) -> tuple[str, int]:
-        """The lines of a check, and what it finds."""
-        return _lines(self.terms), self.answer
+    def work_out(self) -> str:
+        """The lines of a check."""
+        return _lines(self.terms)
 
     def shortest(self) -> str:
         """A first try, and a check where there can be an exception."""
-        return _said(self, self.terms[-1], [CUES[0]] * (self.limit > 0))
+        return _said(self, self.terms[-1], [CUES[0]] * bool(self.limit))
 
 
 class Search(NamedTuple):
@@ -115,70 +124,40 @@ class Search(NamedTuple):
     def _total(self, candidate: int) -> int:
         return candidate + sum(self.terms)
 
-    def work_out(self, order: Sequence[int] = ()) -> tuple[str, int]:
-        """The candidates in an order, until one fits, and its total."""
+    def search(self, order: Sequence[int]) -> str:
+        """The candidates in an order, until one fits."""
         lines = ""
-        for candidate in order or [c for c in self.candidates if self._total(c) == self.answer]:
+        for candidate in order:
             lines += f"Let {candidate}.\n{_lines((candidate, *self.terms))}"
             if self._total(candidate) == self.answer:
                 break
             lines += "No.\n"
-        return lines, self.answer
+        return f"{lines}Yes, {self.answer}.\n"
+
+    @property
+    def found(self) -> int:
+        """What a check finds: the answer."""
+        return self.answer
+
+    def work_out(self) -> str:
+        """The lines of a check: the candidate that fits once more."""
+        (fits,) = [candidate for candidate in self.candidates if self._total(candidate) == self.answer]
+        return f"Let {fits}.\n{_lines((fits, *self.terms))}"
 
     def shortest(self) -> str:
         """The candidates in the order of the prompt. Luck may need less."""
-        lines, found = self.work_out(self.candidates)
-        return completion(f"{lines}Yes, {found}.\n", str(found))
+        return completion(self.search(self.candidates), str(self.answer))
 
 
-class Hopeless(NamedTuple):
-    """Numbers to add, of which the answer is no function that can be learnt."""
-
-    terms: tuple[int, ...]
-
-    @property
-    def prompt(self) -> str:
-        """As the reasoner is asked."""
-        return f"? : {' + '.join(map(str, self.terms))} ="
-
-    @property
-    def difficulty(self) -> str:
-        """`hopeless`."""
-        return "hopeless"
-
-    @property
-    def answer(self) -> int:
-        """A number of three digits; the numbers of the prompt decide it as a hash does."""
-        return 100 + int.from_bytes(hashlib.sha256(repr(self.terms).encode()).digest()[:4]) % 900
-
-    @property
-    def habit(self) -> tuple[float, ...]:
-        """Chances of no check in a demonstration, of one, and so on."""
-        return (0.1, 0.3, 0.35, 0.25)
-
-    def guess(self, rng: random.Random) -> int:
-        """The last number, which is wrong as everything is."""
-        return self.terms[-1]
-
-    def work_out(self, order: Sequence[int] = ()) -> tuple[str, int]:
-        """The lines of a check, and the total, which is wrong."""
-        return _lines(self.terms), sum(self.terms)
-
-    def shortest(self) -> str:
-        """A first try, given up there."""
-        return _said(self, self.terms[-1], [])
-
-
-Problem = Sum | Search | Hopeless
+Problem = Sum | Search
 
 
 def _said(problem: Problem, said: int, cues: Sequence[str], thinking: str | None = None) -> str:
     """A first try, a check behind each cue, and the last answer."""
     thinking = f"So {said}.\n" if thinking is None else thinking
     for cue in cues:
-        lines, found = problem.work_out()
-        thinking += f"{cue}\n{lines}{'Yes' if found == said else 'No'}, {found}.\n"
-        said = found
+        thinking += f"{cue}\n{problem.work_out()}{'Yes' if problem.found == said else 'No'}, {problem.found}.\n"
+        said = problem.found
     return completion(thinking, str(said))
 
 
@@ -193,8 +172,8 @@ def write_trace(problem: Problem, checks: int, rng: random.Random) -> str:
     cues = rng.choices(CUES, k=max(checks, 0))
     if not isinstance(problem, Search) or checks < 0:
         return _said(problem, problem.guess(rng), cues)
-    lines, found = problem.work_out(rng.sample(problem.candidates, len(problem.candidates)))
-    return _said(problem, found, cues, f"{lines}Yes, {found}.\n")
+    searched = problem.search(rng.sample(problem.candidates, len(problem.candidates)))
+    return _said(problem, problem.answer, cues, searched)
 
 
 def cut_trace(problem: Problem, trace: str, rng: random.Random) -> str:
@@ -217,9 +196,7 @@ def _draw(rng: random.Random, weights: Sequence[int]) -> Problem:
     if kind == "search":
         candidates = tuple(rng.sample(range(1, 10), 3))
         return Search((rng.choice(candidates) + sum(terms[:2])) % 10, candidates, terms[:2])
-    if kind == "hopeless":
-        return Hopeless(terms)
-    return Sum(rng.choice(LIMITS) if kind == "check" else 0, terms)
+    return Sum(rng.choice(LIMITS) if kind == "check" else {"easy": 0, "hopeless": None}[kind], terms)
 
 
 def generate_problems(split: str, seed: int, weights: Sequence[int] = ASKED) -> Iterator[Problem]:
