@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from concise_rl.data.sources import read_source
+from concise_rl.rollout.engine import Asked, Request, Sampling
+from concise_rl.rollout.engines.transformers import load_engine
 from concise_rl.tasks.tiny.bench import (
     LIMITS,
     Problem,
@@ -114,3 +116,15 @@ def test_the_bench_is_a_source_and_has_two_splits() -> None:
     assert len(read_source("tiny:bench_traces", "train", 100, 0).values["answer"]) == 100
     with pytest.raises(ValueError, match="train and test, not 'dev'"):
         read_source("tiny:bench", "dev", 10, 0)
+
+
+def test_the_reasoner_of_the_bench_is_mostly_right_and_overthinks() -> None:
+    engine, rows = load_engine("tiny:bench_base"), [row for row in ROWS if row["difficulty"] != "hopeless"][:64]
+    chats = [[{"role": "user", "content": row["prompt"]}] for row in rows]
+    prompts = [engine.tokenizer.apply_chat_template(c, add_generation_prompt=True)["input_ids"] for c in chats]
+    requests = [Request(prompt, 256, seed) for seed, prompt in enumerate(prompts)]
+    completions = [engine.tokenizer.decode(c.ids[:-1]) for c in engine.generate(Asked(requests, Sampling()))]
+    right = [text.endswith(f"</think>\n{row['answer']}") for text, row in zip(completions, rows, strict=True)]
+    needed = sum(len(TOKENIZER(row["oracle_completion"]).input_ids) for row in rows)
+    assert sum(right) >= 0.8 * len(rows)
+    assert sum(len(TOKENIZER(text).input_ids) for text in completions) > 1.5 * needed
