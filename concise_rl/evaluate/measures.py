@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from concise_rl.evaluate.frontier import Frontier
-from concise_rl.evaluate.statistics import Estimate, Table, resampled_means, unclosed
+from concise_rl.evaluate.intervals import Estimate, resampled_means
+from concise_rl.evaluate.statistics import Table, unclosed
 from concise_rl.evaluate.vote import ballot
 
 HALVINGS = 6

@@ -14,6 +14,7 @@ from concise_rl.evaluate.cost import describe_cost
 from concise_rl.evaluate.evaluation import Evaluation, Label, read_evaluation
 from concise_rl.evaluate.figures import cap_of, describe_figures
 from concise_rl.evaluate.frontier import stored_frontier
+from concise_rl.evaluate.intervals import DESCRIPTION
 from concise_rl.evaluate.overthinking import describe_thinking
 from concise_rl.evaluate.page import render_page
 from concise_rl.evaluate.plots import draw_figures, png
@@ -22,7 +23,6 @@ from concise_rl.evaluate.samples import read_samples
 from concise_rl.evaluate.statistics import (
     MOSTLY_TRUNCATED,
     OFTEN_UNCLOSED,
-    RESAMPLES,
     Table,
     compare,
     describe,
@@ -83,7 +83,7 @@ def build_report(evaluation: Evaluation) -> dict[str, Any]:
         "dropped": manifest.num_dropped,
         "versions": manifest.versions,
         "problems_hash": hash_problems(read_samples(evaluation.paths[evaluation.labels[0].runs[0]])),
-        "interval": f"95 % percentile bootstrap over problems, paired, {RESAMPLES:,} resamples",
+        "interval": DESCRIPTION,
     }
 
 

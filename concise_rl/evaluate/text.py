@@ -47,6 +47,12 @@ def between(interval: Interval, write: Callable[[float], str] = bare_percent) ->
     return f"[{write(interval[0])}, {write(interval[1])}]" if interval else ""
 
 
+def over(report: Mapping[str, Any]) -> str:
+    """Say what intervals are taken over."""
+    seeds = any(len(entry["seeds"]) > 1 for entry in all_entries(report))
+    return "over problems and training seeds" if seeds else "over problems"
+
+
 def voting(report: Mapping[str, Any]) -> str:
     """Say how several samples answer one question; empty where each sample counts by itself."""
     kept, samples = report["measurement"]["keep_shortest"], report["measurement"]["samples"]
@@ -153,7 +159,7 @@ def _accuracy_clause(change: Entry) -> str:
 def terminal_table(report: Mapping[str, Any]) -> Table:
     """Return the report as a table: one line for each label, with its 95 % intervals below the numbers."""
     measurement = report["measurement"]
-    intervals = "Brackets: 95 % intervals, paired bootstrap over problems. Change of accuracy in points."
+    intervals = f"Brackets: 95 % intervals, {over(report)}, paired. Change of accuracy in points."
     notes = (intervals, *(write(report) for write in (redundancy, targets, costs, voting, endings, unclosed)))
     table = Table(
         box=box.SIMPLE_HEAD,

@@ -63,6 +63,7 @@ def page_values(report: Report, evaluation: Evaluation, figures: Mapping[str, An
         "columns": shown_columns(report),
         "color_index": color_index,
         "wording": wording,
+        "over": text.over(report),
         "voting": text.voting(report),
         "redundancy": text.redundancy(report),
         "percent": text.percent,

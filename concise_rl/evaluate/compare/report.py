@@ -15,6 +15,7 @@ from concise_rl.evaluate.compare.pairs import Pair, compare_pairs
 from concise_rl.evaluate.evaluation import Evaluation
 from concise_rl.evaluate.report import build_report
 from concise_rl.evaluate.text import all_entries
+from concise_rl.evaluate.training import training_path
 
 Report = dict[str, Any]
 
@@ -71,8 +72,9 @@ def _compare_all(report: Report, evaluation: Evaluation, margin: float) -> list[
     entries: list[Any] = all_entries(report)
     labels = [label for _, label in evaluation.numbered]
     graded = [(entry, label) for entry, label in zip(entries, labels, strict=True) if entry["accuracy"] is not None]
-    for entry in entries:
+    for entry, label in zip(entries, labels, strict=True):
         entry["front"] = None
+        entry["trained"] = any(training_path(evaluation.paths[run]).is_file() for run in label.runs)
     if not graded:
         return []
     means = resample([label for _, label in graded])

@@ -8,8 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from concise_rl.evaluate.compare.columns import COLUMNS, Column, shown_columns
-from concise_rl.evaluate.compare.wording import failure, seeds, title
-from concise_rl.evaluate.text import all_entries, between, has_labels, redundancy, voting
+from concise_rl.evaluate.compare.wording import failure, one_seed, seeds, title
+from concise_rl.evaluate.text import all_entries, between, has_labels, over, redundancy, voting
 
 Report = Mapping[str, Any]
 ON_FRONT = "●"
@@ -37,19 +37,19 @@ def terminal_table(report: Report) -> Table:
 
 def caption(report: Report) -> str:
     """Say what the numbers are."""
-    paired = "± and brackets: 95 % intervals, paired bootstrap over problems. Accuracy change in points."
-    intervals = paired if report["baseline"] else "±: half of a 95 % interval, bootstrap over problems."
+    paired = f"± and brackets: 95 % intervals, {over(report)}, paired. Accuracy change in points."
+    intervals = paired if report["baseline"] else f"±: half of a 95 % interval, {over(report)}."
     front = (
         f"{ON_FRONT}: on the Pareto front of accuracy and tokens. The share: in how many resamples it is there."
         if "front" in shown_columns(report)
         else ""
     )
-    return "\n".join(filter(None, (intervals, front, redundancy(report), voting(report))))
+    single = one_seed(report) if any(entry["trained"] for entry in report["methods"]) else ""
+    return "\n".join(filter(None, (intervals, single, front, redundancy(report), voting(report))))
 
 
 def _name(entry: Mapping[str, Any]) -> Text:
-    count = len(entry["seeds"])
-    return Text(entry["label"]).append(f"\n{count} seeds" if count > 1 else "", style="dim")
+    return Text(entry["label"]).append(f"\n{seeds(entry)}" if seeds(entry) else "", style="dim")
 
 
 def _cell(entry: Mapping[str, Any], name: str, column: Column) -> Text:
@@ -80,7 +80,7 @@ def markdown_table(report: Report) -> str:
 def _markdown_name(entry: Mapping[str, Any]) -> str:
     on_front = entry["front"] and entry["front"]["on_front"]
     name = f"**{entry['label']}**" if on_front else entry["label"]
-    return name + seeds(entry)
+    return f"{name} ({seeds(entry)})" if seeds(entry) else name
 
 
 def _markdown_cell(entry: Mapping[str, Any], name: str, column: Column) -> str:
