@@ -198,17 +198,6 @@ def accuracy_change(model_P: np.ndarray, baseline_P: np.ndarray, axis: int = -1)
 
 
 @dataclass(frozen=True)
-class Difficulty:
-    """The problems of one difficulty."""
-
-    difficulty: int | float | str
-    problems: int
-    accuracy: float | None
-    tokens: float
-    oracle_tokens: float | None
-
-
-@dataclass(frozen=True)
 class Description:
     """Hold what one label says by itself. Where samples answer questions together, these are the units, not the
     samples.
@@ -238,7 +227,6 @@ class Description:
     unjudged: int
     stop_reasons: dict[str, int]
     oracle_ratio: float | None
-    by_difficulty: list[Difficulty]
 
 
 def describe(table: Table, drawn: Table | None = None) -> Description:
@@ -264,7 +252,6 @@ def describe(table: Table, drawn: Table | None = None) -> Description:
         unjudged=int((np.isnan(table.correct_PK) & (table.stop_PK != StopReason.ABORTED.label)).sum()),
         stop_reasons=dict(sorted(Counter(drawn.stop_PK.ravel().tolist()).items())),
         oracle_ratio=tokens / oracle if oracle else None,
-        by_difficulty=_by_difficulty(table),
     )
 
 
@@ -298,19 +285,6 @@ def _mean_of_all(values: np.ndarray) -> float | None:
 
 def _mean(values: np.ndarray) -> float | None:
     return float(np.mean(values)) if values.size else None
-
-
-def _by_difficulty(table: Table) -> list[Difficulty]:
-    """Return one entry for each difficulty, numbers before words; empty where any problem has none."""
-    if None in table.difficulty_P:
-        return []
-    groups = sorted({d for d in table.difficulty_P if d is not None}, key=lambda d: (isinstance(d, str), d))
-    return [_of_difficulty(group, table.rows(np.array([d == group for d in table.difficulty_P]))) for group in groups]
-
-
-def _of_difficulty(group: int | float | str, rows: Table) -> Difficulty:
-    known_P = rows.accuracy_P[~np.isnan(rows.accuracy_P)]
-    return Difficulty(group, len(rows.oracle_P), _mean(known_P), float(rows.tokens_P.mean()), oracle_tokens(rows))
 
 
 @dataclass(frozen=True)

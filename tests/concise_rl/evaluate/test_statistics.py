@@ -159,15 +159,6 @@ def test_the_order_of_samples_does_not_matter() -> None:
     assert describe(tabulate(shuffled, 6, 2)) == describe(tabulate(samples, 6, 2))
 
 
-def test_difficulties_are_in_numeric_order_with_their_own_oracle() -> None:
-    samples = [sample(p, 0, p % 2, 10 * d, difficulty=d, oracle_length=d) for p, d in enumerate([10, 9, 10, 9])]
-    groups = describe(tabulate(samples, 4, 1)).by_difficulty
-    assert [(g.difficulty, g.problems, g.accuracy, g.tokens, g.oracle_tokens) for g in groups] == [
-        (9, 2, 1.0, 90.0, 9.0),
-        (10, 2, 0.0, 100.0, 10.0),
-    ]
-
-
 def test_an_oracle_known_for_some_problems_only_is_no_oracle() -> None:
     samples = [sample(0, 0, oracle_length=5), sample(1, 0)]
     assert oracle_tokens(tabulate(samples, 2, 1)) is None
