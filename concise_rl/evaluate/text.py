@@ -22,6 +22,11 @@ def points(value: float | None) -> str:
     return NONE if value is None else f"{100 * value + 0.0:+.1f}"
 
 
+def signed(value: float | None) -> str:
+    """Write a difference of tokens, with its sign and one decimal."""
+    return NONE if value is None else f"{value + 0.0:+,.1f}"
+
+
 def tokens(value: float | None) -> str:
     """Write tokens, with one decimal below 1,000."""
     return NONE if value is None else f"{value:,.1f}" if value < 1000 else f"{value:,.0f}"

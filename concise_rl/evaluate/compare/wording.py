@@ -57,6 +57,11 @@ def seeds(entry: Mapping[str, Any]) -> str:
     return f"{count} seeds" if count > 1 else "1 seed" if entry["trained"] else ""
 
 
+def named(entry: Mapping[str, Any]) -> str:
+    """Write the name of a row with its seeds: `grpo (3 seeds)`."""
+    return f"{entry['label']} ({seeds(entry)})" if seeds(entry) else entry["label"]
+
+
 def one_seed(report: Report) -> str:
     """Say what the intervals of single seeds leave out; empty where all rows have several."""
     if all(len(entry["seeds"]) > 1 for entry in report["methods"]):
