@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from concise_rl.evaluate.statistics import Estimate, Table, estimate
+from concise_rl.evaluate.intervals import Estimate, estimate
+from concise_rl.evaluate.statistics import Table
 
 
 @dataclass(frozen=True)

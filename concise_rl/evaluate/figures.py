@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from concise_rl.evaluate import text
+from concise_rl.evaluate import statistics, text
 from concise_rl.evaluate.evaluation import Evaluation, Label
 from concise_rl.evaluate.frontier import Frontier
 from concise_rl.evaluate.measures import Measure, Measures, all_measures, estimates
@@ -62,6 +62,10 @@ MEANINGS: Mapping[str, Meaning] = {
     "tokens_right": _tokens("tokens of right", "Mean tokens of right samples."),
     "tokens_wrong": _tokens("tokens of wrong", "Mean tokens of wrong samples, truncated ones included."),
     "ended_thinking": _share("ended in thinking", "Samples that ended by themselves inside the thinking."),
+    "stopped_short": _share(
+        "stopped short", "Wrong, and stopped with fewer tokens than the shortest sufficient completion."
+    ),
+    "missing_tokens": _tokens("missing tokens", "Tokens that wrong samples have fewer than that; 0 where enough."),
     "outcome_efficiency": _share(
         "outcome efficiency", "Share of the tokens up to the first right answer; wrong samples count 0."
     ),
@@ -90,11 +94,24 @@ def describe_figures(label: Label, baseline: Label | None, cap: int, frontier: F
     """
     compared = None if baseline is None or baseline is label else baseline.table
     measures = all_measures(label.table, pool(label.drawn), compared, cap, frontier)
-    found = {place: asdict(one) for place, one in zip(_places(measures), estimates(_flat(measures)), strict=True)}
+    places, runs = _places(measures), _of_runs(label, compared, cap, frontier)
+    evaluated = estimates(list(_flat(measures)), [[run.get(place) for place in places] for run in runs])
+    found = {place: asdict(one) for place, one in zip(places, evaluated, strict=True)}
     return {
         name: found[name, None] if isinstance(measure, Measure) else [{"at": at, **found[name, at]} for at in measure]
         for name, measure in measures.items()
     }
+
+
+def _of_runs(
+    label: Label, compared: statistics.Table | None, cap: int, frontier: Frontier | None
+) -> list[dict[tuple[str, int | None], Measure]]:
+    """Return the measures of each run by their places; none of a single one, which has no other to differ from."""
+    if len(label.runs) == 1:
+        return []
+    pairs = zip(label.tables, label.drawn, strict=True)
+    every = [all_measures(table, drawn, compared, cap, frontier) for table, drawn in pairs]
+    return [dict(zip(_places(measures), _flat(measures), strict=True)) for measures in every]
 
 
 def cap_of(evaluation: Evaluation) -> int:

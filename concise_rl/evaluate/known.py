@@ -17,8 +17,8 @@ from transformers import PreTrainedTokenizerFast
 
 from concise_rl.data.sources import jsonl_rows
 from concise_rl.evaluate.agreement import json_numbers
+from concise_rl.evaluate.intervals import Interval
 from concise_rl.evaluate.measures import Measure, estimates, mean_over_problems, ratio
-from concise_rl.evaluate.statistics import Interval
 from concise_rl.evaluate.text import between, percent
 from concise_rl.labels.judges.prose import KnownTrace, known_traces
 from concise_rl.labels.labeller import Labels, PassageKind, build_labeller

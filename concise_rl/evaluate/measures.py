@@ -12,7 +12,18 @@ from typing import Any
 import numpy as np
 
 from concise_rl.evaluate.frontier import Frontier
-from concise_rl.evaluate.statistics import Estimate, Table, resampled_means, unclosed
+from concise_rl.evaluate.intervals import (
+    ANY,
+    SHARE,
+    Estimate,
+    Interval,
+    bounds,
+    mean_of_known,
+    resampled_means,
+    seed_draws,
+)
+from concise_rl.evaluate.statistics import Table, unclosed
+from concise_rl.evaluate.underthinking import missing_tokens, stopped_short
 from concise_rl.evaluate.vote import ballot
 
 HALVINGS = 6
@@ -28,19 +39,30 @@ class Measure:
     Attributes:
         statistic: from the mean of each column to the number; NaN where that is not defined.
         columns_P: one number for each problem, NaN nowhere.
+        ends: beyond which the number cannot be.
     """
 
     statistic: Callable[..., np.ndarray]
     columns_P: tuple[np.ndarray, ...]
+    ends: Interval = ANY
+
+    @property
+    def value(self) -> float:
+        """Return the number on these problems."""
+        return float(self.statistic(*(column_P.mean() for column_P in self.columns_P)))
 
 
-def estimates(measures: Sequence[Measure]) -> list[Estimate]:
+def estimates(measures: Sequence[Measure], runs: Sequence[Sequence[Measure | None]] = ()) -> list[Estimate]:
     """Evaluate measures on the problems, and on 10,000 resamples of them, all in one pass.
 
+    Args:
+        measures: of a label, all its runs pooled.
+        runs: the same measures of each run, in the same order; None for one that a run does not have.
+
     Returns:
-        For each measure its value and its paired 95 % percentile bootstrap interval. Resamples in which the number is
-        not defined are left out of the interval. None where the number, or with one problem the interval, is not
-        defined.
+        For each measure its value and its paired 95 % interval, see `concise_rl.evaluate.intervals`. Resamples in which
+        the number is not defined are left out of the interval. None where the number, or with one problem the interval,
+        is not defined.
     """
     columns = {id(column): column for measure in measures for column in measure.columns_P}
     if not columns:
@@ -48,17 +70,22 @@ def estimates(measures: Sequence[Measure]) -> list[Estimate]:
     stacked_NP, row = np.stack(list(columns.values())), {key: i for i, key in enumerate(columns)}
     drawn_RN = resampled_means(stacked_NP) if stacked_NP.shape[1] > 1 else None
     mean_N = stacked_NP.mean(axis=1)
-    return [_estimate(measure, [row[id(c)] for c in measure.columns_P], mean_N, drawn_RN) for measure in measures]
+    seeds = [np.array([math.nan if one is None else one.value for one in same]) for same in zip(*runs, strict=True)]
+    seeds = seeds or [np.zeros(0)] * len(measures)
+    rows = [[row[id(c)] for c in measure.columns_P] for measure in measures]
+    return [_estimate(*one, mean_N, drawn_RN) for one in zip(measures, rows, seeds, strict=True)]
 
 
-def _estimate(measure: Measure, rows: Sequence[int], mean_N: np.ndarray, drawn_RN: np.ndarray | None) -> Estimate:
+def _estimate(
+    measure: Measure, rows: Sequence[int], seeds_S: np.ndarray, mean_N: np.ndarray, drawn_RN: np.ndarray | None
+) -> Estimate:
     value = float(measure.statistic(*(mean_N[i] for i in rows)))
     if math.isnan(value):
         return Estimate(None, None)
     if drawn_RN is None:
         return Estimate(value, None)
-    low, high = np.nanpercentile(measure.statistic(*(drawn_RN[:, i] for i in rows)), (2.5, 97.5))
-    return Estimate(value, (float(low), float(high)))
+    drawn_R = measure.statistic(*(drawn_RN[:, i] for i in rows)) + seed_draws([seeds_S])
+    return Estimate(value, bounds(drawn_R[~np.isnan(drawn_R)].clip(*measure.ends)))
 
 
 def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
@@ -67,17 +94,21 @@ def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
         return np.where(denominator == 0, np.nan, np.divide(numerator, denominator))
 
 
-def mean_over_problems(values_P: np.ndarray) -> Measure:
-    """Average over the problems whose value is known: not NaN."""
+def mean_over_problems(values_P: np.ndarray, ends: Interval = ANY) -> Measure:
+    """Average over the problems whose value is known: not NaN. No value is beyond the ends."""
     known_P = ~np.isnan(values_P)
-    return Measure(ratio, (np.where(known_P, values_P, 0.0), known_P.astype(float)))
+    return Measure(ratio, (np.where(known_P, values_P, 0.0), known_P.astype(float)), ends)
 
 
-def mean_over_samples(values_PK: np.ndarray) -> Measure:
-    """Average over problems the mean over the samples of each whose value is known: not NaN."""
-    known_PK = ~np.isnan(values_PK)
-    sum_P, count_P = np.where(known_PK, values_PK, 0.0).sum(axis=1), known_PK.sum(axis=1)
-    return mean_over_problems(ratio(sum_P, count_P))
+def mean_over_samples(values_PK: np.ndarray, ends: Interval = ANY) -> Measure:
+    """Average over problems the mean over the samples of each whose value is known: not NaN. None is beyond the
+    ends."""
+    return mean_over_problems(mean_of_known(values_PK), ends)
+
+
+def share_of_samples(values_PK: np.ndarray) -> Measure:
+    """Average as `mean_over_samples` does values that are between 0 and 1."""
+    return mean_over_samples(values_PK, SHARE)
 
 
 def pooled_mean(values_PK: np.ndarray, chosen_PK: np.ndarray) -> Measure:
@@ -96,7 +127,7 @@ def accuracy_within(table: Table, budget: int) -> Measure:
     Ours, from stored samples. The published curves (arXiv 2506.07104) force an answer at the budget, so that theirs
     lie above: a sample that is cut may still be right.
     """
-    return mean_over_samples(_if_graded(table, table.length_PK <= budget))
+    return share_of_samples(_if_graded(table, table.length_PK <= budget))
 
 
 def budget_area(table: Table, cap: int) -> Measure:
@@ -104,20 +135,20 @@ def budget_area(table: Table, cap: int) -> Measure:
 
     Exact: a right sample of L tokens counts from L on, which makes (cap - L) / cap.
     """
-    return mean_over_samples(_if_graded(table, np.clip(1 - table.length_PK / cap, 0, None)))
+    return share_of_samples(_if_graded(table, np.clip(1 - table.length_PK / cap, 0, None)))
 
 
 def oaa(drawn: Table, limit: int) -> Measure:
     """Overthinking-adjusted accuracy: a sample is right if it is, with fewer than `limit` thinking tokens
     (OptimalThinkingBench, arXiv 2508.13141, section 3)."""
     within_PK = np.where(np.isnan(drawn.think_length_PK), np.nan, drawn.think_length_PK < limit)
-    return mean_over_samples(_if_graded(drawn, within_PK))
+    return share_of_samples(_if_graded(drawn, within_PK))
 
 
 def oaa_area(drawn: Table, limit: int = OAA_LIMIT) -> Measure:
     """Take the area under OAA up to `limit` thinking tokens, divided by it (facebookresearch/RAM
     projects/otb/eval.py)."""
-    return mean_over_samples(_if_graded(drawn, otb_row_scores(1.0, drawn.think_length_PK, limit)))
+    return share_of_samples(_if_graded(drawn, otb_row_scores(1.0, drawn.think_length_PK, limit)))
 
 
 def _if_graded(table: Table, worth_PK: np.ndarray) -> np.ndarray:
@@ -159,7 +190,7 @@ def pass_at(table: Table, k: int) -> Measure:
     """Average `pass_at_k` over the problems with k graded samples."""
     graded_P = (~np.isnan(table.correct_PK)).sum(axis=1)
     chance_P = pass_at_k(np.nansum(table.correct_PK, axis=1), graded_P, k)
-    return mean_over_problems(np.where(graded_P < k, np.nan, chance_P))
+    return mean_over_problems(np.where(graded_P < k, np.nan, chance_P), SHARE)
 
 
 def majority_at(table: Table, k: int, ballots_PK: np.ndarray) -> Measure:
@@ -178,7 +209,7 @@ def majority_at(table: Table, k: int, ballots_PK: np.ndarray) -> Measure:
         [_majority(ballots[g * k : g * k + k], correct[g * k : g * k + k]) for g in groups]
         for ballots, correct in zip(ballots_PK.tolist(), table.correct_PK.tolist(), strict=True)
     ]
-    return mean_over_samples(np.array(graded_PG))
+    return share_of_samples(np.array(graded_PG))
 
 
 def ballots(table: Table) -> np.ndarray:
@@ -202,7 +233,7 @@ def _majority(votes: Sequence[str | None], correct: Sequence[float]) -> float:
 
 def ended_thinking(drawn: Table) -> Measure:
     """Measure the share of samples that ended by themselves inside the thinking, and have no answer."""
-    return mean_over_samples(np.where(np.isnan(drawn.think_length_PK), np.nan, unclosed(drawn)))
+    return share_of_samples(np.where(np.isnan(drawn.think_length_PK), np.nan, unclosed(drawn)))
 
 
 def outcome_efficiency(drawn: Table) -> Measure:
@@ -216,7 +247,7 @@ def outcome_efficiency(drawn: Table) -> Measure:
     """
     stated_PK = drawn.measures_PK["states_answer"]
     first_PK = np.where(stated_PK == 1, _first_stated(drawn), drawn.length_PK)
-    return mean_over_samples(_if_read(drawn, first_PK / drawn.length_PK))
+    return share_of_samples(_if_read(drawn, first_PK / drawn.length_PK))
 
 
 def token_efficiency(drawn: Table) -> Measure:
@@ -227,7 +258,7 @@ def token_efficiency(drawn: Table) -> Measure:
     code leaves out the paragraph that does, and only right samples are read.
     """
     stated_PK, think_PK = drawn.measures_PK["states_answer"], np.maximum(drawn.think_length_PK, 1)
-    return mean_over_samples(_if_read(drawn, np.where(stated_PK == 1, _first_stated(drawn) / think_PK, 0.0)))
+    return share_of_samples(_if_read(drawn, np.where(stated_PK == 1, _first_stated(drawn) / think_PK, 0.0)))
 
 
 def _first_stated(drawn: Table) -> np.ndarray:
@@ -252,7 +283,7 @@ def process_efficiency(drawn: Table) -> Measure:
     it, and characters for tokens. See `concise_rl.reading.repeats`. The published code has a language model group
     solutions.
     """
-    return mean_over_samples(drawn.measures_PK["new_text"])
+    return share_of_samples(drawn.measures_PK["new_text"])
 
 
 def hard_over_easy(table: Table, difficulty_P: np.ndarray) -> Measure:
@@ -349,6 +380,8 @@ def all_measures(
         "tokens_right": pooled_mean(table.length_PK, table.correct_PK == 1),
         "tokens_wrong": pooled_mean(table.length_PK, table.correct_PK == 0),
         "ended_thinking": ended_thinking(drawn),
+        "stopped_short": share_of_samples(stopped_short(drawn)),
+        "missing_tokens": mean_over_samples(missing_tokens(drawn)),
         "outcome_efficiency": outcome_efficiency(drawn),
         "token_efficiency": token_efficiency(drawn),
         "process_efficiency": process_efficiency(drawn),

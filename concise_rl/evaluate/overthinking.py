@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from concise_rl.evaluate.intervals import Estimate
 from concise_rl.evaluate.samples import MEASURES
-from concise_rl.evaluate.statistics import Estimate, Table, estimate, mean_of_known
+from concise_rl.evaluate.statistics import Table, mean_of_samples
 
 
 @dataclass(frozen=True)
@@ -33,5 +34,5 @@ class Overthinking:
 
 def describe_thinking(drawn: Table) -> Overthinking:
     """Summarise the samples of a label."""
-    estimates = {name: estimate(np.mean, mean_of_known(drawn.measures_PK[name])) for name in MEASURES}
+    estimates = {name: mean_of_samples(drawn, drawn.measures_PK[name]) for name in MEASURES}
     return Overthinking(**estimates, labelled=int((~np.isnan(drawn.measures_PK["states_answer"])).sum()))

@@ -88,7 +88,7 @@ def new_axes(xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _legend(axes: Axes, labels: Sequence[str]) -> None:
+def draw_legend(axes: Axes, labels: Sequence[str]) -> None:
     """Draw the legend above the axes, where it covers no data: `labels` in their order, then lines for orientation, row
     by row."""
     order = [*labels, *(label for label in axes.get_legend_handles_labels()[1] if label not in labels)]
@@ -150,7 +150,7 @@ def accuracy_against_tokens(methods: Sequence[tuple[int, Method]], oracle_tokens
         )
     axes.yaxis.set_major_locator(MaxNLocator(nbins=7, steps=[1, 2, 5, 10]))
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    _legend(axes, [method["label"] for _, method in methods])
+    draw_legend(axes, [method["label"] for _, method in methods])
     return figure
 
 
@@ -185,7 +185,7 @@ def length_distributions(lengths: Sequence[tuple[int, str, np.ndarray]], max_tok
     axes.set_xlim(0, longest * 1.01)
     axes.set_ylim(0)
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    _legend(axes, [label for _, label, _ in lengths])
+    draw_legend(axes, [label for _, label, _ in lengths])
     return figure
 
 
@@ -208,7 +208,7 @@ def by_difficulty(methods: Sequence[tuple[int, Method]], key: str, ylabel: str) 
     else:
         axes.set_ylim(0)
     axes.grid(axis="x", visible=False)
-    _legend(axes, [method["label"] for _, method in methods])
+    draw_legend(axes, [method["label"] for _, method in methods])
     return figure
 
 

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from concise_rl.evaluate.cost import describe_cost
+from concise_rl.evaluate.difficulty import by_difficulty
 from concise_rl.evaluate.evaluation import Evaluation, Label, read_evaluation
 from concise_rl.evaluate.figures import cap_of, describe_figures
 from concise_rl.evaluate.frontier import stored_frontier
+from concise_rl.evaluate.intervals import DESCRIPTION
 from concise_rl.evaluate.overthinking import describe_thinking
 from concise_rl.evaluate.page import render_page
 from concise_rl.evaluate.plots import draw_figures, png
@@ -22,7 +24,6 @@ from concise_rl.evaluate.samples import read_samples
 from concise_rl.evaluate.statistics import (
     MOSTLY_TRUNCATED,
     OFTEN_UNCLOSED,
-    RESAMPLES,
     Table,
     compare,
     describe,
@@ -30,6 +31,7 @@ from concise_rl.evaluate.statistics import (
     pool,
 )
 from concise_rl.evaluate.target import describe_target
+from concise_rl.evaluate.underthinking import describe_underthinking
 from concise_rl.files import write_atomically
 from concise_rl.reading.trace import StopReason
 from concise_rl.rollout.exits import EXITS, ExitPolicy
@@ -83,20 +85,23 @@ def build_report(evaluation: Evaluation) -> dict[str, Any]:
         "dropped": manifest.num_dropped,
         "versions": manifest.versions,
         "problems_hash": hash_problems(read_samples(evaluation.paths[evaluation.labels[0].runs[0]])),
-        "interval": f"95 % percentile bootstrap over problems, paired, {RESAMPLES:,} resamples",
+        "interval": DESCRIPTION,
     }
 
 
 def _entry(label: Label, baseline: Label | None) -> dict[str, Any]:
     """Return all that is said about one label."""
     seeds = [_seed(label, i, baseline) for i in range(len(label.runs))]
-    target, spent = describe_target(pool(label.drawn)), describe_cost(pool(label.drawn))
+    drawn = pool(label.drawn)
+    target, spent, missing = describe_target(drawn), describe_cost(drawn), describe_underthinking(drawn)
     return {
         "label": label.name,
         "exit": label.runs[0].exit,
-        **asdict(describe(label.table, pool(label.drawn))),
+        **asdict(describe(label.table, drawn)),
         **_compared(label.tables, baseline),
-        "overthinking": asdict(describe_thinking(pool(label.drawn))),
+        "by_difficulty": [asdict(one) for one in by_difficulty(label.tables, label.drawn)],
+        "overthinking": asdict(describe_thinking(drawn)),
+        "underthinking": asdict(missing) if missing else None,
         "target": asdict(target) if target else None,
         "cost": asdict(spent) if spent else None,
         "seeds": seeds,

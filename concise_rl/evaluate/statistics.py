@@ -1,33 +1,25 @@
 """Everything that a report says about samples. Pure functions.
 
-Axes: P problems, K samples of each (of all runs of a label, side by side).
+Axes: P problems, K samples of each (of all runs of a label, side by side), S runs (training seeds).
 
-Intervals are 95 % percentile bootstrap intervals over problems: problems are the unit that was drawn at random, samples
-of one problem are not independent, and two models see the same problems, so that a difference is resampled in pairs. Of
-scipy's methods, `percentile` is also defined where nothing varies (all problems solved by both models, say), where BCa
-is NaN; with the hundreds of problems that a claim needs, the two agree.
+Intervals are over problems, and over the runs of a label: `concise_rl.evaluate.intervals`.
 """
 
 import math
-import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from concise_rl.evaluate.intervals import ANY, SHARE, Estimate, Interval, estimate, interval, mean_of_known
 from concise_rl.evaluate.samples import COST_MEASURES, MEASURES, TARGET_MEASURES, TEXT_MEASURES, Sample
 from concise_rl.reading.trace import StopReason
 
-RESAMPLES = 10_000
-_BATCH = 500
-"""Resamples that are worked on together; `RESAMPLES` is a multiple of it."""
 MOSTLY_TRUNCATED = 0.5
 """Share of samples at the cap above which their accuracy and length say little."""
 OFTEN_UNCLOSED = 0.1
 """Share of samples that ended inside the thinking above which `think_end` is probably not the model's."""
-Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -45,6 +37,7 @@ class Table:
         measures_PK: of each name in `MEASURES`, `TARGET_MEASURES`, `TEXT_MEASURES` and `COST_MEASURES`; NaN where a
             sample has none.
             Empty for questions that several samples answer together: thinking is a sample's own.
+        runs: how many runs the samples are of, which stand side by side, with as many samples each.
     """
 
     correct_PK: np.ndarray
@@ -56,6 +49,7 @@ class Table:
     difficulty_P: tuple[int | float | str | None, ...]
     oracle_P: np.ndarray
     measures_PK: Mapping[str, np.ndarray] = field(default_factory=dict)
+    runs: int = 1
 
     @property
     def accuracy_P(self) -> np.ndarray:
@@ -67,6 +61,20 @@ class Table:
         """Return the mean tokens of each problem: of the samples, and of what was decoded to look into them."""
         return (self.length_PK + self.cost_PK("decoded")).mean(axis=1)
 
+    @property
+    def accuracy_SP(self) -> np.ndarray:
+        """Return `accuracy_P` of each run."""
+        return self.by_run(self.correct_PK)
+
+    @property
+    def tokens_SP(self) -> np.ndarray:
+        """Return `tokens_P` of each run."""
+        return self.by_run(self.length_PK + self.cost_PK("decoded"))
+
+    def by_run(self, values_PK: np.ndarray) -> np.ndarray:
+        """Return (S, P) means of each run over what is not NaN."""
+        return np.stack([mean_of_known(part_PK) for part_PK in np.hsplit(values_PK, self.runs)])
+
     def cost_PK(self, name: str) -> np.ndarray:
         """Return one of `COST_MEASURES`; 0 where nothing was spent."""
         return np.nan_to_num(self.measures_PK[name]) if name in self.measures_PK else np.zeros(self.length_PK.shape)
@@ -74,24 +82,18 @@ class Table:
     def rows(self, keep_P: np.ndarray) -> "Table":
         """Return the problems where `keep_P` is true."""
         index = np.flatnonzero(keep_P)
-        return Table(
-            self.correct_PK[index],
-            self.length_PK[index],
-            self.think_length_PK[index],
-            self.stop_PK[index],
-            self.answer_PK[index],
-            tuple(self.prompt_hash_P[i] for i in index),
-            tuple(self.difficulty_P[i] for i in index),
-            self.oracle_P[index],
-            {name: values_PK[index] for name, values_PK in self.measures_PK.items()},
+        return replace(
+            self,
+            correct_PK=self.correct_PK[index],
+            length_PK=self.length_PK[index],
+            think_length_PK=self.think_length_PK[index],
+            stop_PK=self.stop_PK[index],
+            answer_PK=self.answer_PK[index],
+            prompt_hash_P=tuple(self.prompt_hash_P[i] for i in index),
+            difficulty_P=tuple(self.difficulty_P[i] for i in index),
+            oracle_P=self.oracle_P[index],
+            measures_PK={name: values_PK[index] for name, values_PK in self.measures_PK.items()},
         )
-
-
-def mean_of_known(values_PK: np.ndarray) -> np.ndarray:
-    """Return (P,) means over what is not NaN; NaN where all is."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # a problem of which nothing is known
-        return np.nanmean(values_PK, axis=1)
 
 
 def tabulate(samples: Iterable[Sample], num_problems: int, num_samples: int, name: str = "The samples") -> Table:
@@ -151,6 +153,7 @@ def pool(tables: Sequence[Table]) -> Table:
         tables[0].difficulty_P,
         tables[0].oracle_P,
         {name: np.hstack([t.measures_PK[name] for t in tables]) for name in tables[0].measures_PK},
+        sum(t.runs for t in tables),
     )
 
 
@@ -194,74 +197,6 @@ def accuracy_change(model_P: np.ndarray, baseline_P: np.ndarray, axis: int = -1)
     return (model_P - baseline_P).mean(axis=axis)
 
 
-@lru_cache(maxsize=2)
-def resamples(num_problems: int, seed: int = 0) -> np.ndarray:
-    """Return (RESAMPLES, P) how often each resample has each problem: those that `scipy.stats.bootstrap` draws from
-    a seed.
-
-    Every statistic of a report, its intervals and the Pareto front are taken over these same resamples, of seed 0. The
-    tasks of a suite are drawn apart, each from a seed of its own.
-    """
-    rng, counts_RP = np.random.default_rng(seed), np.empty((RESAMPLES, num_problems), dtype=np.uint8)
-    for start in range(0, RESAMPLES, _BATCH):
-        drawn_RP = rng.integers(0, num_problems, (_BATCH, num_problems))
-        drawn_RP += num_problems * np.arange(_BATCH)[:, None]
-        counts = np.bincount(drawn_RP.ravel(), minlength=_BATCH * num_problems)
-        counts_RP[start : start + _BATCH] = counts.reshape(_BATCH, num_problems)
-    return counts_RP
-
-
-def resampled_means(values_NP: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Return (RESAMPLES, N) means of N quantities over each resample of their P problems."""
-    counts_RP = resamples(values_NP.shape[-1], seed)
-    parts = [counts_RP[i : i + _BATCH].astype(float) @ values_NP.T for i in range(0, RESAMPLES, _BATCH)]
-    return np.concatenate(parts) / values_NP.shape[-1]
-
-
-def interval(statistic: Callable[..., np.ndarray], *columns_P: np.ndarray) -> Interval | None:
-    """Compute the paired 95 % percentile bootstrap interval over problems; None with fewer than two problems.
-
-    Equal to that of `scipy.stats.bootstrap(paired=True, method="percentile")` to rounding, and about 15 times as fast.
-
-    Args:
-        statistic: a function of the columns' means over problems alone, as all here are.
-        columns_P: of the same problems.
-    """
-    if len(columns_P[0]) < 2:
-        return None
-    means_CR = resampled_means(np.stack(columns_P)).T
-    low, high = np.percentile(statistic(*means_CR[..., None], axis=-1), (2.5, 97.5))
-    return float(low), float(high)
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number and its 95 % interval; None where it is not defined."""
-
-    value: float | None
-    ci95: Interval | None
-
-
-def estimate(statistic: Callable[..., np.ndarray], *columns_P: np.ndarray) -> Estimate:
-    """Compute a statistic over problems; problems with a NaN in any column are left out of it."""
-    known_P = ~np.isnan(np.stack(columns_P)).any(axis=0)
-    columns_P = tuple(column[known_P] for column in columns_P)
-    if not known_P.any():
-        return Estimate(None, None)
-    return Estimate(float(statistic(*columns_P, axis=-1)), interval(statistic, *columns_P))
-
-
-@dataclass(frozen=True)
-class Difficulty:
-    """The problems of one difficulty."""
-
-    difficulty: int | float | str
-    problems: int
-    accuracy: float | None
-    tokens: float
-    oracle_tokens: float | None
-
-
 @dataclass(frozen=True)
 class Description:
     """Hold what one label says by itself. Where samples answer questions together, these are the units, not the
@@ -292,7 +227,6 @@ class Description:
     unjudged: int
     stop_reasons: dict[str, int]
     oracle_ratio: float | None
-    by_difficulty: list[Difficulty]
 
 
 def describe(table: Table, drawn: Table | None = None) -> Description:
@@ -303,14 +237,14 @@ def describe(table: Table, drawn: Table | None = None) -> Description:
         drawn: the samples behind it, where those are not what is counted.
     """
     drawn = drawn or table
-    known_P = table.accuracy_P[~np.isnan(table.accuracy_P)]
-    tokens, oracle = float(table.tokens_P.mean()), oracle_tokens(table)
+    accuracy, tokens = mean_of_samples(table, table.correct_PK, SHARE), float(table.tokens_P.mean())
+    oracle = oracle_tokens(table)
     return Description(
         samples=drawn.length_PK.size,
-        accuracy=_mean(known_P),
-        accuracy_ci95=interval(np.mean, known_P),
+        accuracy=accuracy.value,
+        accuracy_ci95=accuracy.ci95,
         tokens=tokens,
-        tokens_ci95=interval(np.mean, table.tokens_P),
+        tokens_ci95=interval(np.mean, table.tokens_P, runs=[table.tokens_SP]),
         tokens_correct=_mean(table.length_PK[table.correct_PK == 1]),
         tokens_thinking=_mean_of_all(table.think_length_PK),
         truncated=float((table.stop_PK == StopReason.LENGTH.label).mean()),
@@ -318,8 +252,18 @@ def describe(table: Table, drawn: Table | None = None) -> Description:
         unjudged=int((np.isnan(table.correct_PK) & (table.stop_PK != StopReason.ABORTED.label)).sum()),
         stop_reasons=dict(sorted(Counter(drawn.stop_PK.ravel().tolist()).items())),
         oracle_ratio=tokens / oracle if oracle else None,
-        by_difficulty=_by_difficulty(table),
     )
+
+
+def mean_of_samples(table: Table, values_PK: np.ndarray, ends: Interval = ANY) -> Estimate:
+    """Average over problems the mean over those samples of each whose value is known: not NaN.
+
+    Args:
+        table: the samples.
+        values_PK: of each sample.
+        ends: beyond which no value can be.
+    """
+    return estimate(np.mean, mean_of_known(values_PK), runs=[table.by_run(values_PK)], ends=ends)
 
 
 def unclosed(drawn: Table) -> np.ndarray:
@@ -341,19 +285,6 @@ def _mean_of_all(values: np.ndarray) -> float | None:
 
 def _mean(values: np.ndarray) -> float | None:
     return float(np.mean(values)) if values.size else None
-
-
-def _by_difficulty(table: Table) -> list[Difficulty]:
-    """Return one entry for each difficulty, numbers before words; empty where any problem has none."""
-    if None in table.difficulty_P:
-        return []
-    groups = sorted({d for d in table.difficulty_P if d is not None}, key=lambda d: (isinstance(d, str), d))
-    return [_of_difficulty(group, table.rows(np.array([d == group for d in table.difficulty_P]))) for group in groups]
-
-
-def _of_difficulty(group: int | float | str, rows: Table) -> Difficulty:
-    known_P = rows.accuracy_P[~np.isnan(rows.accuracy_P)]
-    return Difficulty(group, len(rows.oracle_P), _mean(known_P), float(rows.tokens_P.mean()), oracle_tokens(rows))
 
 
 @dataclass(frozen=True)
@@ -379,9 +310,9 @@ def compare(runs: Sequence[Table], baseline: Sequence[Table]) -> Comparison:
     """
     table, base = pool(runs), pool(baseline)
     check_comparable(runs[0], baseline[0])
-    change = estimate(accuracy_change, table.accuracy_P, base.accuracy_P)
+    change = estimate(accuracy_change, table.accuracy_P, base.accuracy_P, runs=[table.accuracy_SP, base.accuracy_SP])
     return Comparison(
-        token_savings=estimate(token_savings, table.tokens_P, base.tokens_P),
+        token_savings=estimate(token_savings, table.tokens_P, base.tokens_P, runs=[table.tokens_SP, base.tokens_SP]),
         accuracy_change=change,
         aes=None if change.value is None else _aes(table, base),
     )

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from concise_rl.evaluate.statistics import Estimate, Table, estimate, mean_of_known
+from concise_rl.evaluate.intervals import Estimate, estimate, mean_of_known
+from concise_rl.evaluate.statistics import Table
 
 
 @dataclass(frozen=True)

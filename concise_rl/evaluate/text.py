@@ -22,6 +22,11 @@ def points(value: float | None) -> str:
     return NONE if value is None else f"{100 * value + 0.0:+.1f}"
 
 
+def signed(value: float | None) -> str:
+    """Write a difference of tokens, with its sign and one decimal."""
+    return NONE if value is None else f"{value + 0.0:+,.1f}"
+
+
 def tokens(value: float | None) -> str:
     """Write tokens, with one decimal below 1,000."""
     return NONE if value is None else f"{value:,.1f}" if value < 1000 else f"{value:,.0f}"
@@ -45,6 +50,12 @@ def bare_percent(value: float) -> str:
 def between(interval: Interval, write: Callable[[float], str] = bare_percent) -> str:
     """Write an interval by a writer of single numbers: `[62.1, 66.0]`."""
     return f"[{write(interval[0])}, {write(interval[1])}]" if interval else ""
+
+
+def over(report: Mapping[str, Any]) -> str:
+    """Say what intervals are taken over."""
+    seeds = any(len(entry["seeds"]) > 1 for entry in all_entries(report))
+    return "over problems and training seeds" if seeds else "over problems"
 
 
 def voting(report: Mapping[str, Any]) -> str:
@@ -153,7 +164,7 @@ def _accuracy_clause(change: Entry) -> str:
 def terminal_table(report: Mapping[str, Any]) -> Table:
     """Return the report as a table: one line for each label, with its 95 % intervals below the numbers."""
     measurement = report["measurement"]
-    intervals = "Brackets: 95 % intervals, paired bootstrap over problems. Change of accuracy in points."
+    intervals = f"Brackets: 95 % intervals, {over(report)}, paired. Change of accuracy in points."
     notes = (intervals, *(write(report) for write in (redundancy, targets, costs, voting, endings, unclosed)))
     table = Table(
         box=box.SIMPLE_HEAD,

@@ -38,6 +38,7 @@ def compare(
     sort: str | None = None,
     margin: float = MARGIN,
     failed: Sequence[FailedRun] = (),
+    pairs: Sequence[tuple[str, str]] = (),
 ) -> Comparison:
     """Compare finished evaluations; write `compare.json`, `compare.html` and `plots/*.png` into `out`.
 
@@ -49,6 +50,7 @@ def compare(
         sort: a key of `columns.COLUMNS`; None for AES, or accuracy where there is no baseline.
         margin: points by which an accuracy may be lower and still pass for equal.
         failed: runs to show as failed.
+        pairs: of labels that are compared in more detail, the first minus the second.
 
     Raises:
         ValueError: when a folder holds no finished evaluation, the folders were not measured alike, or a label, the
@@ -60,8 +62,8 @@ def compare(
     from concise_rl.evaluate.compare.page import write_comparison
     from concise_rl.evaluate.compare.report import build_comparison
 
-    report, evaluation = build_comparison(join(folders, out, labels, baseline), sort, margin, failed)
-    report["command"] = command_of(folders, out, labels, baseline, sort, margin)
+    report, evaluation = build_comparison(join(folders, out, labels, baseline), sort, margin, failed, pairs)
+    report["command"] = command_of(folders, out, labels, baseline, sort, margin, pairs)
     return Comparison(evaluation, report, write_comparison(report, evaluation, out))
 
 
@@ -72,11 +74,13 @@ def command_of(
     baseline: str | None,
     sort: str | None,
     margin: float,
+    pairs: Sequence[tuple[str, str]] = (),
 ) -> str:
     """Write the command that makes the comparison again."""
-    options = [("--label", f"{place}={name}") for place, name in labels]
+    options: list[tuple[str, ...]] = [("--label", f"{place}={name}") for place, name in labels]
     options += [("--baseline", baseline)] if baseline else []
     options += [("--sort", sort)] if sort else []
     options += [("--margin", f"{margin:g}")] if margin != MARGIN else []
+    options += [("--pair", *pair) for pair in pairs]
     words = ["concise-rl", "compare", *map(str, folders), *(word for option in options for word in option)]
     return shlex.join([*words, "--out", str(out)])

@@ -36,7 +36,7 @@ def add_compare_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--markdown",
         action="store_true",
-        help="write the table to stdout as Markdown for a README, and all text for people to stderr",
+        help="write the tables to stdout as Markdown, that for a README first, and all text for people to stderr",
     )
     _add_row_arguments(parser)
 
@@ -56,8 +56,8 @@ def _add_row_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sort",
         metavar="COLUMN",
-        help="accuracy, tokens, saved, change, aes, redundant, oracle or front (default: aes; without a baseline "
-        "accuracy)",
+        help="accuracy, tokens, saved, change, aes, redundant, short, oracle or front (default: aes; without a "
+        "baseline accuracy)",
     )
     parser.add_argument(
         "--margin",
@@ -65,6 +65,20 @@ def _add_row_arguments(parser: argparse.ArgumentParser) -> None:
         default=MARGIN,
         metavar="POINTS",
         help="by how much an accuracy may be lower and still pass for equal (%(default)s)",
+    )
+    add_pair_argument(parser)
+
+
+def add_pair_argument(parser: argparse._ActionsContainer) -> None:
+    """Declare `--pair`."""
+    parser.add_argument(
+        "--pair",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("LABEL", "LABEL"),
+        help="show the first minus the second in detail: accuracy, tokens, stopped short, by difficulty, and at equal "
+        "tokens of the training. May be given several times",
     )
 
 
@@ -91,13 +105,14 @@ def run_compare(args: argparse.Namespace) -> None:
     if any(map(is_suite, args.folders)):
         _run_suites(args)
         return
-    found = compare(args.folders, args.out, args.label, args.baseline, args.sort, args.margin)
+    pairs = [(first, second) for first, second in args.pair]
+    found = compare(args.folders, args.out, args.label, args.baseline, args.sort, args.margin, pairs=pairs)
     if args.json:
         print_json(found.report)
     elif args.markdown:
-        from concise_rl.evaluate.compare.table import markdown_table
+        from concise_rl.evaluate.compare.table import markdown_tables
 
-        print(markdown_table(found.report))
+        print(markdown_tables(found.report))
     show(found, to_stderr=args.json or args.markdown)
     if not args.json and not args.markdown:
         again = shlex.join(["concise-rl", *sys.argv[1:], "--markdown"])
@@ -105,7 +120,13 @@ def run_compare(args: argparse.Namespace) -> None:
 
 
 def _run_suites(args: argparse.Namespace) -> None:
-    """Compare suites, and show their means."""
+    """Compare suites, and show their means.
+
+    Raises:
+        ValueError: when they cannot be compared, or a pair is chosen.
+    """
+    if args.pair:
+        raise ValueError("--pair is for evaluations of one task: give the folder of a task in each suite.")
     from concise_rl.evaluate.suite.compare import compare_suites
     from concise_rl.evaluate.suite.text import headline, markdown_table, terminal_table
 
@@ -126,11 +147,14 @@ def _run_suites(args: argparse.Namespace) -> None:
 
 def show(found: Comparison, to_stderr: bool = False) -> None:
     """Print the table, what it means, and where the page is."""
-    from concise_rl.evaluate.compare.table import terminal_table
+    from concise_rl.evaluate.compare.grids import terminal_grid
+    from concise_rl.evaluate.compare.table import short_grids, terminal_table
     from concise_rl.evaluate.compare.wording import advice, failure, first_sentence, front_sentence
 
     report, console = found.report, console_for(to_stderr)
     console.print(terminal_table(report))
+    for grid in short_grids(report):
+        console.print(terminal_grid(grid))
     for run in report["failed"]:
         say(console, f"Failed: {failure(run)}: {run['reason']}", "red", wrap=True)
     for note in report["notes"]:

@@ -45,6 +45,10 @@ def _redundant(part: str) -> Callable[[Entry], Any]:
     return lambda entry: entry["overthinking"]["redundant_tokens"][part]
 
 
+def _underthinking(part: str) -> Callable[[Entry], Any]:
+    return lambda entry: entry["underthinking"] and entry["underthinking"]["stopped_short"][part]
+
+
 def _on_front(entry: Entry) -> float | None:
     """Return the share of the resamples in which it is on the front."""
     front = entry["front"]
@@ -63,6 +67,9 @@ COLUMNS: dict[str, Column] = {
     "aes": Column("AES", lambda e: e["aes"], text.score),
     "redundant": Column(
         "redundant", _redundant("value"), text.tokens, _redundant("ci95"), text.tokens, smallest_first=True
+    ),
+    "short": Column(
+        "stopped short", _underthinking("value"), text.percent, _underthinking("ci95"), smallest_first=True
     ),
     "oracle": Column("x oracle", lambda e: e["oracle_ratio"], text.ratio, smallest_first=True),
     "front": Column("on front", _on_front, lambda share: text.percent(share, digits=0)),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from concise_rl.evaluate.evaluation import Label
-from concise_rl.evaluate.statistics import RESAMPLES, resampled_means
+from concise_rl.evaluate.intervals import RESAMPLES, mean_of_known, resampled_means
 
 _BATCH = 500
 
@@ -23,25 +23,31 @@ class Means:
     Attributes:
         tokens_M, accuracy_M: over the problems.
         tokens_RM, accuracy_RM: over each resample: the same resamples for every method, and those of all intervals.
+        tokens_MS, accuracy_MS: over the problems, by training seed; methods may have different numbers of them.
     """
 
     tokens_M: np.ndarray
     accuracy_M: np.ndarray
     tokens_RM: np.ndarray
     accuracy_RM: np.ndarray
+    tokens_MS: tuple[np.ndarray, ...]
+    accuracy_MS: tuple[np.ndarray, ...]
 
 
 def resample(labels: Sequence[Label]) -> Means:
     """Take the means of labels that all have an accuracy. It is NaN where no problem was judged for all of them."""
     tokens_MP = np.stack([label.table.tokens_P for label in labels])
     accuracy_MP = np.stack([label.table.accuracy_P for label in labels])
-    known_MP = accuracy_MP[:, ~np.isnan(accuracy_MP).any(axis=0)]
+    known_P = ~np.isnan(accuracy_MP).any(axis=0)
+    known_MP = accuracy_MP[:, known_P]
     nothing_RM = np.full((RESAMPLES, len(labels)), np.nan)
     return Means(
         _mean(tokens_MP),
         _mean(known_MP) if known_MP.size else nothing_RM[0],
         resampled_means(tokens_MP),
         resampled_means(known_MP) if known_MP.size else nothing_RM,
+        tuple(mean_of_known(label.table.tokens_SP) for label in labels),
+        tuple(mean_of_known(label.table.accuracy_SP[:, known_P]) for label in labels),
     )
 
 

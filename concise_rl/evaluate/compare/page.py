@@ -9,7 +9,11 @@ from concise_rl.evaluate import text
 from concise_rl.evaluate.compare import examples as side_by_side
 from concise_rl.evaluate.compare import wording
 from concise_rl.evaluate.compare.columns import shown_columns
+from concise_rl.evaluate.compare.contrasts import contrast_grids
+from concise_rl.evaluate.compare.difficulty import difficulty_grids
 from concise_rl.evaluate.compare.figures import draw_difficulties, draw_panels, draw_pareto, page_svg
+from concise_rl.evaluate.compare.training import training_grid
+from concise_rl.evaluate.compare.training_figure import draw_training
 from concise_rl.evaluate.evaluation import Evaluation
 from concise_rl.evaluate.plots import png
 from concise_rl.evaluate.training import training_panels
@@ -43,9 +47,10 @@ def write_comparison(report: Report, evaluation: Evaluation, out: Path) -> Path:
         Where the page is.
     """
     figures = draw_pareto(report)
-    panels = draw_panels(report)
-    for name, figure in {**figures, **({"by_difficulty": panels} if panels else {})}.items():
-        write_atomically(out / "plots" / f"compare_{name}.png", png(figure))
+    others = {"by_difficulty": draw_panels(report), "training": draw_training(report)}
+    for name, figure in {**figures, **others}.items():
+        if figure is not None:
+            write_atomically(out / "plots" / f"compare_{name}.png", png(figure))
     write_atomically(out / "compare.json", json.dumps(report, indent=2, allow_nan=False) + "\n")
     path = out / "compare.html"
     write_page(path, "compare.html.j2", "concise_rl.evaluate.compare", **page_values(report, evaluation, figures))
@@ -56,6 +61,7 @@ def page_values(report: Report, evaluation: Evaluation, figures: Mapping[str, An
     """Collect what the template shows."""
     entries = text.numbered_entries(report)
     labels = {i: point_title(entry) for i, entry in entries}
+    picture = draw_training(report)
     drawn, think_end = side_by_side.first_samples(evaluation), evaluation.manifest.measurement.think_end
     return {
         "report": report,
@@ -63,6 +69,7 @@ def page_values(report: Report, evaluation: Evaluation, figures: Mapping[str, An
         "columns": shown_columns(report),
         "color_index": color_index,
         "wording": wording,
+        "over": text.over(report),
         "voting": text.voting(report),
         "redundancy": text.redundancy(report),
         "percent": text.percent,
@@ -70,6 +77,10 @@ def page_values(report: Report, evaluation: Evaluation, figures: Mapping[str, An
         "tokens": text.tokens,
         "figures": [(*CAPTIONS[name], page_svg(figure, name, labels)) for name, figure in figures.items()],
         "panels": [(n, page_svg(f, f"difficulty {n}", labels)) for n, f in draw_difficulties(report).items()],
+        "training_picture": page_svg(picture, "training", labels) if picture else "",
+        "contrasts": contrast_grids(report),
+        "training_grid": training_grid(report),
+        "by_difficulty": difficulty_grids(report),
         "training": panel_data(training_panels(evaluation)) if len(evaluation.manifest.runs) <= MAX_CURVES else [],
         "matrix": matrix(report),
         "signs": {verdict: (MARKS[verdict], TONES[verdict]) for verdict in MARKS},

@@ -1,8 +1,9 @@
 """Say whether one method saves more than another at equal accuracy, for every two methods. Pure functions.
 
 *Equal accuracy* is a claim of its own, which noise does not prove: accuracy lower by less than a margin. Each claim is
-tested by the paired bootstrap over problems that gives the intervals. Many pairs give many chances of an accident: over
-all of them the share of false claims is held below 5 % (Benjamini and Yekutieli 2001, for tests of any dependence).
+tested by the draws over problems and training seeds that give the intervals. Many pairs give many chances of an
+accident: over all of them the share of false claims is held below 5 % (Benjamini and Yekutieli 2001, for tests of any
+dependence).
 """
 
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import numpy as np
 from scipy.stats import false_discovery_control
 
 from concise_rl.evaluate.compare.front import Means
-from concise_rl.evaluate.statistics import RESAMPLES, Estimate, Interval
+from concise_rl.evaluate.intervals import RESAMPLES, Estimate, bounds, seed_draws
 
 LEVEL = 0.05
 Verdict = Literal["yes", "no", "cannot tell"]
@@ -57,8 +58,8 @@ def compare_pairs(means: Means, margin: float) -> list[Pair]:
         Pair(
             i,
             j,
-            _difference(means.tokens_M, means.tokens_RM, i, j),
-            _difference(means.accuracy_M, means.accuracy_RM, i, j),
+            _difference(means.tokens_M, tokens_draws(means, i, j), i, j),
+            _difference(means.accuracy_M, accuracy_draws(means, i, j), i, j),
             verdicts[2 * number],
             verdicts[2 * number + 1],
         )
@@ -72,11 +73,21 @@ def _p_values(means: Means, i: int, j: int, margin: float) -> tuple[float, float
     The claim has two parts, both of which must hold: the larger p-value counts. Its contrary holds when either part
     fails: twice the smaller one counts.
     """
-    fewer_R = means.tokens_RM[:, i] < means.tokens_RM[:, j]
-    level_R = means.accuracy_RM[:, i] - means.accuracy_RM[:, j] > -margin
+    fewer_R = tokens_draws(means, i, j) < 0
+    level_R = accuracy_draws(means, i, j) > -margin
     yes = max(_p_value(~fewer_R), _p_value(~level_R))
     no = 2 * min(_p_value(fewer_R), _p_value(level_R))
     return yes, min(1.0, no)
+
+
+def tokens_draws(means: Means, i: int, j: int) -> np.ndarray:
+    """Draw the tokens of i minus those of j, over problems and training seeds."""
+    return means.tokens_RM[:, i] - means.tokens_RM[:, j] + seed_draws([means.tokens_MS[i], means.tokens_MS[j]])
+
+
+def accuracy_draws(means: Means, i: int, j: int) -> np.ndarray:
+    """Draw the accuracy of i minus that of j, over problems and training seeds."""
+    return means.accuracy_RM[:, i] - means.accuracy_RM[:, j] + seed_draws([means.accuracy_MS[i], means.accuracy_MS[j]])
 
 
 def _p_value(against_R: np.ndarray) -> float:
@@ -87,7 +98,5 @@ def _verdict(yes: float, no: float) -> Verdict:
     return "yes" if yes < LEVEL else "no" if no < LEVEL else "cannot tell"
 
 
-def _difference(values_M: np.ndarray, values_RM: np.ndarray, i: int, j: int) -> Estimate:
-    low, high = np.percentile(values_RM[:, i] - values_RM[:, j], (2.5, 97.5))
-    interval: Interval = (float(low), float(high))
-    return Estimate(float(values_M[i] - values_M[j]), interval)
+def _difference(values_M: np.ndarray, draws_R: np.ndarray, i: int, j: int) -> Estimate:
+    return Estimate(float(values_M[i] - values_M[j]), bounds(draws_R))

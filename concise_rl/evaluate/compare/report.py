@@ -8,19 +8,26 @@ import numpy as np
 
 from concise_rl.errors import unknown
 from concise_rl.evaluate.compare.columns import COLUMNS, DEFAULTS, NEEDS_BASELINE
+from concise_rl.evaluate.compare.contrasts import contrast_all
 from concise_rl.evaluate.compare.failed import FailedRun
 from concise_rl.evaluate.compare.front import Means, dominators, front_shares, on_front, resample
 from concise_rl.evaluate.compare.join import Joined
 from concise_rl.evaluate.compare.pairs import Pair, compare_pairs
+from concise_rl.evaluate.compare.training import describe_training
 from concise_rl.evaluate.evaluation import Evaluation
 from concise_rl.evaluate.report import build_report
 from concise_rl.evaluate.text import all_entries
+from concise_rl.evaluate.training import training_path
 
 Report = dict[str, Any]
 
 
 def build_comparison(
-    joined: Joined, sort: str | None, margin: float, failed: Sequence[FailedRun] = ()
+    joined: Joined,
+    sort: str | None,
+    margin: float,
+    failed: Sequence[FailedRun] = (),
+    chosen: Sequence[tuple[str, str]] = (),
 ) -> tuple[Report, Evaluation]:
     """Count what there is to compare.
 
@@ -29,13 +36,15 @@ def build_comparison(
         sort: name of a column; None for AES, or for accuracy where there is no baseline.
         margin: points by which an accuracy may be lower and still pass for equal.
         failed: runs that have no evaluation.
+        chosen: pairs of labels to compare in more detail.
 
     Returns:
         The content of `compare.json`, and the evaluation with its labels in the same order.
 
     Raises:
-        ValueError: for an unknown column, or one that needs a baseline where there is none.
+        ValueError: for an unknown column or label, or a column that needs a baseline where there is none.
     """
+    contrasts = contrast_all(joined.evaluation, chosen)
     by = _sort_column(sort, joined.evaluation)
     report = build_report(joined.evaluation)
     pairs = _compare_all(report, joined.evaluation, margin)
@@ -47,6 +56,8 @@ def build_comparison(
         "sorted_by": by,
         "margin": margin,
         "pairs": pairs,
+        "contrasts": [asdict(one) for one in contrasts],
+        "training": describe_training(joined.evaluation),
         "failed": [asdict(run) for run in failed],
         "sources": [str(folder) for folder in joined.sources],
         "notes": list(joined.notes),
@@ -71,8 +82,9 @@ def _compare_all(report: Report, evaluation: Evaluation, margin: float) -> list[
     entries: list[Any] = all_entries(report)
     labels = [label for _, label in evaluation.numbered]
     graded = [(entry, label) for entry, label in zip(entries, labels, strict=True) if entry["accuracy"] is not None]
-    for entry in entries:
+    for entry, label in zip(entries, labels, strict=True):
         entry["front"] = None
+        entry["trained"] = any(training_path(evaluation.paths[run]).is_file() for run in label.runs)
     if not graded:
         return []
     means = resample([label for _, label in graded])

@@ -8,20 +8,26 @@ from rich.table import Table
 from rich.text import Text
 
 from concise_rl.evaluate.compare.columns import COLUMNS, Column, shown_columns
-from concise_rl.evaluate.compare.wording import failure, seeds, title
-from concise_rl.evaluate.text import all_entries, between, has_labels, redundancy, voting
+from concise_rl.evaluate.compare.contrasts import contrast_grids
+from concise_rl.evaluate.compare.difficulty import difficulty_grids
+from concise_rl.evaluate.compare.grids import Grid, markdown_grid
+from concise_rl.evaluate.compare.training import training_grid
+from concise_rl.evaluate.compare.wording import failure, named, one_seed, seeds, title
+from concise_rl.evaluate.text import all_entries, between, has_labels, over, redundancy, voting
 
 Report = Mapping[str, Any]
 ON_FRONT = "●"
 IN_TERMINAL = ("accuracy", "tokens", "saved", "change", "aes", "oracle", "front")
 """As many as fit 80 characters; the redundant tokens stand below the tokens."""
+FIT = 8
+"""Difficulties whose columns fit 80 characters."""
 
 
 def terminal_table(report: Report) -> Table:
     """Write one line for each method, sorted, with its 95 % intervals below the numbers; then what failed."""
     table = Table(box=box.SIMPLE_HEAD, padding=0, title=title(report), title_style="bold", caption_justify="left")
     table.caption = caption(report)
-    table.add_column("model", overflow="fold", min_width=12)
+    table.add_column("model", overflow="fold")  # rich cuts the last column off where one has a least width
     columns = {name: column for name, column in shown_columns(report).items() if name in IN_TERMINAL}
     for name, column in columns.items():
         head = column.title.replace(" ", "\n", 1)
@@ -35,21 +41,40 @@ def terminal_table(report: Report) -> Table:
     return table
 
 
+def all_grids(report: Report) -> list[Grid]:
+    """Return the tables beside the first one: by difficulty, over the training, of chosen pairs."""
+    training = training_grid(report)
+    return [*difficulty_grids(report).values(), *([training] if training else []), *contrast_grids(report)]
+
+
+def short_grids(report: Report) -> list[Grid]:
+    """Return those of them that a terminal has room for."""
+    by = difficulty_grids(report) if len(report["model"]["by_difficulty"]) <= FIT else {}
+    training = training_grid(report)
+    shown = [by[name] for name in ("accuracy", "tokens") if name in by]
+    return [*shown, *([training] if training else []), *contrast_grids(report)]
+
+
+def markdown_tables(report: Report) -> str:
+    """Write all tables as Markdown, the one for a README first."""
+    return "\n\n".join([markdown_table(report), *map(markdown_grid, all_grids(report))])
+
+
 def caption(report: Report) -> str:
     """Say what the numbers are."""
-    paired = "± and brackets: 95 % intervals, paired bootstrap over problems. Accuracy change in points."
-    intervals = paired if report["baseline"] else "±: half of a 95 % interval, bootstrap over problems."
+    paired = f"± and brackets: 95 % intervals, {over(report)}, paired. Accuracy change in points."
+    intervals = paired if report["baseline"] else f"±: half of a 95 % interval, {over(report)}."
     front = (
         f"{ON_FRONT}: on the Pareto front of accuracy and tokens. The share: in how many resamples it is there."
         if "front" in shown_columns(report)
         else ""
     )
-    return "\n".join(filter(None, (intervals, front, redundancy(report), voting(report))))
+    single = one_seed(report) if any(entry["trained"] for entry in report["methods"]) else ""
+    return "\n".join(filter(None, (intervals, single, front, redundancy(report), voting(report))))
 
 
 def _name(entry: Mapping[str, Any]) -> Text:
-    count = len(entry["seeds"])
-    return Text(entry["label"]).append(f"\n{count} seeds" if count > 1 else "", style="dim")
+    return Text(entry["label"]).append(f"\n{seeds(entry)}" if seeds(entry) else "", style="dim")
 
 
 def _cell(entry: Mapping[str, Any], name: str, column: Column) -> Text:
@@ -79,8 +104,7 @@ def markdown_table(report: Report) -> str:
 
 def _markdown_name(entry: Mapping[str, Any]) -> str:
     on_front = entry["front"] and entry["front"]["on_front"]
-    name = f"**{entry['label']}**" if on_front else entry["label"]
-    return name + seeds(entry)
+    return named(entry).replace(entry["label"], f"**{entry['label']}**", 1) if on_front else named(entry)
 
 
 def _markdown_cell(entry: Mapping[str, Any], name: str, column: Column) -> str:

@@ -52,9 +52,21 @@ def advice(report: Report) -> str:
 
 
 def seeds(entry: Mapping[str, Any]) -> str:
-    """Say how many training seeds a row pools: ` (3 seeds)`; empty for one."""
+    """Say how many training seeds a row pools: `3 seeds`; empty for one model of which no training is known."""
     count = len(entry["seeds"])
-    return f" ({count} seeds)" if count > 1 else ""
+    return f"{count} seeds" if count > 1 else "1 seed" if entry["trained"] else ""
+
+
+def named(entry: Mapping[str, Any]) -> str:
+    """Write the name of a row with its seeds: `grpo (3 seeds)`."""
+    return f"{entry['label']} ({seeds(entry)})" if seeds(entry) else entry["label"]
+
+
+def one_seed(report: Report) -> str:
+    """Say what the intervals of single seeds leave out; empty where all rows have several."""
+    if all(len(entry["seeds"]) > 1 for entry in report["methods"]):
+        return ""
+    return "Those of one training seed are about that trained model: another seed may differ by more."
 
 
 def failure(run: Mapping[str, Any]) -> str:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from concise_rl.evaluate.exits.store import Known, Place, StoredAnswer
+from concise_rl.evaluate.intervals import mean_of_known
 from concise_rl.evaluate.samples import Sample
-from concise_rl.evaluate.statistics import mean_of_known
 from concise_rl.rollout.cost import Cost
 from concise_rl.rollout.exits.policy import Ending
 

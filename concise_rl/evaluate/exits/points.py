@@ -10,7 +10,8 @@ import numpy as np
 
 from concise_rl.evaluate.compare.front import on_front
 from concise_rl.evaluate.exits.outcomes import Outcomes
-from concise_rl.evaluate.statistics import Estimate, Interval, accuracy_change, estimate, interval, token_savings
+from concise_rl.evaluate.intervals import Estimate, Interval, estimate, interval
+from concise_rl.evaluate.statistics import accuracy_change, token_savings
 
 NO_EXIT = "no exit"
 

@@ -21,9 +21,9 @@ from concise_rl.evaluate.exits.outcomes import (
 from concise_rl.evaluate.exits.points import NO_EXIT, Point, beyond, mark_front, point, title
 from concise_rl.evaluate.exits.replay import Setting, Thinking
 from concise_rl.evaluate.exits.subjects import Probed, sorted_samples
+from concise_rl.evaluate.intervals import RESAMPLES
 from concise_rl.evaluate.reproduce import FOLDER
 from concise_rl.evaluate.spec import ModelRun
-from concise_rl.evaluate.statistics import RESAMPLES
 from concise_rl.evaluate.vote import vote
 from concise_rl.rollout.exits import EXITS, parse_exit
 from concise_rl.rollout.exits.deepconf import DeepConf

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from concise_rl.evaluate.intervals import Estimate
 from concise_rl.evaluate.probe.rollouts import Rollouts
-from concise_rl.evaluate.statistics import Estimate
 
 Fact = Callable[[Rollouts], Estimate]
 UNKNOWN = Estimate(None, None)

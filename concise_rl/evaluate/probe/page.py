@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from concise_rl.evaluate.browse import browse
+from concise_rl.evaluate.intervals import Estimate
 from concise_rl.evaluate.probe.findings import Measured
 from concise_rl.evaluate.probe.limits import LIMITS
 from concise_rl.evaluate.probe.probe import ASSUMED, Probe
 from concise_rl.evaluate.probe.rollouts import Groups
-from concise_rl.evaluate.statistics import Estimate
 from concise_rl.evaluate.text import between, percent, tokens
 from concise_rl.output.pages import write_page
 from concise_rl.output.pages.curves import Panel, Series, panel_data

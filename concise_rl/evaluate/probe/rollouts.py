@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binomtest
 
+from concise_rl.evaluate.intervals import Estimate, estimate
 from concise_rl.evaluate.samples import Sample
-from concise_rl.evaluate.statistics import Estimate, Table, describe, estimate
+from concise_rl.evaluate.statistics import Table, describe
 from concise_rl.reading.trace import StopReason
 
 QUANTILES = (10, 50, 90, 99)

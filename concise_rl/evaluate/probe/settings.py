@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from concise_rl.evaluate.intervals import Estimate
 from concise_rl.evaluate.probe.advice import round_up
 from concise_rl.evaluate.probe.findings import Measured
-from concise_rl.evaluate.statistics import Estimate
 from concise_rl.evaluate.text import percent
 
 MOST = 0.5

@@ -6,11 +6,11 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from concise_rl.evaluate.intervals import Estimate
 from concise_rl.evaluate.probe.advice import Fit
 from concise_rl.evaluate.probe.findings import Level
 from concise_rl.evaluate.probe.probe import ASSUMED, Probe
 from concise_rl.evaluate.probe.rollouts import Budget, Groups, Rollouts
-from concise_rl.evaluate.statistics import Estimate
 from concise_rl.evaluate.text import between, percent, tokens
 
 MARKS: dict[Level, tuple[str, str]] = {

@@ -11,14 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from concise_rl.evaluate.statistics import (
-    Estimate,
-    Table,
-    accuracy_change,
-    aes,
-    resampled_means,
-    token_savings,
-)
+from concise_rl.evaluate.intervals import Estimate, resampled_means
+from concise_rl.evaluate.statistics import Table, accuracy_change, aes, token_savings
 
 Statistic = Callable[..., np.ndarray]
 """A function of means, (..., 1) each, along the last axis: those of `concise_rl.evaluate.statistics` are."""

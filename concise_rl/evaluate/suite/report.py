@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from concise_rl.evaluate.evaluation import Evaluation, Label, read_evaluation
+from concise_rl.evaluate.intervals import RESAMPLES
 from concise_rl.evaluate.report import write_report
 from concise_rl.evaluate.spec import BASELINE
-from concise_rl.evaluate.statistics import RESAMPLES
 from concise_rl.evaluate.suite.folder import check_same_models, read_list
 from concise_rl.evaluate.suite.means import describe_tasks
 from concise_rl.evaluate.suite.page import write_suite_page

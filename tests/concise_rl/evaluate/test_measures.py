@@ -7,9 +7,10 @@ import pytest
 
 from concise_rl.evaluate import measures
 from concise_rl.evaluate.frontier import Frontier
+from concise_rl.evaluate.intervals import estimate
 from concise_rl.evaluate.measures import Measure, estimates
 from concise_rl.evaluate.samples import Sample
-from concise_rl.evaluate.statistics import Table, estimate, tabulate, token_savings
+from concise_rl.evaluate.statistics import Table, tabulate, token_savings
 from tests.concise_rl.evaluate.fabric import given_up, grid, labelled, sample
 
 

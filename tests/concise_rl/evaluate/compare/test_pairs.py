@@ -1,10 +1,12 @@
 import random
+from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from concise_rl.evaluate.compare.front import Means, resample
 from concise_rl.evaluate.compare.pairs import compare_pairs
-from concise_rl.evaluate.statistics import Estimate
+from concise_rl.evaluate.intervals import Estimate
 from tests.concise_rl.evaluate.compare.test_front import label
 
 PROBLEMS = 200
@@ -39,6 +41,14 @@ def test_a_wider_margin_lets_it_pass() -> None:
 
 def test_a_method_does_not_save_more_than_its_equal() -> None:
     assert verdicts(means_of((0.8, 30), (0.8, 30))) == [("no", "no")]
+
+
+def test_seeds_that_differ_by_as_much_as_the_methods_leave_it_open() -> None:
+    means = means_of((0.8, 30), (0.8, 60))
+    seeds = (np.array([10.0, 30.0, 50.0]), np.array([40.0, 60.0, 80.0]))
+    (pair,) = compare_pairs(replace(means, tokens_MS=seeds), 0.02)
+    assert (pair.first_saves, pair.second_saves) == ("cannot tell", "cannot tell")
+    assert pair.tokens.ci95 == pytest.approx((-30 - 45.3, -30 + 45.3), abs=1)  # Welch, four degrees of freedom
 
 
 def test_every_two_methods_are_a_pair() -> None:

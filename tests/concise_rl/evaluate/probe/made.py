@@ -3,12 +3,12 @@
 from dataclasses import replace
 from typing import Any
 
+from concise_rl.evaluate.intervals import Estimate
 from concise_rl.evaluate.probe.advice import Advice, advise
 from concise_rl.evaluate.probe.findings import Measured, find
 from concise_rl.evaluate.probe.rollouts import Budget, Groups, Rollouts
 from concise_rl.evaluate.probe.tokens import Tokens
 from concise_rl.evaluate.spec import Measurement
-from concise_rl.evaluate.statistics import Estimate
 
 
 def about(value: float, width: float = 0.02) -> Estimate:

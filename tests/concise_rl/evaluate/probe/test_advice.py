@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
+from concise_rl.evaluate.intervals import Estimate
 from concise_rl.evaluate.probe.advice import METHODS, round_up
 from concise_rl.evaluate.probe.findings import Finding, find
 from concise_rl.evaluate.probe.limits import LIMITS
 from concise_rl.evaluate.probe.probe import check_thinks
 from concise_rl.evaluate.probe.settings import SETTINGS
-from concise_rl.evaluate.statistics import Estimate
 from reward import OBJECTIVES
 from tests.concise_rl.evaluate.probe.made import about, advice, groups, measured
 
