@@ -9,6 +9,7 @@ from transformers import TrainerCallback, TrainerState, TrainingArguments
 import concise_rl
 import reward
 from concise_rl.files import MARKER, write_atomically
+from concise_rl.recipe.precision import sum_in_float32
 from concise_rl.train.callbacks import close_progress_bar
 from concise_rl.train.checkpoint import demand_steps, last_complete
 from concise_rl.train.finite import demand_finite_weights
@@ -34,6 +35,7 @@ def finish_training(trainer: Any, output_dir: str) -> None:
     if checkpoint:
         print(f"Resuming from {checkpoint}")
     trainer.add_callback(OwnIntervals())
+    sum_in_float32(trainer.accelerator)
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     except ValueError as error:
