@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch.distributed.run
 import yaml
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import launch_command, launch_command_parser
@@ -69,8 +70,9 @@ def test_what_differs_on_several_machines_is_told_by_options(path: Path, monkeyp
     given = ["--config_file", str(path), *flags, "-m", "concise_rl.train", "--config", "recipe.yaml"]
     launch_command(launch_command_parser().parse_args(given))
     (args,) = started
-    assert (args.nnodes, args.node_rank, args.nproc_per_node) == ("3", 2, "8")
-    assert (args.master_addr, args.master_port, args.rdzv_backend) == ("10.0.0.1", "29511", "static")
+    torchrun, *_ = torch.distributed.run.config_from_args(args)
+    assert (torchrun.min_nodes, torchrun.nproc_per_node, torchrun.rdzv_configs["rank"]) == (3, 8, 2)
+    assert (torchrun.rdzv_backend, torchrun.rdzv_endpoint) == ("static", "10.0.0.1:29511")
 
 
 # Set-up

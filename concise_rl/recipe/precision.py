@@ -107,8 +107,8 @@ def check_weights(trainer: Any) -> None:
 def sum_in_float32(accelerator: Any) -> None:
     """Let FSDP2 add up gradients in float32, in shards. launch/deepspeed/ tells DeepSpeed the same.
 
-    accelerate (1.15: utils/dataclasses.py, set_mixed_precision) has FSDP2 reduce gradients in bf16. Between two micro-steps
-    transformers has it keep them whole on each GPU, in that type (torch: _fsdp_param.py, unsharded_accumulated_grad).
+    accelerate (1.15: utils/dataclasses.py, set_mixed_precision) has FSDP2 reduce gradients in bf16. Between two
+    micro-steps transformers has it keep them whole on each GPU (torch: _fsdp_param.py, unsharded_accumulated_grad).
     """
     plugin = getattr(accelerator.state, "fsdp_plugin", None)
     if plugin is None or plugin.fsdp_version != 2 or plugin.mixed_precision_policy is None:
