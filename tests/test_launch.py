@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch.distributed.run
 import yaml
 from accelerate.commands.config.config_args import load_config_from_file
-from accelerate.commands.launch import launch_command_parser
+from accelerate.commands.launch import launch_command, launch_command_parser
 
 from concise_rl.cli.parser import build_parser
 
@@ -57,6 +58,21 @@ def test_every_launch_config_opens_with_its_command(path: Path) -> None:
     head = path.read_text().split("compute_environment")[0]
     assert all(line.startswith("#") for line in head.splitlines())
     assert f"accelerate launch --config_file {path.relative_to(ROOT)}" in head
+
+
+@pytest.mark.parametrize("path", [p for p in CONFIGS if p.stem != "single_gpu"], ids=lambda path: path.stem)
+def test_what_differs_on_several_machines_is_told_by_options(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """accelerate itself hands them to torchrun."""
+    started = []
+    monkeypatch.setattr("torch.distributed.run.run", started.append)
+    network = ["--main_process_ip", "10.0.0.1", "--main_process_port", "29511"]
+    flags = ["--num_machines", "3", "--machine_rank", "2", "--num_processes", "24", *network]
+    given = ["--config_file", str(path), *flags, "-m", "concise_rl.train", "--config", "recipe.yaml"]
+    launch_command(launch_command_parser().parse_args(given))
+    (args,) = started
+    torchrun, *_ = torch.distributed.run.config_from_args(args)
+    assert (torchrun.min_nodes, torchrun.nproc_per_node, torchrun.rdzv_configs["rank"]) == (3, 8, 2)
+    assert (torchrun.rdzv_backend, torchrun.rdzv_endpoint) == ("static", "10.0.0.1:29511")
 
 
 # Set-up

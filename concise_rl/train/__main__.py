@@ -1,9 +1,10 @@
 """Train by a recipe in several processes: `accelerate launch -m concise_rl.train --config RECIPE`."""
 
 import logging
+import os
 import sys
 
-from concise_rl.errors import EngineError, without_room
+from concise_rl.errors import AGAIN, EngineError, Interrupted, PeerError, without_room
 from concise_rl.recipe.parse import parse_recipe
 from concise_rl.rollout.sync.main_rank import leave_process_group
 from concise_rl.train.run import run
@@ -21,6 +22,12 @@ def main(argv: list[str] | None = None) -> None:
         recipe = parse_recipe(args[at + 1], args[:at] + args[at + 2 :])
         run(recipe)
         leave_process_group()
+    except Interrupted as stop:
+        print(stop, file=sys.stderr)
+        sys.exit(AGAIN)
+    except PeerError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        os._exit(1)  # what closes connections in order may wait for the one that is gone
     except (ValueError, EngineError) as error:
         sys.exit(f"error: {error}")
     except Exception as error:

@@ -5,9 +5,11 @@ written last, and only a folder that holds it counts.
 """
 
 import logging
+import socket
 from pathlib import Path
 from typing import Any
 
+from accelerate.utils import gather_object
 from torch import nn
 from torch.serialization import register_package
 from transformers.trainer_utils import rotate_checkpoints
@@ -105,11 +107,39 @@ def mark_complete(output_dir: str | Path, step: int) -> None:
     write_atomically(Path(output_dir) / f"checkpoint-{step}" / MARKER, f"{step}\n")
 
 
-def last_complete(output_dir: str | Path) -> Path | None:
-    """The newest complete checkpoint of a run, or None. Torn ones that are newer are named in a warning."""
+def complete_steps(output_dir: str | Path) -> list[int]:
+    """The steps of a run's complete checkpoints, newest first. Torn ones that are newer are named in a warning."""
     found = [p for p in Path(output_dir).glob("checkpoint-*") if p.name.rpartition("-")[2].isdigit()]
+    complete: list[int] = []
     for path in sorted(found, key=lambda p: int(p.name.rpartition("-")[2]), reverse=True):
         if (path / MARKER).is_file():
-            return path
-        logger.warning("%s is incomplete (the run was stopped while writing it): passed over.", path)
-    return None
+            complete.append(int(path.name.rpartition("-")[2]))
+        elif not complete:
+            logger.warning("%s is incomplete (the run was stopped while writing it): passed over.", path)
+    return complete
+
+
+def last_complete(output_dir: str | Path) -> Path | None:
+    """The newest complete checkpoint of a run, or None."""
+    steps = complete_steps(output_dir)
+    return Path(output_dir) / f"checkpoint-{steps[0]}" if steps else None
+
+
+def last_of_all(output_dir: str | Path) -> Path | None:
+    """The newest checkpoint that is complete on the disks of all ranks, or None. Every rank has to ask.
+
+    Raises:
+        ValueError: when some disks hold complete checkpoints, and none of them is on all.
+    """
+    of_ranks: list[tuple[str, list[int]]] = gather_object([(socket.gethostname(), complete_steps(output_dir))])
+    steps = set.intersection(*(set(steps) for _, steps in of_ranks))
+    if steps:
+        return Path(output_dir) / f"checkpoint-{max(steps)}"
+    newest = max((max(steps) for _, steps in of_ranks if steps), default=None)
+    if newest is None:
+        return None
+    lacking = ", ".join(f"{host} (rank {rank})" for rank, (host, steps) in enumerate(of_ranks) if newest not in steps)
+    raise ValueError(
+        f"checkpoint-{newest} of {output_dir} is not complete on all machines: {lacking} lack it. Copy it there, with "
+        "the files of those ranks, or give another output_dir to begin anew."
+    )

@@ -9,9 +9,11 @@ from transformers import TrainerCallback, TrainerState, TrainingArguments
 import concise_rl
 import reward
 from concise_rl.files import MARKER, write_atomically
+from concise_rl.recipe.precision import sum_in_float32
 from concise_rl.train.callbacks import close_progress_bar
-from concise_rl.train.checkpoint import demand_steps, last_complete
+from concise_rl.train.checkpoint import demand_steps, last_of_all
 from concise_rl.train.finite import demand_finite_weights
+from concise_rl.train.stopping import StopAtSignal
 
 OURS = tuple(Path(module.__file__ or "").parent for module in (concise_rl, reward))
 
@@ -29,11 +31,14 @@ def finish_training(trainer: Any, output_dir: str) -> None:
 
     Raises:
         ValueError: when the training ended before its last step. There is no marker then.
+        Interrupted: when a signal has ended it, see `StopAtSignal`.
     """
-    checkpoint = last_complete(output_dir)
-    if checkpoint:
+    checkpoint = last_of_all(output_dir)
+    if checkpoint and trainer.accelerator.is_main_process:
         print(f"Resuming from {checkpoint}")
     trainer.add_callback(OwnIntervals())
+    trainer.add_callback(StopAtSignal())
+    sum_in_float32(trainer.accelerator)
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     except ValueError as error:

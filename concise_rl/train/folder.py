@@ -1,11 +1,14 @@
 """Claim a run's output folder, and tell whether it holds this run or another."""
 
 import json
+import secrets
 import shutil
+import socket
 from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
+from accelerate.utils import broadcast_object_list, gather_object
 
 from concise_rl.files import EVENTS_FILE, MARKER, PAGE_FILE, ROLLOUTS_FILE, SETTINGS_FILE, write_atomically
 from concise_rl.recipe.parse import Recipe
@@ -128,14 +131,20 @@ def is_trained(recipe: Recipe) -> bool:
     return json.loads((folder / SETTINGS_FILE).read_text()).get("max_steps") == recipe.settings.get("max_steps")
 
 
+def keeps_folder(recipe: Recipe) -> bool:
+    """Whether this process looks after the output folder: one of all, or one of each machine that has its own."""
+    state = PartialState()
+    return state.is_local_main_process if recipe.training.save_on_each_node else state.is_main_process
+
+
 def claim_folder(recipe: Recipe) -> None:
     """Make the output folder this run's own; with `overwrite`, delete the run that it holds.
 
     Raises:
-        ValueError: as `check_folder` does.
+        ValueError: as `check_folder` and `check_disks` do.
     """
     state, folder = PartialState(), Path(recipe.folder)
-    if state.is_main_process:
+    if keeps_folder(recipe):
         check_folder(recipe)
         if recipe.data.overwrite and folder.is_dir():
             empty(folder)
@@ -144,6 +153,38 @@ def claim_folder(recipe: Recipe) -> None:
         (folder / MARKER).unlink(missing_ok=True)  # of a run that goes on for more steps
         write_atomically(folder / SETTINGS_FILE, json.dumps(identity(recipe), indent=2) + "\n")
     state.wait_for_everyone()
+    check_disks(recipe)
+
+
+def check_disks(recipe: Recipe) -> None:
+    """See whether the ranks share the disk of the output folder, by a file that one writes and all look for.
+
+    Raises:
+        ValueError: when `save_on_each_node` says otherwise, on every rank. Without it a machine that sees another disk
+            would write parts of checkpoints that no start can read; with it machines would write over each other.
+    """
+    state, folder = PartialState(), Path(recipe.folder)
+    (name,) = broadcast_object_list([f".{secrets.token_hex(8)}"])
+    if state.is_main_process:
+        (folder / name).touch()
+    state.wait_for_everyone()
+    seen: list[tuple[str, int, bool]] = gather_object(
+        [(socket.gethostname(), state.local_process_index, (folder / name).exists())]
+    )
+    if state.is_main_process:
+        (folder / name).unlink()
+    own = sorted({f"{host} (rank {rank})" for rank, (host, _, sees) in enumerate(seen) if not sees})
+    if own and not recipe.training.save_on_each_node:
+        raise ValueError(
+            f"{recipe.folder} is another folder on {', '.join(own)} than on rank 0's machine: there is no shared disk. "
+            "Set save_on_each_node: true, or give an output_dir on a disk that all machines see."
+        )
+    machines = sum(local == 0 for _, local, _ in seen)
+    if recipe.training.save_on_each_node and machines > 1 and not own:
+        raise ValueError(
+            f"save_on_each_node: true, and {recipe.folder} is on a disk that all machines see: they would write over "
+            "each other's files. Remove it."
+        )
 
 
 def empty(folder: Path) -> None:

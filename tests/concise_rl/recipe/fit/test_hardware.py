@@ -48,6 +48,11 @@ def test_the_strategies_of_the_launch_folder_are_read(name: str, count: int, kin
     assert (strategy.kind, strategy.gpus, strategy.offload_optimizer) == (kind, count, False)
 
 
+def test_the_strategy_with_offloading_is_read() -> None:
+    strategy = read_strategy(ACCELERATE / "zero3_offload.yaml", 16)
+    assert strategy == Strategy("zero3", 16, offload_optimizer=True, offload_weights=True)
+
+
 def test_one_process_for_several_gpus_is_refused() -> None:
     with pytest.raises(ValueError, match="starts one process, for one GPU"):
         read_strategy(ACCELERATE / "single_gpu.yaml", 8)
