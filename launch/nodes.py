@@ -175,7 +175,7 @@ def start(args: argparse.Namespace, host: str, what: str, command: Sequence[str]
     script = f"cd {shlex.quote(str(Path.cwd()))} || exit 2\n{exports}{PREPARE}exec {run}"
     ours = ["bash", "-c", script]
     alive = ("-o", "BatchMode=yes", "-o", "ServerAliveInterval=10", "-o", "ServerAliveCountMax=3")
-    through = ["srun", "--overlap", "--nodes=1", "--ntasks=1", f"--nodelist={host}", *ours]
+    through = ["srun", "--overlap", "--cpu-bind=none", "--nodes=1", "--ntasks=1", f"--nodelist={host}", *ours]
     words = through if args.srun else ["ssh", *alive, host, shlex.join(ours)]
     # A session of its own: Ctrl-C is for this process, which ends the parts in order.
     return Part(host, what, subprocess.Popen(words, stdin=subprocess.PIPE, start_new_session=True))

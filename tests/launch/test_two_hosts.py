@@ -24,7 +24,7 @@ needs_vllm = pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason
 
 LIMIT = 60
 """Seconds in which all ranks have to end."""
-START = 400
+START = 900
 """Seconds that a run may take where other processes want the cores."""
 SMALL: dict[str, Any] = {
     **{"max_steps": 4, "num_rows": 64, "per_device_train_batch_size": 8, "max_completion_length": 48},
