@@ -1,11 +1,16 @@
 """Declare the subcommand `concise-rl sweep`."""
 
 import argparse
+import shlex
 from pathlib import Path
+from typing import Any
 
+from concise_rl.evaluate.compare.cli import add_pair_argument
 from concise_rl.output.lines import add_json_argument
 
 OUT = Path("runs/sweep")
+UNRECORDED = ("help", "json", "dry_run")
+"""Options that change nothing of what comes out."""
 
 
 def add_sweep_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,6 +34,7 @@ def add_sweep_arguments(parser: argparse.ArgumentParser) -> None:
         "--help` lists the keys",
     )
     add_json_argument(parser, "what compare.json in DIR holds")
+    add_pair_argument(what)
     what.add_argument("--dry-run", action="store_true", help="say what there is to do, and do nothing")
     _add_places(parser)
     _add_measuring(parser)
@@ -100,11 +106,31 @@ def arrange_settings(words: list[str]) -> list[str]:
 
 def _values(words: list[str], nargs: int | str | None) -> list[str]:
     """Take the values of an option from the words behind it."""
-    most = {None: 1, 0: 0}.get(nargs, len(words))
+    most = nargs if isinstance(nargs, int) else 1 if nargs is None else len(words)
     found: list[str] = []
     while words and len(found) < most and not words[0].startswith("--"):
         found.append(words.pop(0))
     return found
+
+
+def command_of(args: argparse.Namespace) -> str:
+    """Write the command that has these arguments: what is not as it is by default."""
+    parser = argparse.ArgumentParser()
+    add_sweep_arguments(parser)
+    words = ["concise-rl", "sweep", *map(str, args.recipes)]
+    for option in parser._actions:
+        value = getattr(args, option.dest, None)
+        if option.option_strings and option.dest not in UNRECORDED and value != option.default:
+            words += _written(option, value)
+    return shlex.join(words)
+
+
+def _written(option: argparse.Action, value: Any) -> list[str]:
+    """Write an option with its value, once for each value of one that may be given several times."""
+    name = option.option_strings[0]
+    if isinstance(option, argparse._AppendAction):
+        return [word for one in value for word in (name, *([one] if isinstance(one, str) else one))]
+    return [name, *(map(str, value) if isinstance(value, list) else [str(value)])]
 
 
 def run_sweep(args: argparse.Namespace) -> None:

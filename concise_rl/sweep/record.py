@@ -57,12 +57,14 @@ class Record(BaseModel):
     Attributes:
         recipes: by their labels.
         overrides: settings of the command line for all recipes.
+        commands: that have made the sweep, each once, in the order in which they were first given.
         measurement: how the runs are measured.
         runs: by the names of their folders.
     """
 
     recipes: dict[str, Method] = Field(default_factory=dict)
     overrides: list[str] = Field(default_factory=list)
+    commands: list[str] = Field(default_factory=list)
     measurement: Measurement | None = None
     runs: dict[str, State] = Field(default_factory=dict)
 
@@ -91,7 +93,7 @@ def read_record(out: Path) -> Record:
     return Record()
 
 
-def merge(record: Record, runs: Sequence[Run], measurement: Measurement, out: Path) -> Record:
+def merge(record: Record, runs: Sequence[Run], measurement: Measurement, out: Path, command: str = "") -> Record:
     """Put the runs of a command into a sweep's record. More recipes and seeds are fine.
 
     Raises:
@@ -107,6 +109,7 @@ def merge(record: Record, runs: Sequence[Run], measurement: Measurement, out: Pa
     return Record(
         recipes={**record.recipes, **recipes},
         overrides=list(runs[0].words),
+        commands=list(dict.fromkeys([*record.commands, *([command] if command else [])])),
         measurement=measurement,
         runs={**record.runs, **waiting},
     )

@@ -9,16 +9,18 @@ from pathlib import Path
 
 from rich.console import Console
 
+from concise_rl.errors import unknown
 from concise_rl.evaluate.compare import compare
 from concise_rl.evaluate.compare.cli import show
 from concise_rl.evaluate.compare.failed import FailedRun
 from concise_rl.evaluate.run import evaluate
-from concise_rl.evaluate.spec import MANIFEST, Measurement
+from concise_rl.evaluate.spec import BASELINE, MANIFEST, Measurement, read_manifest
 from concise_rl.files import write_atomically
 from concise_rl.output.lines import console_for, print_json, print_next, say
 from concise_rl.recipe.check import find_faults
 from concise_rl.recipe.findings import Findings
 from concise_rl.recipe.preflight import find_packages
+from concise_rl.sweep.cli import command_of
 from concise_rl.sweep.jobs import Start, local_start, train_all
 from concise_rl.sweep.launch import check_devices
 from concise_rl.sweep.lock import locked
@@ -44,12 +46,13 @@ def run(args: argparse.Namespace) -> None:
     jobs = find_jobs(args, runs)
     measurement = measurement_of(runs, args)
     record = merge(read_record(args.out), runs, measurement, args.out)  # says what is wrong before a folder is made
+    check_pairs(args.pair, record)
     check_folders(runs)
     if args.dry_run:
         show_plan(runs, measurement, args.out, args.json)
         return
     with locked(args.out) as lock:
-        record = merge(read_record(args.out), runs, measurement, args.out)
+        record = merge(read_record(args.out), runs, measurement, args.out, command_of(args))
         with telling_how_to_go_on(record, console):
             sweep(args, runs, jobs, record, lock, console)
 
@@ -69,7 +72,7 @@ def sweep(
     start = cluster_start(cluster, record, args.out) if cluster else local_start(jobs, lock)
     train(runs, jobs, start, record, args.out, console)
     measure(runs, record.measurement, args.out, cluster, console)
-    conclude(runs, record, args.out, args.json)
+    conclude(runs, record, args)
 
 
 def find_jobs(args: argparse.Namespace, runs: Sequence[Run]) -> int:
@@ -85,6 +88,16 @@ def find_jobs(args: argparse.Namespace, runs: Sequence[Run]) -> int:
     if gpus and not args.slurm:
         check_devices(gpus, jobs)
     return jobs
+
+
+def check_pairs(pairs: Sequence[Sequence[str]], record: Record) -> None:
+    """
+    Raises:
+        ValueError: when a chosen pair names no recipe of the sweep, nor its base model.
+    """
+    for name in (name for pair in pairs for name in pair):
+        if name not in record.recipes and name != BASELINE:
+            raise unknown("recipe of --pair", name, [BASELINE, *record.recipes])
 
 
 def show_plan(runs: Sequence[Run], measurement: Measurement, out: Path, as_json: bool) -> None:
@@ -169,23 +182,29 @@ def measure(
         raise ValueError(f"The evaluation failed, {last_error(log)}. See {log}; the same command tries again.")
 
 
-def conclude(runs: Sequence[Run], record: Record, out: Path, as_json: bool) -> None:
-    """Compare what is measured, and name what failed.
+def conclude(runs: Sequence[Run], record: Record, args: argparse.Namespace) -> None:
+    """Compare what is measured, and name what failed. A chosen pair of which nothing is measured yet is left out.
 
     Raises:
         SystemExit: with status 1, when one of these runs has failed.
     """
+    out, console = args.out, console_for(args.json)
     failed = [
         FailedRun(state.label, state.seed, state.error or "")
         for state in record.runs.values()
         if state.status == "failed"
     ]
     if (out / "eval" / MANIFEST).is_file():
-        found = compare([out / "eval"], out, failed=failed)
-        if as_json:
+        measured = {run.label for run in read_manifest(out / "eval").runs}
+        pairs = [(first, second) for first, second in args.pair if {first, second} <= measured]
+        for pair in args.pair:
+            if not {*pair} <= measured:
+                say(console, f"--pair {' '.join(pair)}: not shown, {' and '.join({*pair} - measured)} is not measured.")
+        found = compare([out / "eval"], out, failed=failed, pairs=pairs, made_by=record.commands)
+        if args.json:
             print_json(found.report)
-        show(found, to_stderr=as_json)
-        again = shlex.join(["concise-rl", "compare", str(out / "eval"), "--markdown"])
-        print_next(console_for(as_json), [(again, "the table for a README")])
+        show(found, to_stderr=args.json)
+        words = ["concise-rl", "compare", str(out / "eval"), *(word for pair in pairs for word in ("--pair", *pair))]
+        print_next(console, [(shlex.join([*words, "--markdown"]), "the tables for a README")])
     if any(record.runs[run.name].status == "failed" for run in runs):
         sys.exit(1)

@@ -39,6 +39,7 @@ def compare(
     margin: float = MARGIN,
     failed: Sequence[FailedRun] = (),
     pairs: Sequence[tuple[str, str]] = (),
+    made_by: Sequence[str] = (),
 ) -> Comparison:
     """Compare finished evaluations; write `compare.json`, `compare.html` and `plots/*.png` into `out`.
 
@@ -51,6 +52,7 @@ def compare(
         margin: points by which an accuracy may be lower and still pass for equal.
         failed: runs to show as failed.
         pairs: of labels that are compared in more detail, the first minus the second.
+        made_by: the commands that trained and measured, to show with the rest.
 
     Raises:
         ValueError: when a folder holds no finished evaluation, the folders were not measured alike, or a label, the
@@ -64,6 +66,7 @@ def compare(
 
     report, evaluation = build_comparison(join(folders, out, labels, baseline), sort, margin, failed, pairs)
     report["command"] = command_of(folders, out, labels, baseline, sort, margin, pairs)
+    report["made_by"] = list(made_by)
     return Comparison(evaluation, report, write_comparison(report, evaluation, out))
 
 

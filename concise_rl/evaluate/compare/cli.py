@@ -147,14 +147,13 @@ def _run_suites(args: argparse.Namespace) -> None:
 
 def show(found: Comparison, to_stderr: bool = False) -> None:
     """Print the table, what it means, and where the page is."""
-    from concise_rl.evaluate.compare.grids import terminal_grid
-    from concise_rl.evaluate.compare.table import short_grids, terminal_table
+    from concise_rl.evaluate.compare.table import terminal_grids, terminal_table
     from concise_rl.evaluate.compare.wording import advice, failure, first_sentence, front_sentence
 
     report, console = found.report, console_for(to_stderr)
     console.print(terminal_table(report))
-    for grid in short_grids(report):
-        console.print(terminal_grid(grid))
+    for grid in terminal_grids(report):
+        console.print(grid)
     for run in report["failed"]:
         say(console, f"Failed: {failure(run)}: {run['reason']}", "red", wrap=True)
     for note in report["notes"]:

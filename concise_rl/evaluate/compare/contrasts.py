@@ -163,22 +163,25 @@ def contrast_grids(report: Report) -> list[Grid]:
     chosen = report["contrasts"]
     if not chosen:
         return []
-    rows = [Row(_name(one), [*(cell(c, one) for c in OVERALL.values()), _equal(one)]) for one in chosen]
-    over = f"Brackets: 95 % intervals, {text.over(report)}, of each number by itself."
-    note = f"The first minus the second; shares in points. {over}"
-    equal = " At equal tokens: accuracy of the training rollouts where both last came down to so many, over seeds."
-    grids = [Grid("Chosen pairs", note + equal, "pair", [*OVERALL, "accuracy at equal tokens"], rows)]
+    names = [(f"{one['first']} - {one['second']}", _seeds(one)) for one in chosen]
+    found = [[*(cell(column, one) for column in OVERALL.values()), _equal(one)] for one in chosen]
+    rows = [Row(name, cells, small=small) for (name, small), cells in zip(names, found, strict=True)]
+    note, over = "The first minus the second; shares in points.", f"Brackets: 95 % intervals, {text.over(report)}."
+    equal = "At equal tokens: accuracy of the training rollouts where both last came down to so many, over seeds alone."
+    heads = [*OVERALL, "accuracy at equal tokens"]
+    grids = [Grid("Chosen pairs", note, f"{over} {equal}", "pair", heads, rows)]
     groups = [at["difficulty"] for at in chosen[0]["by_difficulty"]]
     if len(groups) < 2:
         return grids
-    by = [Row(_name(one), [cell(OVERALL["accuracy"], at) for at in one["by_difficulty"]]) for one in chosen]
-    return [*grids, Grid("Chosen pairs: accuracy by difficulty", note, "pair", list(map(str, groups)), by)]
+    cells = [[cell(OVERALL["accuracy"], at) for at in one["by_difficulty"]] for one in chosen]
+    by = [Row(name, own, small=small) for (name, small), own in zip(names, cells, strict=True)]
+    return [*grids, Grid("Chosen pairs: accuracy by difficulty", note, over, "pair", list(map(str, groups)), by)]
 
 
-def _name(one: Mapping[str, Any]) -> str:
+def _seeds(one: Mapping[str, Any]) -> str:
     first, second = one["seeds"]
     seeds = f"{first}" if first == second else f"{first} and {second}"
-    return f"{one['first']} - {one['second']} ({seeds} seed{'s' if max(first, second) > 1 else ''})"
+    return f"{seeds} seed{'s' if max(first, second) > 1 else ''}"
 
 
 def _equal(one: Mapping[str, Any]) -> Cell:

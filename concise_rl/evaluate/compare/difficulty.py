@@ -7,7 +7,7 @@ from typing import Any
 from concise_rl.evaluate import text
 from concise_rl.evaluate.compare.columns import Column
 from concise_rl.evaluate.compare.grids import Cell, Grid, Row, cell
-from concise_rl.evaluate.compare.wording import named
+from concise_rl.evaluate.compare.wording import seeds
 
 Report = Mapping[str, Any]
 MOST = 24
@@ -25,14 +25,16 @@ COLUMNS = {
         _SHARE, title="Accuracy", value=lambda at: at["accuracy"], interval=lambda at: at["accuracy_ci95"]
     ),
     "tokens": replace(_TOKENS, title="Tokens", value=lambda at: at["tokens"], interval=lambda at: at["tokens_ci95"]),
+    "ratio": Column("Tokens over the necessary ones", lambda at: at["oracle_ratio"], text.ratio),
     "redundant": _estimate("Redundant tokens", "redundant_tokens", _TOKENS),
     "stopped_short": _estimate("Stopped short", "stopped_short", _SHARE),
     "missing": _estimate("Missing tokens", "missing_tokens", _TOKENS),
 }
 """Of the entry about one difficulty."""
 NOTES = {
-    "accuracy": "Share of the samples that are right.",
-    "tokens": "Of a completion. Necessary: the shortest sufficient completion, where it is known; x: tokens over it.",
+    "accuracy": "Share of the samples that are right. Columns: difficulty (problems).",
+    "tokens": "Of a completion. Necessary: the shortest sufficient completion, where it is known.",
+    "ratio": "Mean tokens over the mean of the shortest sufficient completions.",
     "redundant": "Thinking tokens of right samples behind the passage that first states the answer.",
     "stopped_short": "Samples that are wrong and stopped with fewer tokens than are necessary.",
     "missing": "Tokens by which wrong samples have fewer than are necessary; 0 where they have enough.",
@@ -54,20 +56,13 @@ def _grid(report: Report, name: str) -> Grid:
     column, groups = COLUMNS[name], report["model"]["by_difficulty"]
     heads = [f"{group['difficulty']} ({group['problems']:,})" for group in groups]
     rows = [
-        Row(named(entry), [_cell(name, at) for at in entry["by_difficulty"]], index)
+        Row(entry["label"], [cell(column, at) for at in entry["by_difficulty"]], index, seeds(entry))
         for index, entry in text.numbered_entries(report)
     ]
     if name == "tokens" and any(group["oracle_tokens"] for group in groups):
         rows.insert(0, Row("necessary", [_necessary(group) for group in groups]))
-    note = f"{NOTES[name]} Columns: difficulty (problems). Brackets: 95 % intervals, {text.over(report)}."
-    return Grid(f"{column.title} by difficulty", note, "model", heads, rows, small=False)
-
-
-def _cell(name: str, at: Mapping[str, Any]) -> Cell:
-    found = cell(COLUMNS[name], at)
-    if name != "tokens" or at["oracle_ratio"] is None:
-        return found
-    return replace(found, small=f"{found.small} {text.ratio(at['oracle_ratio'])}".strip())
+    intervals = "" if name == "ratio" else f"Brackets: 95 % intervals, {text.over(report)}."
+    return Grid(f"{column.title} by difficulty", NOTES[name], intervals, "model", heads, rows)
 
 
 def _necessary(group: Mapping[str, Any]) -> Cell:

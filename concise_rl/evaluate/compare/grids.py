@@ -35,11 +35,13 @@ class Row:
         name: what stands in front.
         cells: of each column.
         index: by which the page colours it; None for no colour.
+        small: what is said of the name, its training seeds say.
     """
 
     name: str
     cells: Sequence[Cell]
     index: int | None = None
+    small: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,18 +51,18 @@ class Grid:
     Attributes:
         title: what stands above.
         note: what the numbers are.
+        small_note: what is small.
         corner: head of the column of names.
         heads: of the other columns.
         rows: its lines.
-        small: whether the terminal shows what is small, too.
     """
 
     title: str
     note: str
+    small_note: str
     corner: str
     heads: Sequence[str]
     rows: Sequence[Row]
-    small: bool = True
 
 
 def cell(column: Column, entry: Mapping[str, Any]) -> Cell:
@@ -71,24 +73,27 @@ def cell(column: Column, entry: Mapping[str, Any]) -> Cell:
     return Cell(column.write(value), between(column.interval(entry), column.write_end), value)
 
 
-def terminal_grid(grid: Grid) -> Table:
-    """Write a grid for the terminal."""
+def terminal_grid(grid: Grid, small: bool) -> Table:
+    """Write a grid for the terminal, with what is small or without."""
     table = Table(box=box.SIMPLE_HEAD, padding=0, title=grid.title, title_style="bold", caption_justify="left")
-    table.caption = grid.note
+    table.caption = f"{grid.note} {grid.small_note}" if small else grid.note
     table.add_column(grid.corner, overflow="fold")
     for head in grid.heads:
         table.add_column(head, justify="right", overflow="fold")
     for row in grid.rows:
-        table.add_row(row.name, *(_written(one, grid.small) for one in row.cells))
+        table.add_row(_written(row.name, row.small, small), *(_written(c.text, c.small, small) for c in row.cells))
     return table
 
 
-def _written(one: Cell, small: bool) -> Text:
-    return Text(one.text).append(f"\n{one.small}" if small and one.small else "", style="dim")
+def _written(written: str, below: str, small: bool) -> Text:
+    return Text(written).append(f"\n{below}" if small and below else "", style="dim")
 
 
 def markdown_grid(grid: Grid) -> str:
     """Write a grid as Markdown, under its title, with the note below."""
     lines = [[grid.corner, *grid.heads], ["---", *["---:"] * len(grid.heads)]]
-    lines += [[row.name, *(f"{one.text} {one.small}".strip() for one in row.cells)] for row in grid.rows]
-    return "\n".join([f"**{grid.title}**", "", *(f"| {' | '.join(line)} |" for line in lines), "", grid.note])
+    names = [f"{row.name} ({row.small})" if row.small else row.name for row in grid.rows]
+    cells = [[f"{one.text} {one.small}".strip() for one in row.cells] for row in grid.rows]
+    lines += [[name, *own] for name, own in zip(names, cells, strict=True)]
+    table = [f"| {' | '.join(line)} |" for line in lines]
+    return "\n".join([f"**{grid.title}**", "", *table, "", f"{grid.note} {grid.small_note}"])

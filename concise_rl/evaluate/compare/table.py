@@ -10,7 +10,7 @@ from rich.text import Text
 from concise_rl.evaluate.compare.columns import COLUMNS, Column, shown_columns
 from concise_rl.evaluate.compare.contrasts import contrast_grids
 from concise_rl.evaluate.compare.difficulty import difficulty_grids
-from concise_rl.evaluate.compare.grids import Grid, markdown_grid
+from concise_rl.evaluate.compare.grids import Grid, markdown_grid, terminal_grid
 from concise_rl.evaluate.compare.training import training_grid
 from concise_rl.evaluate.compare.wording import failure, named, one_seed, seeds, title
 from concise_rl.evaluate.text import all_entries, between, has_labels, over, redundancy, voting
@@ -47,12 +47,13 @@ def all_grids(report: Report) -> list[Grid]:
     return [*difficulty_grids(report).values(), *([training] if training else []), *contrast_grids(report)]
 
 
-def short_grids(report: Report) -> list[Grid]:
-    """Return those of them that a terminal has room for."""
+def terminal_grids(report: Report) -> list[Table]:
+    """Write those of them that a terminal has room for; intervals of the chosen pairs alone."""
     by = difficulty_grids(report) if len(report["model"]["by_difficulty"]) <= FIT else {}
     training = training_grid(report)
-    shown = [by[name] for name in ("accuracy", "tokens") if name in by]
-    return [*shown, *([training] if training else []), *contrast_grids(report)]
+    shown = [*(by[name] for name in ("accuracy", "tokens") if name in by), *([training] if training else [])]
+    pairs = [terminal_grid(grid, small=True) for grid in contrast_grids(report)]
+    return [*(terminal_grid(grid, small=False) for grid in shown), *pairs]
 
 
 def markdown_tables(report: Report) -> str:

@@ -7,15 +7,16 @@ from typing import Any
 
 from concise_rl.evaluate import text
 from concise_rl.evaluate.compare.grids import Cell, Grid, Row
-from concise_rl.evaluate.compare.wording import named
+from concise_rl.evaluate.compare.wording import seeds
 from concise_rl.evaluate.curves import REACH, Curve, lowest, mean_curve, point, read_curve
 from concise_rl.evaluate.evaluation import Evaluation, Label
 from concise_rl.evaluate.training import training_path
 
 Report = Mapping[str, Any]
 NOTE = (
-    f"Of the rollouts of the training, each step averaged with up to {REACH} before and after it, then over the seeds; "
-    "behind: the seeds' range. Methods that choose their problems, or end rollouts early, count others than the rest."
+    f"Of the rollouts of the training, each step averaged with up to {REACH} before and after it, then over the seeds. "
+    "Regained: last minus lowest, noise included. Methods that choose their problems, or end rollouts early, count "
+    "others than the rest."
 )
 
 
@@ -52,12 +53,13 @@ def training_grid(report: Report) -> Grid | None:
     """Make a table of where accuracy was lowest, and whether it came back; None where no training was logged."""
     described = {one["label"]: one for one in report["training"]}
     rows = [
-        Row(named(entry), _cells(described[entry["label"]]), index)
+        Row(entry["label"], _cells(described[entry["label"]]), index, seeds(entry))
         for index, entry in text.numbered_entries(report)
         if entry["label"] in described
     ]
     heads = ("first", "lowest", "at step", "last", "regained", "tokens first", "at lowest", "last")
-    return Grid("Accuracy over the training", NOTE, "model", heads, rows, small=False) if rows else None
+    title, ranges = "Accuracy over the training", "Small: the range of the seeds."
+    return Grid(title, NOTE, ranges, "model", heads, rows) if rows else None
 
 
 def _cells(one: Mapping[str, Any]) -> list[Cell]:

@@ -1,10 +1,13 @@
 """The words of the command."""
 
+import shlex
+
 import pytest
 
 from concise_rl.cli import main
 from concise_rl.cli.parser import build_parser
 from concise_rl.cli.recipes import arrange
+from concise_rl.sweep.cli import command_of
 
 
 def parsed(*words: str):
@@ -24,6 +27,19 @@ def test_options_of_the_cluster_end_where_the_next_option_begins() -> None:
 
 def test_a_seed_is_not_taken_for_the_number_of_seeds() -> None:
     assert parsed("a.yaml", "--seed", "5").set == ["seed=5"]
+
+
+def test_a_pair_is_two_names_and_recipes_may_follow_it() -> None:
+    args = parsed("--pair", "a", "b", "a.yaml", "--pair", "b", "c", "b.yaml", "c.yaml")
+    assert args.pair == [["a", "b"], ["b", "c"]] and [path.stem for path in args.recipes] == ["a", "b", "c"]
+
+
+def test_the_recorded_command_has_what_was_given_and_gives_the_same_again() -> None:
+    words = ["a b.yaml", "c.yaml", "--seeds", "3", "--max_steps", "20", "--beta=0", "--problems", "9", "--json"]
+    args = parsed(*words, "--pair", "a", "c", "--slurm", "timeout_min=60", "cluster=local")
+    again = parsed(*shlex.split(command_of(args))[2:])
+    assert vars(again) == vars(args) | {"json": False, "parser": again.parser}
+    assert command_of(args).startswith("concise-rl sweep 'a b.yaml' c.yaml --seeds 3 ")
 
 
 @pytest.mark.parametrize("words", [["sweep"], ["sweep", "--seeds", "2"]])

@@ -1,5 +1,6 @@
 """The whole command: it goes on where it was killed, keeps what is trained, shows what failed."""
 
+import html
 import json
 import os
 import signal
@@ -48,18 +49,26 @@ def test_what_is_trained_is_kept_and_measured_though_another_run_fails(tmp_path:
     fails = [sys.executable, "-c", "raise SystemExit('error: the disk is full')"]
     monkeypatch.setattr(Run, "command", property(lambda run: fails))
     with pytest.raises(SystemExit) as ended:
-        main(command(tmp_path))
+        main(command(tmp_path, "--pair", "grpo", "baseline"))
     assert ended.value.code == 1
     state = read_record(tmp_path).runs[failing.name]
     assert (state.status, state.error) == ("failed", "error: the disk is full")
     shown = capsys.readouterr().out
     assert "3 of 4 runs are trained already." in shown
     assert "grpo_lambda-1: failed, error: the disk is full" in shown
-    assert "the disk is full" in (tmp_path / "compare.html").read_text()
+    page = (tmp_path / "compare.html").read_text()
+    assert "the disk is full" in page and "Chosen pairs" in page and "1 seed" in shown
+    assert read_record(tmp_path).commands[0] in html.unescape(page)
     assert written(tmp_path / "runs") == before
     manifest = json.loads((tmp_path / "eval/eval.json").read_text())
     measured = [(run["label"], run["run"]) for run in manifest["models"]]
     assert sorted(measured) == [("grpo", 0), ("grpo", 1), ("grpo_lambda", 0)]
+
+
+def test_a_pair_of_a_recipe_that_is_not_there_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"Unknown recipe of --pair 'grop'.*'grpo'"):
+        main(command(tmp_path, "--pair", "grpo_lambda", "grop"))
+    assert not list(tmp_path.iterdir())
 
 
 def written(runs: Path) -> dict[Path, int]:
