@@ -3,12 +3,14 @@
 | kind | prompt | answer | what is worth its tokens |
 |---|---|---|---|
 | easy | `0 : 4 + 7 + 9 + 2 =` | 2, the last number | nothing behind the first try |
-| check 4 | `4 : 4 + 7 + 9 + 2 =` | 22, as it ends in a digit below 4; else the last number | a check, which adds up |
+| check 5 | `5 : 4 + 7 + 9 + 2 =` | 22, as it ends in a digit below 5; else the last number | a check, which adds up |
+| work 3 | `3 : ( 4 + 7 + 9 + 2 ) =` | 22, as it ends in a digit below 3; else the last number | adding up |
 | search | `8 : ( 3 , 5 , 8 ) + 4 + 9 =` | 18, as it ends in 8 | trying the candidates until one fits |
 | hopeless | `? : 4 + 7 + 9 + 2 =` | nobody can know | nothing |
 
-The last number is right in 10 - n of 10 problems *check n*. Which are the exceptions nobody knows who has not added up,
-and adding up in the head is beyond a model of this size. A search can be guessed: most totals that end in 8 are 18.
+The last number is right in 10 - n of 10 problems *check n* and *work n*. Which are the exceptions nobody knows who has
+not added up, and adding up in the head is beyond a model of this size. Of *check* an answer is said first and held
+against the total; of *work* and *search* it comes last, or is guessed: most totals that end in 8 are 18.
 """
 
 import hashlib
@@ -20,12 +22,12 @@ from typing import Any, NamedTuple
 
 from concise_rl.tasks.reasoning.overthinking import completion
 
-LIMITS = (2, 4, 6)
-"""How many of the ten last digits make an exception of a problem that wants a check."""
-KINDS = ("easy", "check", "search", "hopeless")
-ASKED = (6, 8, 4, 2)
+LIMITS = {"easy": (0,), "check": (3, 5), "work": (1, 3), "hopeless": (None,)}
+"""How many of the ten last digits make an exception."""
+KINDS = ("easy", "check", "work", "search", "hopeless")
+ASKED = (6, 5, 5, 2, 2)
 """How often problems are of which kind."""
-SHOWN = (3, 6, 8, 1)
+SHOWN = (3, 4, 4, 6, 1)
 """The same for demonstrations: a search takes longest to learn."""
 CUES = ("Wait, check.", "Hmm, again.", "But is it right?", "Let me check.")
 CUT = 0.06
@@ -40,20 +42,24 @@ def _lines(terms: Sequence[int]) -> str:
 
 
 class Sum(NamedTuple):
-    """A first number, None where the answer cannot be known, and the numbers to add."""
+    """A first number, None where the answer cannot be known, the numbers to add, and whether that comes first."""
 
     limit: int | None
     terms: tuple[int, ...]
+    works: bool = False
 
     @property
     def prompt(self) -> str:
         """As the reasoner is asked."""
-        return f"{'?' if self.limit is None else self.limit} : {' + '.join(map(str, self.terms))} ="
+        terms = " + ".join(map(str, self.terms))
+        return f"{'?' if self.limit is None else self.limit} : {f'( {terms} )' if self.works else terms} ="
 
     @property
     def difficulty(self) -> str:
-        """`hopeless`, `easy`, or `check` with the first number."""
-        return "hopeless" if self.limit is None else f"check {self.limit}" if self.limit else "easy"
+        """`hopeless`, `easy`, or `check` or `work` with the first number."""
+        if self.limit is None:
+            return "hopeless"
+        return f"{'work' if self.works else 'check'} {self.limit}" if self.limit else "easy"
 
     @property
     def answer(self) -> int:
@@ -70,7 +76,9 @@ class Sum(NamedTuple):
 
     @property
     def habit(self) -> tuple[float, ...]:
-        """Chances of no check in a demonstration, of one, and so on."""
+        """Chances of no check in a demonstration, of one, and so on. Of *work* the first is that of a guess."""
+        if self.works:
+            return (0.1, 0.15, 0.4, 0.35)
         if self.limit is None:
             return (0.1, 0.3, 0.35, 0.25)
         return (0.06, 0.34, 0.3, 0.2, 0.1) if self.limit else (0.2, 0.4, 0.25, 0.15)
@@ -83,17 +91,24 @@ class Sum(NamedTuple):
         """The lines of a check."""
         return _lines(self.terms)
 
+    def work(self, rng: random.Random) -> str:
+        """The lines, and what they show."""
+        return f"{_lines(self.terms)}Yes, {self.found}.\n"
+
     def shortest(self) -> str:
-        """A first try, and a check where there can be an exception."""
+        """The lines where they come first; else a first try, and a check where there can be an exception."""
+        if self.works:
+            return completion(self.work(random.Random(0)), str(self.found))
         return _said(self, self.terms[-1], [CUES[0]] * bool(self.limit))
 
 
 class Search(NamedTuple):
-    """The digit that the right total ends in, the candidates for its first number, and the numbers to add to it."""
+    """The digit that the right total ends in, candidates for its first number, and the numbers to add to that."""
 
     digit: int
     candidates: tuple[int, ...]
     terms: tuple[int, ...]
+    works: bool = True
 
     @property
     def prompt(self) -> str:
@@ -134,6 +149,10 @@ class Search(NamedTuple):
             lines += "No.\n"
         return f"{lines}Yes, {self.answer}.\n"
 
+    def work(self, rng: random.Random) -> str:
+        """A search in any order."""
+        return self.search(rng.sample(self.candidates, len(self.candidates)))
+
     @property
     def found(self) -> int:
         """What a check finds: the answer."""
@@ -162,18 +181,17 @@ def _said(problem: Problem, said: int, cues: Sequence[str], thinking: str | None
 
 
 def write_trace(problem: Problem, checks: int, rng: random.Random) -> str:
-    """A demonstration: a first try or a search, so many checks behind it, and the answer.
+    """A demonstration: a first try, or work where that comes first, so many checks behind it, and the answer.
 
     Args:
         problem: what is asked.
-        checks: how many. Where there is something to search for, -1 for a guess in place of the search.
+        checks: how many. Where work comes first, -1 for a guess in place of it.
         rng: decides the guess, the order of the candidates, and the words between the checks.
     """
     cues = rng.choices(CUES, k=max(checks, 0))
-    if not isinstance(problem, Search) or checks < 0:
-        return _said(problem, problem.guess(rng), cues)
-    searched = problem.search(rng.sample(problem.candidates, len(problem.candidates)))
-    return _said(problem, problem.answer, cues, searched)
+    if problem.works and checks >= 0:
+        return _said(problem, problem.found, cues, problem.work(rng))
+    return _said(problem, problem.guess(rng), cues)
 
 
 def cut_trace(problem: Problem, trace: str, rng: random.Random) -> str:
@@ -193,10 +211,12 @@ def _is_test(problem: Problem) -> bool:
 def _draw(rng: random.Random, weights: Sequence[int]) -> Problem:
     terms = tuple(rng.randint(1, 9) for _ in range(4))
     (kind,) = rng.choices(KINDS, weights)
+    if kind == "work":  # the last number is none of those before it: where it is said is then no question
+        terms = (*terms[:3], rng.choice([n for n in range(1, 10) if n not in (*terms[:3], sum(terms[:2]))]))
     if kind == "search":
         candidates = tuple(rng.sample(range(1, 10), 3))
         return Search((rng.choice(candidates) + sum(terms[:2])) % 10, candidates, terms[:2])
-    return Sum(rng.choice(LIMITS) if kind == "check" else {"easy": 0, "hopeless": None}[kind], terms)
+    return Sum(rng.choice(LIMITS[kind]), terms, kind == "work")
 
 
 def generate_problems(split: str, seed: int, weights: Sequence[int] = ASKED) -> Iterator[Problem]:
@@ -257,7 +277,7 @@ def load_bench_traces(num_rows: int | None = None, seed: int = 0) -> list[dict[s
 
 
 def _shown(problem: Problem, rng: random.Random) -> dict[str, Any]:
-    first = -1 if isinstance(problem, Search) else 0
+    first = -1 if problem.works else 0
     (checks,) = rng.choices(range(first, first + len(problem.habit)), problem.habit)
     trace = write_trace(problem, checks, rng)
     return {"prompt": problem.prompt, "answer": cut_trace(problem, trace, rng) if rng.random() < CUT else trace}

@@ -12,7 +12,6 @@ from concise_rl.data.sources import read_source
 from concise_rl.rollout.engine import Asked, Request, Sampling
 from concise_rl.rollout.engines.transformers import load_engine
 from concise_rl.tasks.tiny.bench import (
-    LIMITS,
     Problem,
     Search,
     Sum,
@@ -62,7 +61,7 @@ def test_a_trace_with_a_check_is_right_unless_it_is_hopeless(problem: Problem, c
     trace = write_trace(problem, checks, rng)
     if problem.difficulty == "hopeless":
         assert answer_of(trace) != problem.answer
-    elif checks or isinstance(problem, Search):
+    elif checks or problem.works:
         assert answer_of(trace) == problem.answer
 
 
@@ -86,13 +85,21 @@ def test_the_oracle_is_right_where_one_can_be_and_never_longer_than_a_trace_with
     for problem in itertools.islice(generate_problems("test", 3), 500):
         shortest, trace = problem.shortest(), write_trace(problem, 1, random.Random(0))
         assert (answer_of(shortest) == problem.answer) == (problem.difficulty != "hopeless")
-        assert isinstance(problem, Search) or len(shortest) <= len(trace)
+        assert problem.works or len(shortest) <= len(trace)
 
 
-@pytest.mark.parametrize("limit", LIMITS)
-def test_the_first_try_is_right_as_often_as_the_first_number_says(limit: int) -> None:
-    tried = [row["prompt"].split()[-2] == row["answer"] for row in ROWS if row["difficulty"] == f"check {limit}"]
-    assert sum(tried) / len(tried) == pytest.approx(1 - limit / 10, abs=0.08)
+@pytest.mark.parametrize("kind", ["check 3", "check 5", "work 1", "work 3"])
+def test_the_last_number_is_right_as_often_as_the_first_number_says(kind: str) -> None:
+    rows = [row for row in ROWS if row["difficulty"] == kind]
+    tried = [row["prompt"].strip(" )=").split()[-1] == row["answer"] for row in rows]
+    assert sum(tried) / len(tried) == pytest.approx(1 - int(kind[-1]) / 10, abs=0.08)
+
+
+def test_the_rule_judge_finds_the_answer_of_work_and_search_at_its_end_alone() -> None:
+    for problem in itertools.islice(generate_problems("train", 5), 400):
+        if problem.works and isinstance(problem, Sum):
+            lines = problem.work(random.Random(0)).splitlines()
+            assert not any(re.search(rf"= {problem.answer}\b|^{problem.answer}\b", line) for line in lines[:-2])
 
 
 def test_no_problem_of_the_test_split_is_in_the_train_split() -> None:
