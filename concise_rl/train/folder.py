@@ -48,6 +48,7 @@ NOT_IDENTITY = {
     "rollout_timeout",
     "truncation_warning",
     "no_signal_patience",
+    "rows_per_forward",
     "sync_warning",
     "sync_error",
 }
