@@ -19,7 +19,7 @@ from concise_rl.recipe.parse import parse_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))
-SERVED = [path for path in RECIPES if "vllm_mode: server" in path.read_text()]
+SERVED = [path for path in RECIPES if "\nvllm_mode: server" in path.read_text()]
 LARGE = [path for path in RECIPES if "GPUs of 80 GB" in path.read_text() and path not in SERVED]
 BESIDE_VLLM = [path for path in RECIPES if "use_vllm: true" in path.read_text() and path not in SERVED]
 

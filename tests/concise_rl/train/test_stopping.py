@@ -14,7 +14,7 @@ from concise_rl.train.watch.run import read_run, status
 from tests.concise_rl.train.test_run import TINY, small
 
 
-@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM], ids=["SIGUSR1", "SIGTERM"])
 def test_a_signal_ends_the_step_saves_a_checkpoint_and_says_that_there_is_more(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
