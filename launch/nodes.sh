@@ -4,4 +4,6 @@
 #   bash launch/nodes.sh HOST HOST ... -- RECIPE [--key value ...]
 #   bash launch/nodes.sh --servers 2 node{1..8} -- recipes/qwen3-32b/grpo_lambda.yaml    # two of the eight sample
 #   bash launch/nodes.sh --help
-exec "$(dirname "${BASH_SOURCE[0]}")/../.venv/bin/python" "$(dirname "${BASH_SOURCE[0]}")/nodes.py" "$@"
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+exec .venv/bin/python launch/nodes.py "$@"

@@ -104,9 +104,12 @@ class Http:
 
     def send(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         """The answer to a request, whatever it says."""
+        began = time.monotonic()
         try:
             return self.client.request(method, path, **arguments)
-        except httpx.ReadTimeout:
+        except httpx.ReadTimeout as error:
+            if time.monotonic() - began < self.timeout:  # the kernel has given it up: nobody is there
+                raise self.lost(path, error) from error
             raise self.hangs(f"has not answered {path}") from None
         except httpx.HTTPError as error:
             raise self.lost(path, error) from error
