@@ -37,7 +37,8 @@ def finish_training(trainer: Any, output_dir: str) -> None:
     if checkpoint and trainer.accelerator.is_main_process:
         print(f"Resuming from {checkpoint}")
     trainer.add_callback(OwnIntervals())
-    trainer.add_callback(StopAtSignal())
+    stopping = StopAtSignal()
+    trainer.add_callback(stopping)
     sum_in_float32(trainer.accelerator)
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -48,6 +49,7 @@ def finish_training(trainer: Any, output_dir: str) -> None:
             traceback.print_exc()
         raise
     finally:
+        stopping.close()
         close_progress_bar(trainer)
     demand_steps(trainer, trainer.state.max_steps)
     demand_finite_weights(trainer)

@@ -48,16 +48,19 @@ class StopAtSignal(TrainerCallback):
         return control
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Listen no more.
-
+        """
         Raises:
             Interrupted: when the training has ended before its last step, on every rank. A checkpoint is written.
         """
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        self._before = {}
+        self.close()
         if self.heard and state.global_step < state.max_steps:
             raise Interrupted(
                 f"{self.heard} has stopped the training after step {state.global_step} of {state.max_steps}. Give the "
                 "same command again: it goes on there."
             )
+
+    def close(self) -> None:
+        """Listen no more."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
