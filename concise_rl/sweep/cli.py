@@ -142,4 +142,4 @@ def run_sweep(args: argparse.Namespace) -> None:
     # Imported where needed: `concise-rl --help` must not wait for torch.
     from concise_rl.sweep.run import run
 
-    run(args)
+    run(args, command_of(args))

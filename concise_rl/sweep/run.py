@@ -20,7 +20,6 @@ from concise_rl.output.lines import console_for, print_json, print_next, say
 from concise_rl.recipe.check import find_faults
 from concise_rl.recipe.findings import Findings
 from concise_rl.recipe.preflight import find_packages
-from concise_rl.sweep.cli import command_of
 from concise_rl.sweep.jobs import Start, local_start, train_all
 from concise_rl.sweep.launch import check_devices
 from concise_rl.sweep.lock import locked
@@ -33,8 +32,12 @@ from concise_rl.sweep.show import Display, plan_table
 from concise_rl.sweep.slurm import Cluster, cluster_start
 
 
-def run(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace, command: str) -> None:
     """Do what the command asks for. What an earlier, interrupted one has done is kept.
+
+    Args:
+        args: of the command.
+        command: these as words, to be recorded.
 
     Raises:
         ValueError: for what cannot be trained or measured, before anything is.
@@ -52,7 +55,7 @@ def run(args: argparse.Namespace) -> None:
         show_plan(runs, measurement, args.out, args.json)
         return
     with locked(args.out) as lock:
-        record = merge(read_record(args.out), runs, measurement, args.out, command_of(args))
+        record = merge(read_record(args.out), runs, measurement, args.out, command)
         with telling_how_to_go_on(record, console):
             sweep(args, runs, jobs, record, lock, console)
 

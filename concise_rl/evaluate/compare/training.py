@@ -58,7 +58,7 @@ def training_grid(report: Report) -> Grid | None:
         if entry["label"] in described
     ]
     heads = ("first", "lowest", "at step", "last", "regained", "tokens first", "at lowest", "last")
-    title, ranges = "Accuracy over the training", "Small: the range of the seeds."
+    title, ranges = "Accuracy over the training", "Small: the range of the seeds at that step."
     return Grid(title, NOTE, ranges, "model", heads, rows) if rows else None
 
 
@@ -68,18 +68,20 @@ def _cells(one: Mapping[str, Any]) -> list[Cell]:
     return [
         _cell(mean, runs, "first", "accuracy"),
         _cell(mean, runs, "lowest", "accuracy"),
-        _cell(mean, runs, "lowest", "step"),
+        Cell(str(mean["lowest"]["step"]), value=mean["lowest"]["step"]),
         _cell(mean, runs, "last", "accuracy"),
         Cell(text.points(regained), value=regained),
         *(_cell(mean, runs, place, "tokens") for place in ("first", "lowest", "last")),
     ]
 
 
-WRITERS = {"accuracy": text.percent, "tokens": text.tokens, "step": str}
-ENDS = {"accuracy": text.bare_percent, "tokens": text.tokens, "step": str}
+WRITERS = {"accuracy": (text.percent, text.bare_percent), "tokens": (text.tokens, text.tokens)}
+"""Of a number, and of the ends of its range."""
 
 
 def _cell(mean: Mapping[str, Any], runs: Sequence[Mapping[str, Any]], place: str, name: str) -> Cell:
-    every = [run[place][name] for run in runs]
-    small = f"{ENDS[name](min(every))} to {ENDS[name](max(every))}" if len(every) > 1 else ""
-    return Cell(WRITERS[name](mean[place][name]), small, mean[place][name])
+    """Write a number of the mean curve, with the range of the seeds at the same step."""
+    write, write_end = WRITERS[name]
+    every = [run[name][run["steps"].index(mean[place]["step"])] for run in runs]
+    small = f"{write_end(min(every))} to {write_end(max(every))}" if len(every) > 1 else ""
+    return Cell(write(mean[place][name]), small, mean[place][name])
