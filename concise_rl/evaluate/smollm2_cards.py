@@ -1,7 +1,8 @@
 """Cards of the SmolLM2 reasoners that ship: `python -m concise_rl.evaluate.smollm2_cards FOLDER` writes their numbers
 beside their adapters.
 
-FOLDER is an evaluation of all of them against `smollm2:base` on three tasks; `launch/smollm2_cpu.sh` makes it.
+FOLDER holds three evaluations of all of them against `smollm2:base`, in problems, larger and unseen;
+`launch/smollm2_cpu.sh` makes it.
 """
 
 import json
@@ -13,7 +14,6 @@ from typing import Any
 from huggingface_hub import ModelCard, ModelCardData
 
 from concise_rl.evaluate.release.numbers import Measured, as_markdown, model_index
-from concise_rl.evaluate.suite.tasks import folder_name
 from concise_rl.files import write_atomically
 from concise_rl.methods.describe import summary
 from concise_rl.models.smollm2 import TRAINED, WEIGHTS
@@ -129,4 +129,4 @@ def _made_by(method: str) -> str:
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    write_cards([json.loads((folder / folder_name(task) / "report.json").read_text()) for task in TASKS])
+    write_cards([json.loads((folder / part / "report.json").read_text()) for part in ("problems", "larger", "unseen")])

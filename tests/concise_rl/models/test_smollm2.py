@@ -76,10 +76,10 @@ def test_a_runs_adapters_ship_in_half_precision_without_its_paths(tmp_path: Path
     monkeypatch.setattr(ship, "WEIGHTS", tmp_path / "weights")
     save_file({"a": torch.tensor([1.0, 0.1])}, tmp_path / "adapter_model.safetensors")
     (tmp_path / "adapter_config.json").write_text('{"r": 8, "base_model_name_or_path": "/home/somebody/model"}')
-    ship.ship(tmp_path, "smollm2:grpo")
-    shipped = load_file(tmp_path / "weights/grpo/adapter_model.safetensors")["a"]
+    ship.ship(tmp_path, "smollm2:s_grpo")
+    shipped = load_file(tmp_path / "weights/s_grpo/adapter_model.safetensors")["a"]
     assert shipped.dtype == torch.float16 and shipped.float().tolist() == pytest.approx([1.0, 0.1], abs=1e-4)
-    config = json.loads((tmp_path / "weights/grpo/adapter_config.json").read_text())
+    config = json.loads((tmp_path / "weights/s_grpo/adapter_config.json").read_text())
     assert config == {"r": 8, "base_model_name_or_path": "smollm2:base"}
 
 
