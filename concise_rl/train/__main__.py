@@ -24,6 +24,7 @@ def main(argv: list[str] | None = None) -> None:
         leave_process_group()
     except Interrupted as stop:
         print(stop, file=sys.stderr)
+        leave_process_group()
         sys.exit(AGAIN)
     except PeerError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)

@@ -22,7 +22,7 @@ import torch.distributed as dist
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 
-from concise_rl.errors import PeerError
+from concise_rl.errors import EngineError, Interrupted, PeerError
 from concise_rl.rollout.engines.http import SILENCE, keepalive
 
 logger = logging.getLogger(__name__)
@@ -92,17 +92,19 @@ class Peers:
         with self._lock:
             self._left = True
         if not self.lost:
-            told = " ".join(str(error).split()) or type(error).__name__
-            self._tell(None if error is None else f"{self.me} has ended: {told}".rstrip("."))
+            kind = "" if isinstance(error, ValueError | EngineError) else f"{type(error).__name__}: "
+            told = f"{self.me} has ended: {kind}{' '.join(str(error).split())}".rstrip(".: ")
+            self._tell(None if error is None else told)
         for link in self.links:
             with suppress(OSError):  # the other one was faster
                 link.shutdown(socket.SHUT_RDWR)
             link.close()
 
     def explain(self, error: BaseException) -> str | None:
-        """What became of the others, where that is behind an error; a collective may fail before that is known."""
-        if any(word in str(error).lower() for word in COLLECTIVE) or isinstance(error, dist.DistError):
-            self._known.wait(GRACE)
+        """What became of the others, where a collective has failed; it may do so before that is known."""
+        if not isinstance(error, dist.DistError) and not any(word in str(error).lower() for word in COLLECTIVE):
+            return None
+        self._known.wait(GRACE)
         return self.lost
 
 
@@ -126,10 +128,14 @@ def with_peers() -> Generator[None]:
     try:
         yield
         state.wait_for_everyone()
+    except Interrupted:  # every rank comes here, in its own time
+        state.wait_for_everyone()
+        peers.leave()
+        raise
     except BaseException as error:
         lost = peers.explain(error)
         peers.leave(error)
-        if lost is None or isinstance(error, SystemExit):
+        if lost is None:
             raise
         raise PeerError(f"{lost}. {GO_ON}") from error
     peers.leave()
@@ -167,7 +173,7 @@ def _let_in(peers: Peers, door: socket.socket, token: str, count: int) -> bool:
                 link, (address, _) = door.accept()
                 link.settimeout(left)
                 shown, rank, host = json.loads(link.makefile().readline() or "[0, 0, 0]")
-            except (OSError, ValueError):
+            except (OSError, TypeError, ValueError):  # somebody else's knock
                 continue
             if shown == token:
                 peers.watch(link, f"Rank {rank} on {host} ({address})")
