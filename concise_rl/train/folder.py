@@ -14,6 +14,7 @@ from concise_rl.files import EVENTS_FILE, MARKER, PAGE_FILE, ROLLOUTS_FILE, SETT
 from concise_rl.recipe.parse import Recipe
 from concise_rl.rollout.sync.links import WEIGHTS_FOLDER
 from concise_rl.train.checkpoint import last_complete
+from concise_rl.train.lock import LOCK, hold
 
 # What may differ between two starts of the same run: what is learnt does not depend on it, only where and how it is
 # computed, how much memory that takes, and what is told of it. Not so the importance weights, which are in the loss.
@@ -54,7 +55,7 @@ NOT_IDENTITY = {
 }
 NOT_IDENTITY_PREFIXES = ("hub_", "log_", "logging_", "save_", "ddp_", "trackio_", "vllm_server_", "page_", "record_")
 # What a run leaves in its folder before its first step.
-OF_A_START = {SETTINGS_FILE, WEIGHTS_FOLDER, EVENTS_FILE, ROLLOUTS_FILE, PAGE_FILE, "completions", "runs"}
+OF_A_START = {LOCK, SETTINGS_FILE, WEIGHTS_FOLDER, EVENTS_FILE, ROLLOUTS_FILE, PAGE_FILE, "completions", "runs"}
 # Learning rates that do not depend on how many steps there will be.
 STEADY_SCHEDULES = ("constant", "constant_with_warmup")
 
@@ -102,7 +103,7 @@ def is_free(folder: Path) -> bool:
     """Whether nothing lies in a folder, or only what a start that failed has left: no metrics, checkpoint or model."""
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     torn = {name for name in names if name.startswith((f".{SETTINGS_FILE}.", f".{PAGE_FILE}."))}
-    started = SETTINGS_FILE in names or torn
+    started = SETTINGS_FILE in names or torn or names == {LOCK}
     return not names or bool(started and names <= OF_A_START | torn)
 
 
@@ -139,15 +140,19 @@ def keeps_folder(recipe: Recipe) -> bool:
 
 
 def claim_folder(recipe: Recipe) -> None:
-    """Make the output folder this run's own; with `overwrite`, delete the run that it holds.
+    """Make the output folder this run's own as long as this process lives; with `overwrite`, delete the run that it
+    holds.
 
     Raises:
-        ValueError: as `check_folder` and `check_disks` do.
+        ValueError: as `check_folder`, `hold` and `check_disks` do.
     """
     state, folder = PartialState(), Path(recipe.folder)
     if keeps_folder(recipe):
         check_folder(recipe)
-        if recipe.data.overwrite and folder.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        hold(folder)
+        check_folder(recipe)  # a run may have begun there meanwhile
+        if recipe.data.overwrite:
             empty(folder)
         if is_free(folder):
             (folder / EVENTS_FILE).unlink(missing_ok=True)  # of a start that has made no step
@@ -189,8 +194,10 @@ def check_disks(recipe: Recipe) -> None:
 
 
 def empty(folder: Path) -> None:
-    """Delete what is in a folder, which itself may be a link or a mount point. What links in it lead to stays."""
+    """Delete what is in a folder but its lock. It may be a link or a mount point. What links in it lead to stays."""
     for path in folder.iterdir():
+        if path.name == LOCK:
+            continue
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
