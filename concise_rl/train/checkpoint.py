@@ -124,7 +124,8 @@ def saved_steps(output_dir: str | Path) -> list[int]:
 def mark_complete(output_dir: str | Path, step: int) -> None:
     """Mark the checkpoint of `step` as complete, with the sizes of its files in bytes. Call when all are written."""
     folder = checkpoint_of(output_dir, step)
-    sizes = {str(path.relative_to(folder)): _size(path) for path in sorted(folder.rglob("*")) if path.is_file()}
+    files = [path for path in sorted(folder.rglob("[!.]*")) if path.is_file()]  # file servers hide some of theirs there
+    sizes = {str(path.relative_to(folder)): _size(path) for path in files}
     write_atomically(folder / MARKER, json.dumps({"step": step, "files": sizes}, indent=1) + "\n")
 
 

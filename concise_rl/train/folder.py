@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 
@@ -15,6 +16,7 @@ from concise_rl.recipe.parse import Recipe
 from concise_rl.rollout.sync.links import WEIGHTS_FOLDER
 from concise_rl.train.checkpoint import last_complete
 from concise_rl.train.lock import LOCK, hold
+from concise_rl.train.resume import rows_of, state_file
 
 # What may differ between two starts of the same run: what is learnt does not depend on it, only where and how it is
 # computed, how much memory that takes, and what is told of it. Not so the importance weights, which are in the loss.
@@ -54,6 +56,8 @@ NOT_IDENTITY = {
     "sync_error",
 }
 NOT_IDENTITY_PREFIXES = ("hub_", "log_", "logging_", "save_", "ddp_", "trackio_", "vllm_server_", "page_", "record_")
+# How a step is cut, which another number of processes may make necessary.
+CUT = {"per_device_train_batch_size", "gradient_accumulation_steps", "steps_per_generation"}
 # What a run leaves in its folder before its first step.
 OF_A_START = {LOCK, SETTINGS_FILE, WEIGHTS_FOLDER, EVENTS_FILE, ROLLOUTS_FILE, PAGE_FILE, "completions", "runs"}
 # Learning rates that do not depend on how many steps there will be.
@@ -87,7 +91,7 @@ def check_folder(recipe: Recipe) -> None:
     before, now = json.loads((folder / SETTINGS_FILE).read_text()), identity(recipe)
     before = {key: value for key, value in before.items() if not is_bookkeeping(key)}  # of older versions
     differing = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
-    if not differing or recipe.data.overwrite:
+    if not differing or recipe.data.overwrite or (CUT.issuperset(differing) and is_same_batch(recipe)):
         return
     longer = differing == ["max_steps"] and is_longer(before.get("max_steps"), now.get("max_steps"))
     obstacle = why_not_longer(recipe) if longer else ""
@@ -97,6 +101,15 @@ def check_folder(recipe: Recipe) -> None:
             f"{folder} holds another run ({listed}). {obstacle}"
             "Give another output_dir, or --overwrite true to delete it."
         )
+
+
+def is_same_batch(recipe: Recipe) -> bool:
+    """Whether a step has as many rollouts as in the last checkpoint, whatever the number of processes."""
+    checkpoint = last_complete(recipe.folder)
+    if checkpoint is None or not state_file(checkpoint, 0).is_file():
+        return False
+    state = torch.load(state_file(checkpoint, 0), map_location="cpu", weights_only=True)
+    return state.get("rows") == rows_of(recipe.training)
 
 
 def is_free(folder: Path) -> bool:

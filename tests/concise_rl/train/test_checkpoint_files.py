@@ -17,7 +17,7 @@ import pytest
 
 from concise_rl.files import MARKER
 from concise_rl.train.checkpoint import drop_checkpoints, last_complete, mark_complete
-from concise_rl.train.finish import finish_training
+from concise_rl.train.finish import finish_training, tell_beginning
 from tests.concise_rl.train.test_finite import demonstrations
 from tests.concise_rl.train.test_resume import steps_of
 from tests.concise_rl.train.test_trainer import trainer_of
@@ -187,3 +187,9 @@ def test_a_run_that_was_moved_and_thinned_out_goes_on_from_what_is_left(tmp_path
     assert f"Resuming from {tmp_path / 'there' / 'checkpoint-1'}" in capsys.readouterr().out
     assert steps_of(tmp_path / "there" / "metrics.jsonl") == unbroken and len(unbroken) == 3
     assert not (tmp_path / "here").exists()
+
+
+def test_a_run_whose_checkpoints_are_all_gone_says_that_it_makes_its_steps_again(tmp_path: Path, capsys) -> None:
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n{"step": 2}\n')
+    tell_beginning(last_complete(tmp_path), tmp_path)
+    assert capsys.readouterr().out == f"There is no complete checkpoint in {tmp_path}: its 2 steps are made again.\n"
