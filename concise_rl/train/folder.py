@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 
@@ -14,6 +15,8 @@ from concise_rl.files import EVENTS_FILE, MARKER, PAGE_FILE, ROLLOUTS_FILE, SETT
 from concise_rl.recipe.parse import Recipe
 from concise_rl.rollout.sync.links import WEIGHTS_FOLDER
 from concise_rl.train.checkpoint import last_complete
+from concise_rl.train.lock import LOCK, hold
+from concise_rl.train.resume import rows_of, state_file
 
 # What may differ between two starts of the same run: what is learnt does not depend on it, only where and how it is
 # computed, how much memory that takes, and what is told of it. Not so the importance weights, which are in the loss.
@@ -53,8 +56,10 @@ NOT_IDENTITY = {
     "sync_error",
 }
 NOT_IDENTITY_PREFIXES = ("hub_", "log_", "logging_", "save_", "ddp_", "trackio_", "vllm_server_", "page_", "record_")
+# How a step is cut, which another number of processes may make necessary.
+CUT = {"per_device_train_batch_size", "gradient_accumulation_steps", "steps_per_generation"}
 # What a run leaves in its folder before its first step.
-OF_A_START = {SETTINGS_FILE, WEIGHTS_FOLDER, EVENTS_FILE, ROLLOUTS_FILE, PAGE_FILE, "completions", "runs"}
+OF_A_START = {LOCK, SETTINGS_FILE, WEIGHTS_FOLDER, EVENTS_FILE, ROLLOUTS_FILE, PAGE_FILE, "completions", "runs"}
 # Learning rates that do not depend on how many steps there will be.
 STEADY_SCHEDULES = ("constant", "constant_with_warmup")
 
@@ -86,7 +91,7 @@ def check_folder(recipe: Recipe) -> None:
     before, now = json.loads((folder / SETTINGS_FILE).read_text()), identity(recipe)
     before = {key: value for key, value in before.items() if not is_bookkeeping(key)}  # of older versions
     differing = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
-    if not differing or recipe.data.overwrite:
+    if not differing or recipe.data.overwrite or (CUT.issuperset(differing) and is_same_batch(recipe)):
         return
     longer = differing == ["max_steps"] and is_longer(before.get("max_steps"), now.get("max_steps"))
     obstacle = why_not_longer(recipe) if longer else ""
@@ -98,11 +103,20 @@ def check_folder(recipe: Recipe) -> None:
         )
 
 
+def is_same_batch(recipe: Recipe) -> bool:
+    """Whether a step has as many rollouts as in the last checkpoint, whatever the number of processes."""
+    checkpoint = last_complete(recipe.folder)
+    if checkpoint is None or not state_file(checkpoint, 0).is_file():
+        return False
+    state = torch.load(state_file(checkpoint, 0), map_location="cpu", weights_only=True)
+    return state.get("rows") == rows_of(recipe.training)
+
+
 def is_free(folder: Path) -> bool:
     """Whether nothing lies in a folder, or only what a start that failed has left: no metrics, checkpoint or model."""
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     torn = {name for name in names if name.startswith((f".{SETTINGS_FILE}.", f".{PAGE_FILE}."))}
-    started = SETTINGS_FILE in names or torn
+    started = SETTINGS_FILE in names or torn or names == {LOCK}
     return not names or bool(started and names <= OF_A_START | torn)
 
 
@@ -139,15 +153,19 @@ def keeps_folder(recipe: Recipe) -> bool:
 
 
 def claim_folder(recipe: Recipe) -> None:
-    """Make the output folder this run's own; with `overwrite`, delete the run that it holds.
+    """Make the output folder this run's own as long as this process lives; with `overwrite`, delete the run that it
+    holds.
 
     Raises:
-        ValueError: as `check_folder` and `check_disks` do.
+        ValueError: as `check_folder`, `hold` and `check_disks` do.
     """
     state, folder = PartialState(), Path(recipe.folder)
     if keeps_folder(recipe):
         check_folder(recipe)
-        if recipe.data.overwrite and folder.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        hold(folder)
+        check_folder(recipe)  # a run may have begun there meanwhile
+        if recipe.data.overwrite:
             empty(folder)
         if is_free(folder):
             (folder / EVENTS_FILE).unlink(missing_ok=True)  # of a start that has made no step
@@ -189,8 +207,10 @@ def check_disks(recipe: Recipe) -> None:
 
 
 def empty(folder: Path) -> None:
-    """Delete what is in a folder, which itself may be a link or a mount point. What links in it lead to stays."""
+    """Delete what is in a folder but its lock. It may be a link or a mount point. What links in it lead to stays."""
     for path in folder.iterdir():
+        if path.name == LOCK:
+            continue
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
