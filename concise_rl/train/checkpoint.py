@@ -45,10 +45,15 @@ class WholeCheckpoints:
         self.args.save_total_limit = limit
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
+            if self.is_deepspeed_enabled:
+                name_shards(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}")
             mark_complete(self.args.output_dir, self.state.global_step)
             rotate_checkpoints(self.args.output_dir, limit, self.state.best_model_checkpoint, use_mtime=True)
 
     def _save(self: Any, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        if not (self.is_world_process_zero() or self.is_deepspeed_enabled or self.is_fsdp_enabled):
+            # With save_on_each_node. transformers (5.17: distributed/mixin.py:210) leaves weights to rank 0's disk.
+            self.model.should_save_on_this_rank = bool
         super()._save(output_dir, state_dict)
         open_up(Path(output_dir or self.args.output_dir))
 
@@ -105,6 +110,15 @@ def demand_trainable(model: Any) -> None:
 def mark_complete(output_dir: str | Path, step: int) -> None:
     """Mark the checkpoint of `step` as complete. Call when everything else of it is written."""
     write_atomically(Path(output_dir) / f"checkpoint-{step}" / MARKER, f"{step}\n")
+
+
+def name_shards(checkpoint: Path) -> None:
+    """Say in a checkpoint which of its folders holds DeepSpeed's shards. DeepSpeed (0.19: runtime/engine.py:4960) says
+    it on rank 0's disk alone, and no machine with another could load them."""
+    latest = checkpoint / "latest"
+    if not latest.exists():
+        (shards,) = checkpoint.glob("global_step*")
+        write_atomically(latest, shards.name)
 
 
 def complete_steps(output_dir: str | Path) -> list[int]:
