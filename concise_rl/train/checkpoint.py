@@ -51,12 +51,17 @@ class WholeCheckpoints:
         self.args.save_total_limit = limit
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
+            if self.is_deepspeed_enabled:
+                name_shards(checkpoint_of(folder, step))
             mark_complete(folder, step)
         self.accelerator.wait_for_everyone()
         if self.args.should_save and limit is not None and limit > 0:
             drop_checkpoints(folder, step, limit, self.state.best_model_checkpoint)
 
     def _save(self: Any, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        if not (self.is_world_process_zero() or self.is_deepspeed_enabled or self.is_fsdp_enabled):
+            # With save_on_each_node. transformers (5.17: distributed/mixin.py:210) leaves weights to rank 0's disk.
+            self.model.should_save_on_this_rank = bool
         super()._save(output_dir, state_dict)
         open_up(Path(output_dir or self.args.output_dir))
 
@@ -149,6 +154,15 @@ def lacking(checkpoint: Path) -> list[str] | None:
 
 def _is_whole(path: Path, size: int) -> bool:
     return path.is_file() and path.stat().st_size == size
+
+
+def name_shards(checkpoint: Path) -> None:
+    """Say in a checkpoint which of its folders holds DeepSpeed's shards. DeepSpeed (0.19: runtime/engine.py:4960) says
+    it on rank 0's disk alone, and no machine with another could load them."""
+    latest = checkpoint / "latest"
+    if not latest.exists():
+        (shards,) = checkpoint.glob("global_step*")
+        write_atomically(latest, shards.name)
 
 
 def complete_steps(output_dir: str | Path) -> list[int]:

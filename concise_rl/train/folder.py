@@ -13,6 +13,7 @@ from accelerate.utils import broadcast_object_list, gather_object
 
 from concise_rl.files import EVENTS_FILE, MARKER, PAGE_FILE, ROLLOUTS_FILE, SETTINGS_FILE, write_atomically
 from concise_rl.recipe.parse import Recipe
+from concise_rl.recipe.precision import strategy_of
 from concise_rl.rollout.sync.links import WEIGHTS_FOLDER
 from concise_rl.train.checkpoint import last_complete
 from concise_rl.train.lock import LOCK, hold
@@ -198,6 +199,8 @@ def check_disks(recipe: Recipe) -> None:
             f"{recipe.folder} is another folder on {', '.join(own)} than on rank 0's machine: there is no shared disk. "
             "Set save_on_each_node: true, or give an output_dir on a disk that all machines see."
         )
+    if own and strategy_of(recipe.training) == "fsdp":
+        raise ValueError("FSDP writes its checkpoints on one machine: it needs an output_dir that all machines see.")
     machines = sum(local == 0 for _, local, _ in seen)
     if recipe.training.save_on_each_node and machines > 1 and not own:
         raise ValueError(

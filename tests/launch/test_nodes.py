@@ -71,6 +71,7 @@ def test_the_last_hosts_serve_and_trainers_are_told_where(checkout: Checkout) ->
     assert not survivors(checkout), "servers end with the training"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("who", ["trainer", "server"])
 def test_what_ends_on_one_host_ends_all(checkout: Checkout, who: str) -> None:
     checkout.works_until_told()

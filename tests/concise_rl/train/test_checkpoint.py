@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from concise_rl.train.checkpoint import last_complete, last_of_all, mark_complete
+from concise_rl.train.checkpoint import last_complete, last_of_all, mark_complete, name_shards
 from tests.concise_rl.train.test_trainer import trainer_of
 
 
@@ -55,6 +55,21 @@ def test_a_machine_that_lacks_every_checkpoint_is_named(tmp_path: Path, monkeypa
     with_another_rank(monkeypatch, [])
     with pytest.raises(ValueError, match=r"checkpoint-30 .* is not complete on all machines: other \(rank 1\) lack it"):
         last_of_all(tmp_path)
+
+
+def test_the_first_rank_of_another_machine_writes_weights_that_it_can_go_on_from(tmp_path: Path, monkeypatch) -> None:
+    trainer = trainer_of(tmp_path / "run")
+    monkeypatch.setattr("transformers.distributed.mixin._is_torch_distributed_initialized", lambda: True)
+    monkeypatch.setattr("transformers.distributed.mixin._get_torch_distributed_rank", lambda: 1)
+    monkeypatch.setattr(trainer, "is_world_process_zero", lambda: False)
+    trainer._save(str(tmp_path / "disk"))
+    assert (tmp_path / "disk/model.safetensors").is_file()
+
+
+def test_deepspeeds_shards_are_named_on_each_disk(tmp_path: Path) -> None:
+    (tmp_path / "global_step7").mkdir()
+    name_shards(tmp_path)
+    assert (tmp_path / "latest").read_text() == "global_step7"
 
 
 def test_where_no_machine_has_a_checkpoint_there_is_none(tmp_path: Path, monkeypatch) -> None:
