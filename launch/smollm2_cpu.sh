@@ -32,7 +32,7 @@ for method in grpo_lambda s_grpo; do
 done
 measure() { # measure FOLDER TASK PROBLEMS SAMPLES
     concise-rl eval "${models[@]}" --baseline smollm2:base --task "$2" --problems "$3" --samples "$4" --max-tokens 320 \
-        --engine transformers --out "$out/eval/$1"
+        --engine transformers --judge none --out "$out/eval/$1"
 }
 measure problems 'reasoning:short_problems?tasks=chain_sum' 240 2
 measure larger 'reasoning:short_larger?tasks=chain_sum' 80 1
