@@ -19,37 +19,26 @@ from concise_rl.files import MARKER
 from concise_rl.train.checkpoint import drop_checkpoints, last_complete, mark_complete
 from concise_rl.train.finish import finish_training, tell_beginning
 from tests.concise_rl.train.test_finite import demonstrations
-from tests.concise_rl.train.test_resume import steps_of
 from tests.concise_rl.train.test_trainer import trainer_of
 
-Sizes = dict[str, int]
 SAVING: dict[str, Any] = {"save_strategy": "steps", "save_steps": 1}
-SHORT: dict[str, Any] = {**SAVING, "max_completion_length": 32, "max_steps": 3}
-
-
-def files_of(folder: Path) -> Sizes:
-    """Sizes of all files below a folder."""
-    found: Sizes = {}
-    for name in os.listdir(folder):
-        path = folder / name
-        found |= {f"{name}/{k}": v for k, v in files_of(path).items()} if path.is_dir() else {name: path.stat().st_size}
-    return found
 
 
 @contextmanager
 def copies_of(folder: Path, into: Path) -> Generator[list[Path]]:
-    """Copy the checkpoints of a run whenever one of their files has come, gone or grown: what a kill would leave."""
+    """Copy the checkpoints of a run whenever one of their files has come or gone: what a kill would leave then."""
     copies: list[Path] = []
-    seen: list[Sizes] = [{}]
+    seen: list[list[list[str]]] = [[]]
 
-    def look(*_: object) -> None:
+    def look(frame: object, event: str, of: object) -> None:
+        if not event.endswith("return"):
+            return
         sys.setprofile(None)
-        now = {name: size for name, size in files_of(folder).items() if name.startswith("checkpoint-")}
+        now = [os.listdir(path) for path in folder.glob("checkpoint-*")]
         if now != seen[-1]:
             seen.append(now)
             copies.append(into / str(len(copies)))
-            for path in folder.glob("checkpoint-*"):
-                shutil.copytree(path, copies[-1] / path.name)
+            shutil.copytree(folder, copies[-1])
         sys.setprofile(look)
 
     sys.setprofile(look)
@@ -63,9 +52,9 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_run_killed_after_any_file_of_a_save_has_a_whole_checkpoint(tmp_path: Path, caplog) -> None:
+def test_a_run_killed_after_any_file_of_a_save_has_a_whole_checkpoint(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    trainer = trainer_of(run, **(SHORT | {"max_steps": 2}), save_total_limit=1, report_to="none")
+    trainer = trainer_of(run, max_completion_length=32, max_steps=2, save_total_limit=1, **SAVING)
     save = trainer._save_checkpoint
     whole: dict[str, dict[str, bytes]] = {}
     killed: list[Path] = []
@@ -105,16 +94,16 @@ def names(run: Path) -> set[str]:
 
 
 def test_a_checkpoint_that_is_written_again_is_not_complete_meanwhile(tmp_path: Path, monkeypatch) -> None:
-    trainer_of(tmp_path, **SHORT).train()
-    again = trainer_of(tmp_path, **SHORT)
-
-    def killed(*_: object) -> None:
+    def killed(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(again, "save_model", killed)
+    checkpoint(tmp_path, 2)
+    trainer = demonstrations(tmp_path, **SAVING)
+    trainer.state.global_step = 2
+    monkeypatch.setattr(trainer, "save_model", killed)
     with pytest.raises(KeyboardInterrupt):
-        again.train(resume_from_checkpoint=str(tmp_path / "checkpoint-1"))
-    assert not (tmp_path / "checkpoint-2" / MARKER).exists() and (tmp_path / "checkpoint-3" / MARKER).exists()
+        trainer._save_checkpoint(trainer.model, None)
+    assert (tmp_path / "checkpoint-2" / "optimizer.pt").exists() and last_complete(tmp_path) is None
 
 
 def test_after_a_clock_was_set_back_the_newest_checkpoint_is_the_one_that_is_kept(tmp_path: Path) -> None:
@@ -177,16 +166,16 @@ def test_a_checkpoint_of_an_older_version_counts_by_its_marker(tmp_path: Path) -
 
 
 def test_a_run_that_was_moved_and_thinned_out_goes_on_from_what_is_left(tmp_path: Path, capsys) -> None:
-    finish_training(trainer_of(tmp_path / "here", **SHORT), str(tmp_path / "here"))
-    unbroken = steps_of(tmp_path / "here" / "metrics.jsonl")
-    shutil.move(tmp_path / "here", tmp_path / "there")
-    (tmp_path / "there" / MARKER).unlink()
-    shutil.rmtree(tmp_path / "there" / "checkpoint-3")
-    (tmp_path / "there" / "checkpoint-2" / "optimizer.pt").unlink()
-    finish_training(trainer_of(tmp_path / "there", **SHORT), str(tmp_path / "there"))
-    assert f"Resuming from {tmp_path / 'there' / 'checkpoint-1'}" in capsys.readouterr().out
-    assert steps_of(tmp_path / "there" / "metrics.jsonl") == unbroken and len(unbroken) == 3
-    assert not (tmp_path / "here").exists()
+    here, there = tmp_path / "here", tmp_path / "there"
+    finish_training(demonstrations(here, **SAVING), str(here))
+    trained = (here / "model.safetensors").read_bytes()
+    shutil.move(here, there)
+    for name in (MARKER, "model.safetensors", "checkpoint-2/optimizer.pt"):
+        (there / name).unlink()
+    shutil.rmtree(there / "checkpoint-3")
+    finish_training(demonstrations(there, **SAVING), str(there))
+    assert f"Resuming from {there / 'checkpoint-1'}" in capsys.readouterr().out
+    assert (there / "model.safetensors").read_bytes() == trained and not here.exists()
 
 
 def test_a_run_whose_checkpoints_are_all_gone_says_that_it_makes_its_steps_again(tmp_path: Path, capsys) -> None:
