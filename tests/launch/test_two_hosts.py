@@ -202,4 +202,7 @@ def test_a_killed_process_and_a_stopped_server_end_all_ranks_and_the_run_goes_on
     assert all(f"The vLLM server at {url} is gone" in run.said(rank) for rank in range(2))
     serve()
     run.finish()
-    assert run.steps() == whole.steps()
+    for mine, theirs in zip(run.steps(), whole.steps(), strict=True):
+        # A server adds up in an order that hangs on which requests it has at a time.
+        for name in ("step", "loss", "grad_norm", "length/mean", "rewards/correct/mean"):
+            assert mine[name] == pytest.approx(theirs[name], rel=1e-3, abs=1e-6), name
