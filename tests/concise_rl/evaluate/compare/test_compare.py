@@ -134,7 +134,7 @@ def test_the_table_fits_a_terminal_and_shows_what_failed(folders: list[Path]) ->
 
 def test_one_model_alone_has_no_front(tmp_path: Path) -> None:
     report = counted([evaluated(tmp_path / "a", ("one", drawn(10)))])
-    assert markdown_table(report).splitlines()[0] == "| model | accuracy | tokens | x oracle |"
+    assert markdown_table(report).splitlines()[0] == "| model | accuracy | tokens | stopped short | x oracle |"
     assert front_sentence(report) == ""
 
 
