@@ -35,6 +35,6 @@ measure() { # measure FOLDER TASK PROBLEMS SAMPLES
         --engine transformers --judge none --out "$out/eval/$1"
 }
 measure problems 'reasoning:short_problems?tasks=chain_sum' 240 2
-measure larger 'reasoning:short_larger?tasks=chain_sum' 80 1
-measure unseen reasoning:short_unseen 80 1
+measure larger 'reasoning:short_larger?tasks=chain_sum' 64 1
+measure unseen reasoning:short_unseen 64 1
 python -m concise_rl.evaluate.smollm2_cards "$out/eval"
