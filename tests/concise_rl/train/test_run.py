@@ -71,6 +71,7 @@ def small(recipe: Path | str, folder: Path, **settings: object) -> list[str]:
         **STAGE_SETTINGS[stage],
         **of_samples(str(content["dataset"]), folder),
         **({"steps_per_generation": 2} if "steps_per_generation" in content else {}),
+        **({"lora_target_modules": "all-linear"} if content.get("use_peft") else {}),  # it has no upper layers
         **{f"objective_options.{key}": value for key, value in SMALL_OPTIONS.get(content.get("objective"), {}).items()},
         **settings,
     }
