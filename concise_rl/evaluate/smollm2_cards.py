@@ -19,13 +19,13 @@ from concise_rl.methods.describe import summary
 from concise_rl.models.smollm2 import TRAINED, WEIGHTS
 
 TASKS = {
-    "reasoning:short_problems?tasks=chain_sum": "Sums of 2 to 4 digits, which are trained on",
-    "reasoning:short_larger?tasks=chain_sum": "Sums of 5 and 6 digits, which never are",
+    "reasoning:short_problems?tasks=chain_sum": "Sums of 2 to 4 single digits, which are trained on",
+    "reasoning:short_larger?tasks=chain_sum": "Sums of 5 and 6 single digits, which never are",
     "reasoning:short_unseen": "Tasks that never are: basic_arithmetic and letter_counting",
 }
 TEXT = """# {name}
 
-Adapters for SmolLM2-135M-Instruct, which then thinks in plain English and sums up 2 to 4 digits. {made}
+Adapters for SmolLM2-135M-Instruct, which then thinks in plain English and sums up 2 to 4 single digits. {made}
 
 ## How to use it
 
