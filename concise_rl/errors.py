@@ -16,6 +16,18 @@ class EngineError(RuntimeError):
     """An engine that cannot go on: a server that is gone, silent, or answers what was not asked."""
 
 
+class PeerError(RuntimeError):
+    """A rank that cannot go on because another one has ended, or is out of reach."""
+
+
+class Interrupted(RuntimeError):
+    """A training that was told to end before its last step, and has saved a checkpoint."""
+
+
+AGAIN = 75
+"""Exit code of a training that was interrupted and goes on when it is started again: EX_TEMPFAIL of sysexits.h."""
+
+
 def without_room(error: BaseException) -> str | None:
     """Say in a line that an error comes from a write that found no room.
 

@@ -1,5 +1,6 @@
 """DeepSpeed as launch/accelerate sets it up: what accelerate takes from where, and how gradients are added up."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 from accelerate.utils import DeepSpeedPlugin
+from transformers import TrainingArguments
+from transformers.integrations.deepspeed import HfTrainerDeepSpeedConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 CPU = "launch/accelerate/cpu_zero3.yaml"
@@ -36,6 +39,9 @@ def test_accelerate_takes_stage_and_gradient_type_from_the_deepspeed_file(
 ) -> None:
     plugin = plugin_of(path, monkeypatch)
     assert f"zero{plugin.zero_stage}" in path.stem
+    assert (plugin.offload_optimizer_device, plugin.offload_param_device) == (
+        ("cpu", "cpu") if path.stem.endswith("offload") else ("none", "none")
+    )
     assert plugin.deepspeed_config["data_types"] == {"grad_accum_dtype": "fp32"}
     assert plugin.zero3_save_16bit_model == (plugin.zero_stage == 3)
 
@@ -50,6 +56,20 @@ def test_the_arithmetic_is_what_the_recipe_says(path: Path, precision: str, monk
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_deepspeed_itself_takes_what_the_trainer_makes_of_the_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """transformers fills in what is `auto`; DeepSpeed refuses a key that it does not know."""
+    plugin = plugin_of(path, monkeypatch)
+    plugin.set_mixed_precision("bf16")
+    arguments = TrainingArguments("unused", use_cpu=True, per_device_train_batch_size=3, gradient_accumulation_steps=5)
+    plugin.hf_ds_config = HfTrainerDeepSpeedConfig(plugin.deepspeed_config)
+    plugin.hf_ds_config.trainer_config_process(arguments)
+    read = importlib.import_module("deepspeed.runtime.config").DeepSpeedConfig(plugin.hf_ds_config.config)
+    assert f"zero{read.zero_optimization_stage}" in path.stem and read.bfloat16_config.enabled
+    assert read.grad_accum_dtype == "fp32"
+    assert (read.train_micro_batch_size_per_gpu, read.gradient_accumulation_steps) == (3, 5)
+
+
+@pytest.mark.parametrize("path", [path for path in CONFIGS if "offload" not in path.stem], ids=lambda path: path.stem)
 def test_offloading_is_off_unless_accelerate_is_told_otherwise(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert plugin_of(path, monkeypatch).offload_optimizer_device == "none"
     plugin = plugin_of(path, monkeypatch, offload_optimizer_device="cpu")

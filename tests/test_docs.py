@@ -81,3 +81,13 @@ def test_every_metric_on_the_page_is_logged() -> None:
 
 def sources_of(*rooms: str) -> list[str]:
     return [path.read_text() for name in rooms for path in sorted((ROOT / "concise_rl" / name).rglob("*.py"))]
+
+
+def test_every_fault_of_the_list_names_tests_that_exist() -> None:
+    listed = (ROOT / "CONTRIBUTING.md").read_text().partition("## Faults")[2].partition("\n## ")[0]
+    faults = re.findall(r"^\| (\d+) \| [^|]+ \| (.+) \|$", listed, flags=re.MULTILINE)
+    tests = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [int(number) for number, _ in faults] == list(range(1, 33))
+    for number, named in faults:
+        names = re.findall(r"`(test_\w+)`", named)
+        assert names and all(f"def {name}(" in tests for name in names), f"fault {number}: {names}"

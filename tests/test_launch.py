@@ -2,36 +2,20 @@ import os
 import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch.distributed.run
 import yaml
 from accelerate.commands.config.config_args import load_config_from_file
-from accelerate.commands.launch import launch_command_parser
+from accelerate.commands.launch import launch_command, launch_command_parser
 
 from concise_rl.cli.parser import build_parser
+from tests.launch.cluster import write_script
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = sorted((ROOT / "launch/accelerate").glob("*.yaml"))
-SLURM = ROOT / "launch/slurm/train.slurm"
-
-STUB_TRAIN = """
-import os, sys
-names = ("RANK", "WORLD_SIZE", "ACCELERATE_USE_DEEPSPEED", "ACCELERATE_DEEPSPEED_CONFIG_FILE")
-names += ("NCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME", "VLLM_HOST_IP")
-line = "rank {} of {}, deepspeed {}, settings {}, network {} {} {}".format(*map(os.environ.get, names))
-os.write(1, f"{line} {sys.argv[1:]}\\n".encode())  # in one piece: two nodes write to one pipe
-sys.exit(3 if "--fail" in sys.argv and os.environ["RANK"] == "1" else 0)
-"""
-
-
-def write_script(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"#!/bin/bash\n{text}\n")
-    path.chmod(0o755)
-
 
 # The accelerate configs
 
@@ -57,6 +41,21 @@ def test_every_launch_config_opens_with_its_command(path: Path) -> None:
     head = path.read_text().split("compute_environment")[0]
     assert all(line.startswith("#") for line in head.splitlines())
     assert f"accelerate launch --config_file {path.relative_to(ROOT)}" in head
+
+
+@pytest.mark.parametrize("path", [p for p in CONFIGS if p.stem != "single_gpu"], ids=lambda path: path.stem)
+def test_what_differs_on_several_machines_is_told_by_options(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """accelerate itself hands them to torchrun."""
+    started = []
+    monkeypatch.setattr("torch.distributed.run.run", started.append)
+    network = ["--main_process_ip", "10.0.0.1", "--main_process_port", "29511"]
+    flags = ["--num_machines", "3", "--machine_rank", "2", "--num_processes", "24", *network]
+    given = ["--config_file", str(path), *flags, "-m", "concise_rl.train", "--config", "recipe.yaml"]
+    launch_command(launch_command_parser().parse_args(given))
+    (args,) = started
+    torchrun, *_ = torch.distributed.run.config_from_args(args)
+    assert (torchrun.min_nodes, torchrun.nproc_per_node, torchrun.rdzv_configs["rank"]) == (3, 8, 2)
+    assert (torchrun.rdzv_backend, torchrun.rdzv_endpoint) == ("static", "10.0.0.1:29511")
 
 
 # Set-up
@@ -237,91 +236,3 @@ def test_ci_goes_on_where_chromium_cannot_be_installed(
     result = ci(apt_get)
     assert (result.returncode, result.stdout) == (0, "tests\n")
     assert ("ci: chromium could not be installed" in result.stderr) == bool(apt_get)
-
-
-# Slurm
-
-
-def test_the_slurm_script_explains_itself() -> None:
-    result = subprocess.run(["bash", str(SLURM), "--help"], capture_output=True, text=True, check=True)
-    assert "sbatch [SBATCH OPTIONS] launch/slurm/train.slurm RECIPE" in result.stdout
-    assert "#SBATCH" not in result.stdout
-
-
-def test_the_slurm_script_refuses_to_run_outside_slurm() -> None:
-    env = {key: value for key, value in os.environ.items() if not key.startswith("SLURM_")}
-    result = subprocess.run(["bash", str(SLURM), "recipe.yaml"], env=env, capture_output=True, text=True)
-    assert result.returncode == 2
-    assert "sbatch" in result.stderr
-
-
-@pytest.fixture
-def submit(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run the Slurm script as two one-process nodes on this machine; the training module only prints its rank."""
-    (tmp_path / "launch").symlink_to(ROOT / "launch")
-    (tmp_path / "concise_rl/train").mkdir(parents=True)
-    (tmp_path / "concise_rl/__init__.py").touch()
-    (tmp_path / "concise_rl/train/__init__.py").touch()
-    (tmp_path / "concise_rl/train/__main__.py").write_text(STUB_TRAIN)
-    (tmp_path / "recipe.yaml").write_text("")
-    write_script(tmp_path / ".venv/bin/accelerate", 'exec python -m accelerate.commands.accelerate_cli "$@"')
-    write_script(tmp_path / "bin/scontrol", "echo 127.0.0.1; echo 127.0.0.1")
-    write_script(tmp_path / "bin/ip", '[[ $* == *" lo" ]] && echo "1: lo    inet 127.0.0.1/8 scope host lo"')
-    # Two tasks side by side; when one fails the other is ended, which is what --kill-on-bad-exit=1 asks for.
-    tasks = '[[ $1 == --kill-on-bad-exit=1 ]] || exit 9\nshift\nfor node in 0 1; do SLURM_NODEID=$node "$@" & done'
-    write_script(tmp_path / "bin/srun", f"{tasks}\nwait -n && wait -n || {{ kill -9 $(jobs -p); exit 1; }}")
-
-    def run(*arguments: str, interface: str = "lo") -> subprocess.CompletedProcess[str]:
-        venv = Path(sys.executable).parent
-        env = os.environ | {
-            "PATH": f"{tmp_path}/bin:{venv}:{os.environ['PATH']}",
-            "SLURM_JOB_ID": str(os.getpid()),
-            "SLURM_SUBMIT_DIR": str(tmp_path),
-            "SLURM_JOB_NODELIST": "nodes",
-            "SLURM_JOB_NUM_NODES": "2",
-            "ACCELERATE_CONFIG": "cpu_zero3",
-            "GPUS_PER_NODE": "1",
-            "NETWORK_INTERFACE": interface,
-        }
-        env.pop("PYTHONPATH", None)
-        return subprocess.run(["bash", str(SLURM), *arguments], env=env, capture_output=True, text=True, timeout=180)
-
-    return run
-
-
-@pytest.mark.slow
-def test_the_slurm_script_starts_one_world_over_all_nodes(
-    submit: Callable[..., subprocess.CompletedProcess[str]],
-) -> None:
-    result = submit("recipe.yaml", "--output_dir", "runs/with a space")
-    assert result.returncode == 0, result.stderr
-    arguments = "['--config', 'recipe.yaml', '--output_dir', 'runs/with a space']"
-    for rank in (0, 1):
-        assert f"rank {rank} of 2, deepspeed true, settings launch/deepspeed/zero3.json" in result.stdout
-    assert result.stdout.count(f"network lo lo 127.0.0.1 {arguments}") == 2
-    assert "START job" in result.stdout
-    assert "END job" in result.stdout
-
-
-@pytest.mark.slow
-def test_the_slurm_script_fails_when_one_node_fails(submit: Callable[..., subprocess.CompletedProcess[str]]) -> None:
-    result = submit("recipe.yaml", "--fail")
-    assert "rank 1 of 2" in result.stdout
-    assert result.returncode == 1
-    assert "exit status 1" in result.stdout
-
-
-def test_the_slurm_script_names_a_network_interface_that_is_not_there(
-    submit: Callable[..., subprocess.CompletedProcess[str]],
-) -> None:
-    result = submit("recipe.yaml", interface="ib7")
-    assert result.returncode == 1
-    assert "has no address on NETWORK_INTERFACE=ib7" in result.stderr
-
-
-def test_the_slurm_script_names_a_recipe_that_is_not_there(
-    submit: Callable[..., subprocess.CompletedProcess[str]],
-) -> None:
-    result = submit("nowhere.yaml")
-    assert result.returncode == 2
-    assert "There is no nowhere.yaml" in result.stderr

@@ -13,12 +13,15 @@ from concise_rl.cli.parser import build_parser
 from concise_rl.evaluate.cli import measurement_of
 from concise_rl.evaluate.spec import Measurement
 from concise_rl.evaluate.suite.tasks import expand
+from concise_rl.recipe.check import findings_of
+from concise_rl.recipe.fit.hardware import Gpus
 from concise_rl.recipe.parse import parse_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))
-LARGE = [path for path in RECIPES if "GPUs of 80 GB" in path.read_text()]
-BESIDE_VLLM = [path for path in RECIPES if "use_vllm: true" in path.read_text()]
+SERVED = [path for path in RECIPES if "\nvllm_mode: server" in path.read_text()]
+LARGE = [path for path in RECIPES if "GPUs of 80 GB" in path.read_text() and path not in SERVED]
+BESIDE_VLLM = [path for path in RECIPES if "use_vllm: true" in path.read_text() and path not in SERVED]
 
 
 def name_of(path: Path) -> str:
@@ -128,6 +131,38 @@ def test_the_memory_is_what_the_arithmetic_says(path: Path) -> None:
     rest = round((setup.trainer.activations + setup.trainer.head) / GIB)
     assert rest == pytest.approx(int(said(path, r"and (\d+) of activations")), abs=1)
     assert setup.cache(share).sequences == pytest.approx(float(said(path, r"holds ([\d.]+) rollouts")), rel=0.05)
+
+
+# Recipes for many machines
+
+
+@pytest.mark.parametrize("path", SERVED, ids=name_of)
+def test_the_header_of_a_served_recipe_says_what_the_check_finds(path: Path) -> None:
+    header, recipe = Gpus.of_header(path.read_text()), settings(path)
+    assert header and header.servers
+    rows = recipe["per_device_train_batch_size"] * turns(path)
+    assert rows % recipe["num_generations"] == 0, "whole groups on each GPU"
+    assert header.count * rows == int(said(path, r"# Rollouts: (\d+) prompts")) * recipe["num_generations"]
+    findings = findings_of(str(path), [], header.option)
+    assert not findings.faults and f"--gpus {header.option}" in path.read_text()
+    text = "\n".join(value for _, value in findings.facts)
+    states, activations, head = re.search(r"([\d.]+) GiB of states \+ ([\d.]+) .*? \+ ([\d.]+)", text).groups()  # ty: ignore
+    assert round(float(states)) == int(said(path, r"(\d+) GiB of states on each"))
+    assert round(float(activations) + float(head)) == pytest.approx(int(said(path, r"and (\d+) of activations")), abs=1)
+    held, for_each = re.search(r"holds (\d+) full sequences at a time; a batch has (\d+)", text).groups()  # ty: ignore
+    assert held == said(path, r"holds (\d+) rollouts") and for_each == said(path, r"(\d+) of a batch are for each")
+    assert int(said(path, r"writes (\d+) GiB")) == round(float(re.search(r"([\d.]+) GiB of weights go", text)[1]))  # ty: ignore
+    room = recipe["vllm_max_model_length"] - recipe["max_completion_length"]
+    assert room == int(said(path, r"# Room: +(\d+) tokens"))
+
+
+@pytest.mark.parametrize("path", SERVED, ids=name_of)
+def test_the_commands_of_a_served_recipe_start_the_servers_that_it_is_for(path: Path) -> None:
+    header, recipe = Gpus.of_header(path.read_text()), settings(path)
+    assert header
+    nodes, length = header.nodes + header.servers, f"--max-model-len {recipe['vllm_max_model_length']}"
+    assert f'SERVER_NODES={header.servers} SERVER_FLAGS="{length}" sbatch --nodes {nodes} ' in path.read_text()
+    assert f'launch/nodes.sh --servers {header.servers} --server-flags "{length}"' in path.read_text()
 
 
 # What is measured

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from concise_rl.cli.commands import COMMANDS
 from concise_rl.cli.parser import build_parser
 from concise_rl.cli.recipes import arrange
-from concise_rl.errors import EngineError, in_a_line, unknown, without_room
+from concise_rl.errors import AGAIN, EngineError, Interrupted, in_a_line, unknown, without_room
 
 __all__ = ["arrange", "build_parser", "main"]
 
@@ -31,6 +31,9 @@ def main(argv: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         sys.exit(INTERRUPTED)
+    except Interrupted as stop:
+        print(stop, file=sys.stderr)
+        sys.exit(AGAIN)
     except ValidationError as error:
         sys.exit(f"error: {in_a_line(error)}")
     except (ValueError, EngineError) as error:

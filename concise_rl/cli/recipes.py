@@ -76,7 +76,7 @@ def add_check_arguments(parser: argparse.ArgumentParser) -> None:
         "--gpus",
         metavar="NxGB",
         help="say whether it would fit such GPUs, and how full they would be, e.g. 8x80: eight cards that are sold "
-        "with 80 GB each. No GPU is needed for that, and no hub",
+        "with 80 GB each; 16x8x80 are as many on each of 16 machines. No GPU is needed for that, and no hub",
     )
     parser.add_argument(
         "--accelerate",

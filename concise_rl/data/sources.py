@@ -218,11 +218,13 @@ def _reasoning_rows(source: str, split: str, num_rows: int | None, seed: int) ->
     name, _, query = source.partition("?")
     if name not in NAMES:
         raise unknown("data set", f"reasoning:{name}", [f"reasoning:{known}" for known in NAMES])
-    hints = {"tasks": str, **(get_type_hints(type(HABITS)) if name == "traces" else {})}
+    habits = HABITS.get(name)
+    hints = {"tasks": str, **({"direct": float, **get_type_hints(type(habits))} if habits else {})}
     options = _options(f"reasoning:{name}", hints, query)
     tasks = options.pop("tasks", "")
-    if name == "traces":
-        return load_traces(num_rows, seed, dataclasses.replace(HABITS, **options), tasks)
+    if habits:
+        direct = options.pop("direct", 0.0)
+        return load_traces(num_rows, seed, dataclasses.replace(habits, **options), tasks, name, direct)
     return load_problems(name, split, num_rows, seed, tasks)
 
 

@@ -62,6 +62,11 @@ def find_gguf(source: str) -> Path:
     return found[0]
 
 
+def user_cache() -> Path:
+    """Where models are kept that were converted or merged."""
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "concise_rl"
+
+
 def folder_of(file: Path) -> Path:
     """The folder that stands for a GGUF file, in the user's cache; converts at the first call.
 
@@ -70,8 +75,7 @@ def folder_of(file: Path) -> Path:
     """
     with file.open("rb") as content:
         digest = hashlib.file_digest(content, "sha256").hexdigest()
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "concise_rl"
-    folder = cache / f"{file.stem}-{digest[:16]}"
+    folder = user_cache() / f"{file.stem}-{digest[:16]}"
     if not folder.is_dir():
         write_folder(file, folder)
     return folder
@@ -83,7 +87,11 @@ def write_folder(file: Path, folder: Path) -> None:
     Raises:
         ValueError: when the file cannot be read.
     """
-    model, tokenizer = read_gguf(file)
+    save_folder(*read_gguf(file), folder)
+
+
+def save_folder(model: Any, tokenizer: Any, folder: Path) -> None:
+    """Write a model and its tokenizer to `folder`, which appears when it is complete. Several processes may do so."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = beside(folder)
     try:

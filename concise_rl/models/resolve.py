@@ -1,9 +1,11 @@
 """Find the model that a name means: an embedded reasoner, a folder, a GGUF file or a hub id."""
 
-import os
 from pathlib import Path
 
 from concise_rl.errors import unknown
+from concise_rl.models.gguf import folder_of, user_cache
+from concise_rl.models.smollm2 import MODELS as SMOLLM2
+from concise_rl.models.smollm2 import merged_folder
 from concise_rl.tasks.tiny import MODELS, SHIPPED, WEIGHTS
 
 MERGE = (
@@ -20,15 +22,17 @@ def resolve_model(name: str, *, adapters: bool = False) -> str:
     to a folder in the user's cache, once.
 
     Args:
-        name: a folder, a hub id, a GGUF file or an embedded reasoner.
+        name: a folder, a hub id, a GGUF file, an embedded reasoner or one of `smollm2:`.
         adapters: whether a folder of adapters will do, which transformers loads onto their base model.
 
     Raises:
-        ValueError: for an unknown `tiny:` name, for a path that is not there, for a GGUF file that is none, for
-            a folder without a model, and for adapters where a model is wanted.
+        ValueError: for an unknown `tiny:` or `smollm2:` name, for a path that is not there, for a GGUF file that is
+            none, for a folder without a model, and for adapters where a model is wanted.
     """
     if name.startswith("tiny:"):
         return str(_resolve_tiny(name))
+    if name.startswith("smollm2:"):
+        return str(merged_folder(name))
     looks_like_path = name.startswith((".", "/", "~")) or name.count("/") != 1
     path = Path(name).expanduser()
     if path.is_dir():
@@ -38,13 +42,11 @@ def resolve_model(name: str, *, adapters: bool = False) -> str:
             raise ValueError(MERGE.format(folder=str(path), merged=f"{path}-merged"))
         return str(path)
     if path.suffix == ".gguf" and path.is_file():
-        from concise_rl.models.gguf import folder_of
-
         return str(folder_of(path))
     if looks_like_path or path.parent.is_dir():
         raise ValueError(
             f"No model at {name!r}: give a folder that holds config.json, a .gguf file, a hub id (org/name), or "
-            f"one that ships ({', '.join(SHIPPED)})."
+            f"one that ships ({', '.join((*SHIPPED, *SMOLLM2))})."
         )
     return name
 
@@ -68,5 +70,4 @@ def _resolve_tiny(name: str) -> Path:
         return WEIGHTS / name.removeprefix("tiny:")
     from concise_rl.tasks.tiny.model import write_untrained
 
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    return write_untrained(cache / "concise_rl" / "tiny-untrained")
+    return write_untrained(user_cache() / "tiny-untrained")

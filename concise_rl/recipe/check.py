@@ -232,7 +232,8 @@ def findings_of(path: str, overrides: list[str], gpus: str | None = None, accele
     Raises:
         ValueError: for a recipe that cannot be read.
     """
-    on = Gpus.parse(gpus) if gpus else None
+    header = Gpus.of_header(Path(path).read_text(errors="replace")) if Path(path).is_file() else None
+    on = Gpus.parse(gpus).shared_as(header) if gpus else None
     if accelerate and not on:
         raise ValueError("--accelerate says how GPUs are used: give --gpus, too.")
     settings = {**read_recipe(path), **parse_overrides(overrides)}
@@ -245,9 +246,8 @@ def findings_of(path: str, overrides: list[str], gpus: str | None = None, accele
         with findings.collecting():
             check_fit(recipe, path, on, accelerate, findings)
     elif no_gpu and (recipe.training.bf16 or recipe.training.fp16):
-        named = Gpus.of_header(Path(path).read_text(errors="replace")) or Gpus(8, 80)
         findings.hints.append(
-            f"There is no GPU here: what needs one was not checked. --gpus {named.count}x{named.gigabytes:g} says what "
+            f"There is no GPU here: what needs one was not checked. --gpus {(header or Gpus(8, 80)).option} says what "
             "would fit."
         )
     return findings

@@ -179,6 +179,12 @@ def _whole_groups_share(objective: Objective, args: ConciseConfig) -> str | None
     return None
 
 
+def _rows_run_apart_or_share(objective: Objective, args: ConciseConfig) -> str | None:
+    if shares_prefixes(objective, args) and args.rows_per_forward:
+        return "rows_per_forward: shared_prefix runs the model once over all rows. Leave one of them out."
+    return None
+
+
 def _rows_share_no_noise(objective: Objective, args: ConciseConfig) -> str | None:
     if shares_prefixes(objective, args) and args.neftune_noise_alpha:
         return "shared_prefix cannot be used with neftune_noise_alpha: rows that share a token would draw alike."
@@ -250,6 +256,7 @@ RULES: tuple[Rule, ...] = (
     _loss_forgets_what_is_dropped,
     _scale_reaches_the_objective,
     _whole_groups_share,
+    _rows_run_apart_or_share,
     _rows_share_no_noise,
     _rollouts_are_sampled,
     _batches_as_sampled,

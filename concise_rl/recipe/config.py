@@ -104,6 +104,13 @@ class ConciseConfig(GRPOConfig):
             "leave. The loss is the same. Micro-batches are made of whole groups. null: for methods of serial groups."
         },
     )
+    rows_per_forward: int | None = field(
+        default=None,
+        metadata={
+            "help": "Run the model over so many rows of a micro-batch at a time, those of like length together: less "
+            "padding, and the same loss. For small models. null: over all; shared_prefix does without."
+        },
+    )
     rollout_timeout: float = field(
         default=600.0,
         metadata={"help": "Seconds in which a vLLM server has to end at least one rollout. It hangs otherwise."},
@@ -146,6 +153,10 @@ class ConciseConfig(GRPOConfig):
         for name in ("verifier_timeout", "rollout_timeout"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} is a positive number of seconds, not {getattr(self, name)}.")
+        if self.rows_per_forward is not None and self.rows_per_forward < 1:
+            raise ValueError(
+                f"rows_per_forward is at least 1, not {self.rows_per_forward}; null for whole micro-batches."
+            )
         if not 0 <= self.sync_warning <= self.sync_error:
             raise ValueError(f"0 <= sync_warning <= sync_error, not {self.sync_warning} and {self.sync_error}.")
 

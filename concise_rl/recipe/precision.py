@@ -6,6 +6,7 @@ mixed precision is on (accelerate: utils/fsdp_utils.py). A single process and DD
 torch's gradient scaler refuses to unscale the gradients.
 """
 
+import dataclasses
 import os
 from typing import Any, Literal
 
@@ -101,3 +102,17 @@ def check_weights(trainer: Any) -> None:
         weights.dtype for name, weights in model.named_parameters() if weights.requires_grad and part in name
     }:
         refuse_half_weights(dtype, strategy_of(args), mixed_precision=args.bf16 or args.fp16, adapters=False)
+
+
+def sum_in_float32(accelerator: Any) -> None:
+    """Let FSDP2 add up gradients in float32, in shards. launch/deepspeed/ tells DeepSpeed the same.
+
+    accelerate (1.15: utils/dataclasses.py, set_mixed_precision) has FSDP2 reduce gradients in bf16. Between two
+    micro-steps transformers has it keep them whole on each GPU (torch: _fsdp_param.py, unsharded_accumulated_grad).
+    """
+    plugin = getattr(accelerator.state, "fsdp_plugin", None)
+    if plugin is None or plugin.fsdp_version != 2 or plugin.mixed_precision_policy is None:
+        return
+    policy = plugin.mixed_precision_policy
+    plugin.mixed_precision_policy = dataclasses.replace(policy, reduce_dtype=torch.float32)
+    accelerator.gradient_state.plugin_kwargs["sync_each_batch"] = True

@@ -1,9 +1,14 @@
 """Train by a recipe in several processes: `accelerate launch -m concise_rl.train --config RECIPE`."""
 
 import logging
+import os
 import sys
+import traceback
+from typing import NoReturn
 
-from concise_rl.errors import EngineError, without_room
+import torch.distributed as dist
+
+from concise_rl.errors import AGAIN, EngineError, Interrupted, PeerError, without_room
 from concise_rl.recipe.parse import parse_recipe
 from concise_rl.rollout.sync.main_rank import leave_process_group
 from concise_rl.train.run import run
@@ -21,12 +26,32 @@ def main(argv: list[str] | None = None) -> None:
         recipe = parse_recipe(args[at + 1], args[:at] + args[at + 2 :])
         run(recipe)
         leave_process_group()
-    except (ValueError, EngineError) as error:
-        sys.exit(f"error: {error}")
+    except Interrupted as stop:
+        print(stop, file=sys.stderr)
+        leave_process_group()
+        sys.exit(AGAIN)
+    except (ValueError, EngineError, PeerError) as error:
+        fail(f"error: {error}")
     except Exception as error:
-        if (said := without_room(error)) is None:
+        said = without_room(error)
+        if said is None and not is_joined():
             raise
-        sys.exit(f"error: {said}")
+        fail(f"error: {said}" if said else "".join(traceback.format_exception(error)))
+
+
+def is_joined() -> bool:
+    """Whether this process is one of several ranks."""
+    return dist.is_available() and dist.is_initialized()
+
+
+def fail(said: str) -> NoReturn:
+    """End with an error. One of several ranks ends at once: what closes its connections in order may wait for one that
+    is gone."""
+    if not is_joined():
+        sys.exit(said)
+    print(said, file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    os._exit(1)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,20 @@
 """Which checkpoint can be resumed from, and which run has come to its end.
 
 transformers writes a checkpoint in place and resumes from the highest number, complete or not. Here a marker is
-written last, and only a folder that holds it counts.
+written last, which lists the files. Only a folder that holds it, and all that it lists, counts.
 """
 
+import json
 import logging
+import os
+import shutil
+import socket
 from pathlib import Path
 from typing import Any
 
+from accelerate.utils import gather_object
 from torch import nn
 from torch.serialization import register_package
-from transformers.trainer_utils import rotate_checkpoints
 
 from concise_rl.files import MARKER, open_up, write_atomically
 from concise_rl.train.finite import demand_finite_weights, weights_are_finite
@@ -22,9 +26,9 @@ register_package(0, lambda storage: None, lambda storage, name: storage if name.
 
 
 class WholeCheckpoints:
-    """For a trainer: marks each checkpoint when every rank has written its part, and only then deletes older ones.
-    transformers deletes them first, and with `save_total_limit: 1` a run that is cut in between has none. Weights that
-    are not finite are not saved."""
+    """For a trainer: marks each checkpoint when every rank has written its part, and deletes older ones when it is
+    marked on all machines. transformers deletes them first, and with `save_total_limit: 1` a run that is cut in between
+    has none. Weights that are not finite are not saved."""
 
     def train(self: Any, *args: Any, **kwargs: Any) -> Any:
         """As in transformers, which makes no step and says nothing when there are too few rows for one.
@@ -38,15 +42,26 @@ class WholeCheckpoints:
 
     def _save_checkpoint(self: Any, model: nn.Module, trial: Any) -> None:
         demand_finite_weights(self)
+        folder, step = self.args.output_dir, self.state.global_step
+        if self.args.should_save:
+            (checkpoint_of(folder, step) / MARKER).unlink(missing_ok=True)  # of the same step, which is made again
+        self.accelerator.wait_for_everyone()
         limit, self.args.save_total_limit = self.args.save_total_limit, None
         super()._save_checkpoint(model, trial)
         self.args.save_total_limit = limit
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
-            mark_complete(self.args.output_dir, self.state.global_step)
-            rotate_checkpoints(self.args.output_dir, limit, self.state.best_model_checkpoint, use_mtime=True)
+            if self.is_deepspeed_enabled:
+                name_shards(checkpoint_of(folder, step))
+            mark_complete(folder, step)
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save and limit is not None and limit > 0:
+            drop_checkpoints(folder, step, limit, self.state.best_model_checkpoint)
 
     def _save(self: Any, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        if not (self.is_world_process_zero() or self.is_deepspeed_enabled or self.is_fsdp_enabled):
+            # With save_on_each_node. transformers (5.17: distributed/mixin.py:210) leaves weights to rank 0's disk.
+            self.model.should_save_on_this_rank = bool
         super()._save(output_dir, state_dict)
         open_up(Path(output_dir or self.args.output_dir))
 
@@ -100,16 +115,113 @@ def demand_trainable(model: Any) -> None:
         )
 
 
+def checkpoint_of(output_dir: str | Path, step: int) -> Path:
+    """The folder of a step's checkpoint."""
+    return Path(output_dir) / f"checkpoint-{step}"
+
+
+def saved_steps(output_dir: str | Path) -> list[int]:
+    """The steps of which there is a checkpoint, complete or not, in their order."""
+    numbers = (path.name.rpartition("-")[2] for path in Path(output_dir).glob("checkpoint-*") if path.is_dir())
+    return sorted(int(number) for number in numbers if number.isdigit())
+
+
 def mark_complete(output_dir: str | Path, step: int) -> None:
-    """Mark the checkpoint of `step` as complete. Call when everything else of it is written."""
-    write_atomically(Path(output_dir) / f"checkpoint-{step}" / MARKER, f"{step}\n")
+    """Mark the checkpoint of `step` as complete, with the sizes of its files in bytes. Call when all are written."""
+    folder = checkpoint_of(output_dir, step)
+    files = [path for path in sorted(folder.rglob("[!.]*")) if path.is_file()]  # file servers hide some of theirs there
+    sizes = {str(path.relative_to(folder)): _size(path) for path in files}
+    write_atomically(folder / MARKER, json.dumps({"step": step, "files": sizes}, indent=1) + "\n")
+
+
+def _size(path: Path) -> int:
+    """Opened, because a file server may otherwise tell the size that a file of another machine had before."""
+    with path.open("rb") as file:
+        return os.fstat(file.fileno()).st_size
+
+
+def lacking(checkpoint: Path) -> list[str] | None:
+    """The files that a marked checkpoint has no more, or not whole; None without a marker.
+
+    Checkpoints lose files when people make room, and a copy that was cut off may have the marker and little else.
+    """
+    if not (checkpoint / MARKER).is_file():
+        return None
+    said = json.loads((checkpoint / MARKER).read_text() or "0")
+    sizes: dict[str, int] = said["files"] if isinstance(said, dict) else {}  # older ones hold the step alone
+    return [name for name, size in sizes.items() if not _is_whole(checkpoint / name, size)]
+
+
+def _is_whole(path: Path, size: int) -> bool:
+    return path.is_file() and path.stat().st_size == size
+
+
+def name_shards(checkpoint: Path) -> None:
+    """Say in a checkpoint which of its folders holds DeepSpeed's shards. DeepSpeed (0.19: runtime/engine.py:4960) says
+    it on rank 0's disk alone, and no machine with another could load them."""
+    latest = checkpoint / "latest"
+    if not latest.exists():
+        (shards,) = checkpoint.glob("global_step*")
+        write_atomically(latest, shards.name)
+
+
+def complete_steps(output_dir: str | Path) -> list[int]:
+    """The steps of a run's complete checkpoints, newest first. Others that are newer are named in a warning."""
+    complete: list[int] = []
+    for step in reversed(saved_steps(output_dir)):
+        path = checkpoint_of(output_dir, step)
+        lost = lacking(path)
+        if lost == []:
+            complete.append(step)
+        elif not complete:
+            why = f"{', '.join(lost)} missing, or cut short" if lost else "the run was stopped while writing it"
+            logger.warning("%s is incomplete (%s): passed over.", path, why)
+    return complete
+
+
+def drop_checkpoints(output_dir: str | Path, step: int, limit: int, best: str | None = None) -> None:
+    """Delete all checkpoints but `limit`: torn ones first, then those of later steps, then the oldest.
+
+    transformers goes by the time of the files. After a clock was set back it takes the newest for the oldest.
+
+    Args:
+        output_dir: of the run.
+        step: whose checkpoint was just made.
+        limit: how many to keep, above 0.
+        best: path of one that is kept beside them. Its name alone counts, because runs are moved.
+    """
+    saved = saved_steps(output_dir)
+    useful = {at for at in saved if at <= step and lacking(checkpoint_of(output_dir, at)) == []}
+    in_order = sorted(saved, key=lambda at: (at in useful, at))
+    for path in (checkpoint_of(output_dir, at) for at in in_order[:-limit]):
+        if best is None or path.name != Path(best).name:
+            (path / MARKER).unlink(missing_ok=True)  # first: half of it may be left
+            shutil.rmtree(path, ignore_errors=True)
+            if path.exists():
+                logger.warning("Could not delete all of %s.", path)
 
 
 def last_complete(output_dir: str | Path) -> Path | None:
-    """The newest complete checkpoint of a run, or None. Torn ones that are newer are named in a warning."""
-    found = [p for p in Path(output_dir).glob("checkpoint-*") if p.name.rpartition("-")[2].isdigit()]
-    for path in sorted(found, key=lambda p: int(p.name.rpartition("-")[2]), reverse=True):
-        if (path / MARKER).is_file():
-            return path
-        logger.warning("%s is incomplete (the run was stopped while writing it): passed over.", path)
-    return None
+    """The newest complete checkpoint of a run, or None."""
+    steps = complete_steps(output_dir)
+    return checkpoint_of(output_dir, steps[0]) if steps else None
+
+
+def last_of_all(output_dir: str | Path) -> Path | None:
+    """The newest checkpoint that is complete on the disks of all ranks, or None. Every rank has to ask.
+
+    Raises:
+        ValueError: when some disks hold complete checkpoints, and none of them is on all.
+    """
+    of_ranks: list[tuple[str, list[int]]] = gather_object([(socket.gethostname(), complete_steps(output_dir))])
+    steps = set.intersection(*(set(steps) for _, steps in of_ranks))
+    if steps:
+        return checkpoint_of(output_dir, max(steps))
+    newest = max((max(steps) for _, steps in of_ranks if steps), default=None)
+    if newest is None:
+        return None
+    lacking = ", ".join(f"{host} (rank {rank})" for rank, (host, steps) in enumerate(of_ranks) if newest not in steps)
+    raise ValueError(
+        f"checkpoint-{newest} of {output_dir} is not complete on all machines: {lacking} lack it. Copy it there, with "
+        "the files of those ranks, or give another output_dir to begin anew."
+    )

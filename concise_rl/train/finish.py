@@ -8,10 +8,12 @@ from transformers import TrainerCallback, TrainerState, TrainingArguments
 
 import concise_rl
 import reward
-from concise_rl.files import MARKER, write_atomically
+from concise_rl.files import MARKER, METRICS_FILE, read_lines, write_atomically
+from concise_rl.recipe.precision import sum_in_float32
 from concise_rl.train.callbacks import close_progress_bar
-from concise_rl.train.checkpoint import demand_steps, last_complete
+from concise_rl.train.checkpoint import demand_steps, last_of_all
 from concise_rl.train.finite import demand_finite_weights
+from concise_rl.train.stopping import StopAtSignal
 
 OURS = tuple(Path(module.__file__ or "").parent for module in (concise_rl, reward))
 
@@ -24,16 +26,29 @@ class OwnIntervals(TrainerCallback):
         state.compute_steps(args, state.max_steps)
 
 
+def tell_beginning(checkpoint: Path | None, folder: Path) -> None:
+    """Say where a run goes on, or that the steps that it has made are made again."""
+    made = max((line["step"] for line in read_lines(folder / METRICS_FILE)), default=0)
+    if checkpoint:
+        print(f"Resuming from {checkpoint}")
+    elif made:
+        print(f"There is no complete checkpoint in {folder}: its {made} steps are made again.")
+
+
 def finish_training(trainer: Any, output_dir: str) -> None:
     """Train from the last complete checkpoint, if any, and write the model; the marker comes last.
 
     Raises:
         ValueError: when the training ended before its last step. There is no marker then.
+        Interrupted: when a signal has ended it, see `StopAtSignal`.
     """
-    checkpoint = last_complete(output_dir)
-    if checkpoint:
-        print(f"Resuming from {checkpoint}")
+    checkpoint = last_of_all(output_dir)
+    if trainer.accelerator.is_main_process:
+        tell_beginning(checkpoint, Path(output_dir))
     trainer.add_callback(OwnIntervals())
+    stopping = StopAtSignal()
+    trainer.add_callback(stopping)
+    sum_in_float32(trainer.accelerator)
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     except ValueError as error:
@@ -43,6 +58,7 @@ def finish_training(trainer: Any, output_dir: str) -> None:
             traceback.print_exc()
         raise
     finally:
+        stopping.close()
         close_progress_bar(trainer)
     demand_steps(trainer, trainer.state.max_steps)
     demand_finite_weights(trainer)

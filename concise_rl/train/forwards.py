@@ -63,13 +63,17 @@ class Forwards(GRPOTrainer):
             whole = (input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, compute_aux_loss)
             return super()._get_per_token_logps_and_entropies(model, *whole, **images)
         forward = self._over_tree if self.args.shared_prefix else self._over_used_columns
-        # As many forwards as TRL makes, on every rank: ZeRO-3 and FSDP gather the weights in each.
-        chunks = zip(*(each.split(batch_size or len(input_ids)) for each in (input_ids, attention_mask)), strict=True)
+        rows, order_B = batch_size or len(input_ids), torch.arange(len(input_ids), device=input_ids.device)
+        if self.args.rows_per_forward and not self.args.shared_prefix:
+            rows, order_B = min(rows, self.args.rows_per_forward), attention_mask.sum(dim=1).argsort(stable=True)
+        # As many forwards on every rank: ZeRO-3 and FSDP gather the weights in each.
+        chunks = zip(*(each[order_B].split(rows) for each in (input_ids, attention_mask)), strict=True)
         parts = [forward(model, *chunk, logits_to_keep, compute_entropy, compute_aux_loss) for chunk in chunks]
         logps, entropies, aux_losses = zip(*parts, strict=True)
+        place_B = order_B.argsort()
         return (
-            torch.cat(logps),
-            torch.cat(entropies) if compute_entropy else None,
+            torch.cat(logps)[place_B],
+            torch.cat(entropies)[place_B] if compute_entropy else None,
             torch.stack(aux_losses).mean() if compute_aux_loss else None,
         )
 

@@ -2,9 +2,11 @@
 
 TRL's sampler goes through its first order again, whatever the epoch; the trainer forgets where in a generation batch it
 was, what was left of that batch, the metrics since the last log, and a reference model that follows the trained one.
+Other numbers of processes go on at the end of a generation batch, where all that ranks hold apart is used up.
 Read at TRL 1.16 and transformers 5.17.
 """
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ from trl import GRPOTrainer
 from trl.trainer.utils import RepeatSampler
 
 from concise_rl.methods import Memory
+
+logger = logging.getLogger(__name__)
 
 
 class EpochSampler(RepeatSampler):
@@ -103,6 +107,7 @@ def save_state(trainer: Any, checkpoint: str | Path) -> None:
         "tokens": trainer._total_train_tokens,
         "memory": dict(trainer.memory),
         "world_size": trainer.accelerator.num_processes,
+        "rows": rows_of(trainer.args),
     }
     torch.save(state, state_file(checkpoint, trainer.accelerator.process_index))
     if trainer.args.sync_ref_model and trainer.args.should_save:
@@ -115,14 +120,19 @@ def _plain(values: Any) -> Any:
     return {name: list(of_name) for name, of_name in values.items()} if isinstance(values, dict) else list(values)
 
 
+def rows_of(args: Any) -> list[int]:
+    """How many rollouts a step is made of, and a generation batch, over all processes."""
+    step = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
+    return [step, args.generation_batch_size]
+
+
 def load_state(trainer: Any, checkpoint: str | Path) -> None:
     """Put back what `save_state` wrote.
 
     Raises:
-        ValueError: when the run that is resumed had another number of processes: the data order and the rollouts would
-            silently be others. And when the checkpoint holds no such state.
+        ValueError: when another number of processes cannot go on here (see `_read_state`), or there is no such state.
     """
-    state = _read_state(checkpoint, trainer.accelerator)
+    state = _read_state(checkpoint, trainer)
     trainer._step, trainer._buffered_inputs = state["step"], state["rollouts"]
     trainer._total_train_tokens = state["tokens"]
     trainer.memory = send_to_device(state.get("memory", trainer.memory), "cpu")  # where batches are
@@ -137,25 +147,52 @@ def load_state(trainer: Any, checkpoint: str | Path) -> None:
         _load_reference(trainer, reference_file(checkpoint))
 
 
-def _read_state(checkpoint: str | Path, accelerator: Any) -> dict[str, Any]:
-    """
+def _read_state(checkpoint: str | Path, trainer: Any) -> dict[str, Any]:
+    """Read this rank's state, or the first one's where other processes wrote it: what it then holds is alike on all.
+
     Raises:
-        ValueError: see `load_state`.
+        ValueError: when there is none, or when other processes wrote it and weights are in shards, or rollouts left.
     """
-    paths = [state_file(checkpoint, rank) for rank in (accelerator.process_index, 0)]
-    path = next((path for path in paths if path.is_file()), None)
-    if path is None:
+    rank, processes = trainer.accelerator.process_index, trainer.accelerator.num_processes
+    paths = [path for path in (state_file(checkpoint, rank), state_file(checkpoint, 0)) if path.is_file()]
+    if not paths:
         raise ValueError(
-            f"{checkpoint} cannot be resumed: it lacks {paths[0].name}, the state of the rollouts. It was written by "
-            "another program, or with save_only_model. Train on from its weights with another output_dir."
+            f"{checkpoint} cannot be resumed: it lacks {state_file(checkpoint, rank).name}, the state of the rollouts. "
+            "It was written by another program, or with save_only_model. Train on from its weights with another "
+            "output_dir."
         )
-    state = torch.load(path, map_location=accelerator.device, weights_only=True)
-    if state["world_size"] != accelerator.num_processes or path != paths[0]:
+    state = torch.load(paths[0], map_location=trainer.accelerator.device, weights_only=True)
+    if state["world_size"] == processes and paths[0] == state_file(checkpoint, rank):
+        return state
+    sharded = trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled
+    why = (
+        "weights are in shards"
+        if sharded
+        else "in the middle of a batch of rollouts"
+        if state["rollouts"] is not None
+        else ""
+    )
+    if why or "rows" not in state:
         raise ValueError(
-            f"{checkpoint} cannot be resumed by {accelerator.num_processes} processes: it was written by "
-            f"{state['world_size']}. Start as many, or train on from its weights with another output_dir."
+            f"{checkpoint} cannot be resumed by {processes} processes: it was written by {state['world_size']}"
+            f"{', ' + why if why else ''}. Start as many, or train on from its weights with another output_dir."
         )
-    return state
+    if trainer.accelerator.is_main_process:
+        logger.warning(what_changes(state["world_size"], processes, state["rows"], rows_of(trainer.args)))
+    return state | {"step": 0}  # of the generation batch that begins; a step may be cut otherwise now
+
+
+def what_changes(before: int, now: int, rows_before: list[int], rows_now: list[int]) -> str:
+    """Say what another number of processes means for a run."""
+    said = f"The checkpoint was written by {before} processes and goes on with {now}."
+    if rows_before == rows_now:
+        return f"{said} A step has as many rollouts, of the same problems: only the rounding of sums changes."
+    step, generation = zip(rows_before, rows_now, strict=True)
+    return (
+        f"{said} A step has {step[1]} rollouts, not {step[0]}, and a generation batch {generation[1]}, not "
+        f"{generation[0]}: this epoch's problems come in other batches, some again and some not at all. Set "
+        "per_device_train_batch_size or gradient_accumulation_steps so that the products are as before."
+    )
 
 
 def _load_reference(trainer: Any, path: Path) -> None:

@@ -4,11 +4,13 @@ import shlex
 from contextlib import nullcontext
 
 from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 
 from concise_rl.output.lines import console_for, print_next
 from concise_rl.recipe.parse import Recipe
 from concise_rl.recipe.preflight import preflight
-from concise_rl.train.folder import check_folder, is_trained
+from concise_rl.train.folder import check_folder, is_trained, keeps_folder
+from concise_rl.train.peers import with_peers
 from concise_rl.train.stages import STAGES
 from concise_rl.train.watch.events import listening
 
@@ -18,12 +20,18 @@ EVALUATED = {"prompt_column": "prompt", "answer_column": "answer", "prompt_templ
 
 def run(recipe: Recipe) -> None:
     """Train by a parsed recipe. A run that is complete already is left as it is."""
+    with with_peers():
+        train(recipe)
+
+
+def train(recipe: Recipe) -> None:
+    """See `run`, on every rank."""
     state = PartialState()
-    if state.is_main_process:
+    if keeps_folder(recipe):
         check_folder(recipe)
     state.wait_for_everyone()
-    trained = is_trained(recipe)
-    state.wait_for_everyone()  # the first rank goes on to write there
+    # The first rank's word: others may have a disk of their own.
+    (trained,) = broadcast_object_list([is_trained(recipe) if state.is_main_process else False])
     if trained:
         print(f"{recipe.folder} is trained already.")
         return

@@ -83,7 +83,7 @@ def _judge(verify: Verify, response: str, row: Mapping[str, Any]) -> dict[str, A
         os._exit(EXIT_MEMORY)
     except Exception as error:
         return {"error": f"{type(error).__name__}: {str(error)[:1000]}"}
-    return {"verdict": None if math.isnan(score) else float(score >= 1.0)}
+    return {"verdict": float(score >= 1.0) if math.isfinite(score) else None}
 
 
 def _send(connection: Connection, reply: dict[str, Any]) -> None:

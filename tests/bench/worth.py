@@ -2,8 +2,8 @@
 
     python -m tests.bench.worth [--problems 400] [--temperature 1] MODEL...
 
-For each difficulty: accuracy, tokens, tokens of the shortest sufficient completion, share of rollouts that
-check, share of first guesses that are right, and accuracy of rollouts with a check and of those without.
+For each kind of problem: accuracy, tokens, tokens of the shortest sufficient completion, share of rollouts that work
+the answer out, share that do so again, and accuracy of those that do and of those that do not.
 """
 
 import argparse
@@ -12,32 +12,32 @@ from typing import Any, NamedTuple
 
 from concise_rl.rollout.engine import Asked, Request, Sampling, derive_seed
 from concise_rl.rollout.engines.transformers import TransformersEngine, load_engine
-from concise_rl.tasks.tiny.bench import LIMITS, load_bench_problems
+from concise_rl.tasks.tiny.bench import load_bench_problems
 
 CAP = 256
-SAID = re.compile(r"(?:So|Yes,|No,) (.*)\.")
+VERDICT = re.compile(r"(?:Yes|No), .*\.")
 
 
 class Seen(NamedTuple):
     """One rollout."""
 
-    difficulty: int
+    difficulty: str
     right: float
     tokens: int
     necessary: int
-    checks: float
-    guess: float
+    worked: float
+    again: float
 
 
 def look(row: dict[str, Any], completion: list[int], engine: TransformersEngine) -> Seen:
-    """Read a rollout: whether it is right, and what was said first."""
+    """Read a rollout: whether it is right, and how often it was worked out."""
     ended = completion[-1] in engine.eos_token_ids
     text = str(engine.tokenizer.decode(completion[:-1] if ended else completion))
     thinking, _, answer = text.partition("</think>\n")
-    said = SAID.findall(thinking)
+    verdicts = len(VERDICT.findall(thinking))
     necessary = len(engine.tokenizer(row["oracle_completion"]).input_ids) + 1
-    right, guess = ended and answer == row["answer"], said[:1] == [row["answer"]]
-    return Seen(row["difficulty"], right, len(completion), necessary, len(said) > 1, guess)
+    right = ended and answer == row["answer"]
+    return Seen(row["difficulty"], right, len(completion), necessary, verdicts > 0, verdicts > 1)
 
 
 def sample(model: str, problems: int, temperature: float) -> list[Seen]:
@@ -57,8 +57,8 @@ def mean(values: list[float]) -> str:
 
 def line(name: str, seen: list[Seen]) -> str:
     """A line of the table."""
-    checked = [[one.right for one in seen if one.checks == made] for made in (1, 0)]
-    columns = [[getattr(one, field) for one in seen] for field in ("right", "tokens", "necessary", "checks", "guess")]
+    checked = [[one.right for one in seen if one.worked == made] for made in (1, 0)]
+    columns = [[getattr(one, field) for one in seen] for field in ("right", "tokens", "necessary", "worked", "again")]
     return f"{name:>10} {len(seen):4d}" + "".join(map(mean, [*columns, *checked]))
 
 
@@ -71,10 +71,10 @@ def main() -> None:
     args = parser.parse_args()
     for model in args.models:
         seen = sample(model, args.problems, args.temperature)
-        titles = ("accuracy", "tokens", "needed", "check", "guess", "checked", "not")
-        print(f"{model}\nexceptions    n" + "".join(f"{title:>9}" for title in titles))
-        for limit in LIMITS:
-            print(line(str(limit), [one for one in seen if one.difficulty == limit]))
+        titles = ("accuracy", "tokens", "needed", "worked", "again", "if so", "if not")
+        print(f"{model}\n      kind    n" + "".join(f"{title:>9}" for title in titles))
+        for kind in sorted({one.difficulty for one in seen}):
+            print(line(kind, [one for one in seen if one.difficulty == kind]))
         print(line("all", seen), flush=True)
 
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,9 @@ from concise_rl.recipe.fit.memory import GIB, Kind, Strategy
 USABLE = 79 / 80
 """Of a card sold as 80 GB, which is 80 GiB less what the driver keeps, CUDA leaves about 79 GiB. Others alike."""
 ON_A_NODE = 8
-_GPUS = re.compile(r"(\d+)x(\d+(?:\.\d+)?)(?:GB|G)?", re.IGNORECASE)
-_HARDWARE = re.compile(r"^# Hardware:\s*(\d+) GPUs? of (\d+) GB", re.MULTILINE)
+_GPUS = re.compile(r"(?:(\d+)x)?(\d+)x(\d+(?:\.\d+)?)(?:GB|G)?", re.IGNORECASE)
+_HARDWARE = re.compile(r"^# Hardware:\s*(?:(\d+) nodes of )?(\d+) GPUs? of (\d+) GB", re.MULTILINE)
+_SERVERS = re.compile(r"^# Hardware:.*: (\d+) train, (\d+) run a vLLM server each", re.MULTILINE)
 _CONFIG_FILE = re.compile(r"^#.*--config_file[ =](\S+)", re.MULTILINE)
 
 
@@ -25,28 +26,66 @@ class Gpus:
     Attributes:
         count: of them.
         gigabytes: as they are sold: 80 for an H100 or A100 of 80 GB.
+        on_node: of each machine, where that was said.
+        servers: machines beside these whose GPUs run vLLM servers.
     """
 
     count: int
     gigabytes: float
+    on_node: int | None = None
+    servers: int = 0
 
     @classmethod
     def parse(cls, text: str) -> "Gpus":
-        """`8x80`: eight cards that are sold with 80 GB each.
+        """`8x80`: eight cards that are sold with 80 GB each. `16x8x80`: as many on each of 16 machines.
 
         Raises:
             ValueError: for anything else.
         """
         found = _GPUS.fullmatch(text.strip())
-        if not found or int(found[1]) < 1 or float(found[2]) <= 0:
-            raise ValueError(f"--gpus {text}: give their number and the GB of each, as 8x80, 1x24 or 16x80.")
-        return cls(int(found[1]), float(found[2]))
+        nodes, each, gigabytes = (found[1], int(found[2]), float(found[3])) if found else ("0", 0, 0.0)
+        if each * gigabytes * int(nodes or 1) == 0:
+            raise ValueError(
+                f"--gpus {text}: give their number and the GB of each, as 8x80, 1x24 or 16x80, with the number of "
+                "machines before that where there are several, as 16x8x80."
+            )
+        return cls(int(nodes or 1) * each, gigabytes, each if nodes else None)
 
     @classmethod
     def of_header(cls, recipe: str) -> "Gpus | None":
-        """Those that the text of a recipe names: `# Hardware: 8 GPUs of 80 GB`."""
-        found = _HARDWARE.search(recipe)
-        return cls(int(found[1]), float(found[2])) if found else None
+        """Those that the text of a recipe names: `# Hardware: 8 GPUs of 80 GB`, or `# Hardware: 16 nodes of 8 GPUs of
+        80 GB (...): 8 train, 8 run a vLLM server each`."""
+        found, shares = _HARDWARE.search(recipe), _SERVERS.search(recipe)
+        if not found:
+            return None
+        nodes, each, gigabytes = found[1], int(found[2]), int(found[3])
+        trainers, servers = (int(shares[1]), int(shares[2])) if shares else (int(nodes or 1), 0)
+        return cls(trainers * each, gigabytes, each if nodes else None, servers)
+
+    def shared_as(self, header: "Gpus | None") -> "Gpus":
+        """Some of these machines taken for servers: the same share of them as in a recipe's header. Where no machines
+        were named, all GPUs train.
+
+        Raises:
+            ValueError: when no machine would be left to train on.
+        """
+        if not header or not header.servers or self.on_node is None:
+            return self
+        servers = max(1, round(self.nodes * header.servers / (header.nodes + header.servers)))
+        if servers >= self.nodes:
+            raise ValueError("The recipe's rollouts come from vLLM servers on machines of their own: give two or more.")
+        return replace(self, count=(self.nodes - servers) * self.on_node, servers=servers)
+
+    @property
+    def nodes(self) -> int:
+        """Machines whose GPUs train."""
+        return -(-self.count // (self.on_node or ON_A_NODE))
+
+    @property
+    def option(self) -> str:
+        """All of them, as `--gpus` takes them."""
+        nodes = f"{self.nodes + self.servers}x{self.on_node}" if self.on_node else self.count
+        return f"{nodes}x{self.gigabytes:g}"
 
     @property
     def memory(self) -> float:
@@ -54,9 +93,10 @@ class Gpus:
         return self.gigabytes * USABLE * GIB
 
     def __str__(self) -> str:
-        nodes = f" on {-(-self.count // ON_A_NODE)} nodes" if self.count > ON_A_NODE else ""
+        nodes = f" on {self.nodes} nodes" if self.nodes > 1 else ""
         cards = f"{self.count} GPU{'s' if self.count > 1 else ''} of {self.gigabytes:g} GB{nodes}"
-        return f"{cards}, {round(self.memory / GIB, 1):g} GiB usable on each"
+        beside = f" to train, {self.servers} more nodes for vLLM servers" if self.servers else ""
+        return f"{cards}{beside}, {round(self.memory / GIB, 1):g} GiB usable on each"
 
 
 @dataclass(frozen=True)

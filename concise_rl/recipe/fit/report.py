@@ -10,6 +10,7 @@ from concise_rl.recipe.fit.memory import (
     GIB,
     RESERVE,
     STEP,
+    cache_of,
     fits_alone,
     fits_beside_sleeping,
     weights_of_vllm,
@@ -22,6 +23,8 @@ FEWEST = 2
 """Whole sequences that vLLM must hold at a time."""
 LONG_PROMPTS = {"agentica-org/DeepScaleR-Preview-Dataset": 3137}
 """Tokens of the longest prompt of well-known data sets, by Qwen's tokenizer and with a sentence of instruction."""
+SERVER_SHARE = 0.92
+"""Of a GPU, for a server's vLLM: its own default (vllm/config/cache.py:103)."""
 FAR_BELOW = 0.5
 """Caps below this share of what a model uses cut most of its hard problems."""
 
@@ -222,6 +225,9 @@ def _remedy(setup: Setup) -> str:
 
 def _elsewhere(setup: Setup, findings: Findings) -> None:
     """Rollouts that no vLLM beside the trainer makes."""
+    if setup.gpus.servers:
+        _served(setup, findings)
+        return
     if setup.config.use_vllm:
         findings.add("vLLM", "in a server on other GPUs (concise-rl serve): none of these is needed for it")
         return
@@ -229,6 +235,30 @@ def _elsewhere(setup: Setup, findings: Findings) -> None:
     findings.add("rollouts", f"by transformers: keys of {setup.rows} full sequences take {gib(keys)} GiB on each GPU")
     if setup.trainer.states + keys + RESERVE > setup.gpus.memory:
         findings.hints.append("Full rollouts of a batch would not fit while they are sampled: set use_vllm: true.")
+
+
+def _served(setup: Setup, findings: Findings) -> None:
+    """vLLM servers on machines of their own, each over all GPUs of one."""
+    servers, t, memory = setup.gpus.servers, setup.gpus.on_node or 1, setup.gpus.memory
+    text, weight_bytes = setup.facts.config.get_text_config(), 2 if setup.training.autocast else 4
+    cache = cache_of(setup.shape, SERVER_SHARE, memory, setup.engine_sequence, weight_bytes, t)
+    weights, held = weights_of_vllm(setup.shape, weight_bytes, t), t * cache.sequences
+    findings.add(
+        "vLLM",
+        f"{servers} servers, each over {t} GPUs: share {SERVER_SHARE:.2f} = {gib(SERVER_SHARE * memory)} GiB on each "
+        f"GPU, {gib(weights)} of them weights",
+    )
+    rollouts = setup.gpus.count * setup.rows
+    findings.add("", f"each holds {held:.0f} full sequences at a time; a batch has {rollouts / servers:.0f} for each")
+    written = gib(weight_bytes * setup.shape.parameters)
+    findings.add("sync", f"{written} GiB of weights go through the output folder before each batch, to every server")
+    if text.num_attention_heads % t:
+        findings.faults.append(
+            f"{text.num_attention_heads} heads cannot be split over the {t} GPUs of a server: give its nodes another "
+            "--tensor-parallel-size."
+        )
+    if held < FEWEST:
+        findings.faults.append(f"A server on {t} GPUs holds {held:.1f} full sequences: take larger or more of them.")
 
 
 def unknown_model(name: str) -> ValueError:

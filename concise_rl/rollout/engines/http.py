@@ -4,6 +4,7 @@ import functools
 import json
 import logging
 import operator
+import socket
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -15,8 +16,26 @@ from concise_rl.errors import EngineError
 logger = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 30.0
+SILENCE = 30
+"""Seconds without an answer of the kernel at the other end after which a connection counts as lost."""
 QUOTED = 300
 """Characters of a server's message that are quoted."""
+
+
+def keepalive() -> list[tuple[int, int, int]]:
+    """Options of a socket: the kernels ask each other whether they live, also when nothing is sent for hours. Without
+    them a machine or a network that is gone is never noticed by one who waits."""
+    wanted = {
+        "TCP_KEEPIDLE": 10,
+        "TCP_KEEPINTVL": 5,
+        "TCP_KEEPCNT": (SILENCE - 10) // 5,
+        "TCP_USER_TIMEOUT": 1000 * SILENCE,
+    }
+    found = {getattr(socket, name): value for name, value in wanted.items() if hasattr(socket, name)}
+    return [
+        (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+        *((socket.IPPROTO_TCP, name, value) for name, value in found.items()),
+    ]
 
 
 class Http:
@@ -35,8 +54,11 @@ class Http:
             raise ValueError(f"The URL of a vLLM server begins with http:// or https://, not {url!r}.")
         self.url, self.timeout = url, timeout
         # A proxy of the environment is for the world outside, not for a server in the same cluster.
-        limits = httpx.Timeout(timeout, connect=CONNECT_TIMEOUT_S)
-        self.client = httpx.Client(base_url=url, timeout=limits, trust_env=False)
+        self.client = httpx.Client(
+            base_url=url,
+            timeout=httpx.Timeout(timeout, connect=CONNECT_TIMEOUT_S),
+            transport=httpx.HTTPTransport(trust_env=False, socket_options=keepalive()),
+        )
 
     def async_client(self) -> httpx.AsyncClient:
         """A client that opens a connection for each request: one kept open may be closed by the server just when it is
@@ -45,7 +67,7 @@ class Http:
         return httpx.AsyncClient(
             base_url=self.url,
             timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT_S),
-            transport=httpx.AsyncHTTPTransport(limits=limits, retries=2, trust_env=False),
+            transport=httpx.AsyncHTTPTransport(limits=limits, retries=2, trust_env=False, socket_options=keepalive()),
         )
 
     def wait_until_healthy(self, patience: float) -> None:
@@ -82,9 +104,12 @@ class Http:
 
     def send(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         """The answer to a request, whatever it says."""
+        began = time.monotonic()
         try:
             return self.client.request(method, path, **arguments)
-        except httpx.ReadTimeout:
+        except httpx.ReadTimeout as error:
+            if time.monotonic() - began < self.timeout:  # the kernel has given it up: nobody is there
+                raise self.lost(path, error) from error
             raise self.hangs(f"has not answered {path}") from None
         except httpx.HTTPError as error:
             raise self.lost(path, error) from error

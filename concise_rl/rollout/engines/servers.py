@@ -1,6 +1,10 @@
 """Several vLLM servers of one model as one engine: each request goes to one of them."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from transformers import PretrainedConfig
 
 from concise_rl.rollout.engine import Asked, Completion, Heard, Peek, Peeked, Request, Sampling
 from concise_rl.rollout.engines.crowd import Balance
@@ -35,6 +39,20 @@ class Servers:
     def stream(self, request: Request, sampling: Sampling, heard: Heard) -> Completion:
         """See `StreamingEngine.stream`."""
         return self.servers[0].stream(request, sampling, heard)
+
+    def score(self, prompt_ids: Sequence[int]) -> list[list[float]]:
+        """See `VllmServer.score`: of each server, in order."""
+        return [server.score(prompt_ids) for server in self.servers]
+
+    def load_weights(self, folder: Path) -> None:
+        """See `VllmServer.load_weights`. All servers read at a time."""
+        with ThreadPoolExecutor(len(self.servers)) as pool:
+            list(pool.map(lambda server: server.load_weights(folder), self.servers))
+
+    def check_model(self, config: PretrainedConfig) -> None:
+        """See `VllmServer.check_model`."""
+        for server in self.servers:
+            server.check_model(config)
 
     def close(self) -> None:
         """Let go of the connections; the servers stay."""

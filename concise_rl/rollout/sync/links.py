@@ -16,6 +16,7 @@ from concise_rl.models.policy import hub_settings
 from concise_rl.rollout.engine import Asked, Completion, Engine, stop_reason
 from concise_rl.rollout.engines.sampler import check_context, sampler
 from concise_rl.rollout.engines.server import VllmServer
+from concise_rl.rollout.engines.servers import Servers
 from concise_rl.rollout.engines.transformers import TransformersEngine
 from concise_rl.rollout.engines.vllm import VllmEngine
 from concise_rl.rollout.plans.plan import Parallel, Plan
@@ -192,7 +193,7 @@ class Colocated(WithVllm):
 
 
 class Remote(WithVllm):
-    """vLLM in a server of its own, asked by the main process, which hands the weights over as a checkpoint folder."""
+    """vLLM in servers of their own, asked by the main process, which hands the weights over as a checkpoint folder."""
 
     engine: OnMainRank
 
@@ -220,18 +221,22 @@ class Remote(WithVllm):
         return self.probe.compare(self.engine.score)
 
 
-def connect(trainer: Any) -> VllmServer:
-    """The server that the configuration names.
+def connect(trainer: Any) -> VllmServer | Servers:
+    """The server that the configuration names, or the several that it names with commas between them.
 
     Raises:
-        ValueError: when it holds another model.
-        EngineError: when it is not there.
+        ValueError: when one holds another model.
+        EngineError: when one is not there.
     """
     args = trainer.args
-    url = args.vllm_server_base_url or f"http://{args.vllm_server_host}:{args.vllm_server_port}"
-    server = VllmServer(url, trainer.eos_token_ids, args.vllm_server_timeout, args.rollout_timeout)
-    server.check_model(trainer.model.config)
-    return server
+    urls = args.vllm_server_base_url or f"http://{args.vllm_server_host}:{args.vllm_server_port}"
+    servers = [
+        VllmServer(url.strip(), trainer.eos_token_ids, args.vllm_server_timeout, args.rollout_timeout)
+        for url in urls.split(",")
+    ]
+    engine = servers[0] if len(servers) == 1 else Servers(servers)
+    engine.check_model(trainer.model.config)
+    return engine
 
 
 def start_beside(trainer: Any) -> VllmEngine:

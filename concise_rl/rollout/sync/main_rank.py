@@ -11,6 +11,7 @@ from accelerate.utils import broadcast_object_list, gather_object
 
 from concise_rl.rollout.engine import Asked, Completion
 from concise_rl.rollout.engines.server import VllmServer
+from concise_rl.rollout.engines.servers import Servers
 
 T = TypeVar("T")
 
@@ -34,7 +35,7 @@ class OnMainRank:
     as the main process takes: `ddp_timeout` has to be longer than the longest rollouts.
     """
 
-    def __init__(self, engine: VllmServer | None, accelerator: Accelerator) -> None:
+    def __init__(self, engine: VllmServer | Servers | None, accelerator: Accelerator) -> None:
         """
         Args:
             engine: on the main process; None on the others.
@@ -44,18 +45,18 @@ class OnMainRank:
         self._engine, self.accelerator = engine, accelerator
 
     @classmethod
-    def start(cls, start: Callable[[], VllmServer], accelerator: Accelerator) -> "OnMainRank":
+    def start(cls, start: Callable[[], VllmServer | Servers], accelerator: Accelerator) -> "OnMainRank":
         """Let the main process connect to a server.
 
         Raises:
             Exception: what `start` raised on the main process.
         """
-        engines: list[VllmServer] = []
+        engines: list[VllmServer | Servers] = []
         _on_main(accelerator, lambda: engines.append(start()))
         return cls(engines[0] if engines else None, accelerator)
 
     @property
-    def engine(self) -> VllmServer:
+    def engine(self) -> VllmServer | Servers:
         """On the main process."""
         assert self._engine is not None, "only the main process has it"
         return self._engine
@@ -75,7 +76,7 @@ class OnMainRank:
         """See `Shared.is_wanted`."""
         return any(gather_object([wanted]))
 
-    def score(self, prompt_ids: Sequence[int]) -> list[float]:
+    def score(self, prompt_ids: Sequence[int]) -> list[float] | list[list[float]]:
         """See `VllmServer.score`. The ids are the same on all ranks."""
         return _on_main(self.accelerator, lambda: self.engine.score(prompt_ids))
 

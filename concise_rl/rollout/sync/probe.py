@@ -22,14 +22,14 @@ class Probe:
         self.trainer, self.ids = trainer, []
 
     def compare(self, score: Any) -> float:
-        """Mean absolute difference in nats; the largest of all ranks.
+        """Mean absolute difference in nats; the largest of all ranks, and of all servers where `score` asks several.
 
         Raises:
             EngineError: above `sync_error`, on every rank. Above `sync_warning` there is a warning.
         """
         theirs = torch.tensor(score(self.ids), dtype=torch.float32)
         ours = self._of_trainer()
-        gap = (theirs - ours).abs().mean().to(self.trainer.accelerator.device, torch.float32)
+        gap = (theirs - ours).abs().mean(-1).max().to(self.trainer.accelerator.device, torch.float32)
         difference = self.trainer.accelerator.gather(gap).max().item()
         said = (
             f"Engine and trainer differ by {difference:.3g} nats a token on a probe after the weights were handed over"

@@ -6,12 +6,15 @@ Names of data sets, each with `?option=value&...`:
 - `reasoning:larger`: the same tasks at sizes that never are.
 - `reasoning:unseen`: tasks that never are.
 - `reasoning:traces`: demonstrations on train problems, for supervised fine-tuning. Further options are the fields of
-  `Habits`.
+  `Habits`, and `direct`.
+- `reasoning:short_problems`, `short_larger`, `short_unseen` and `short_traces`: the same for one CPU core, with less
+  to calculate and to write.
 
 `tasks=gcd,chain_sum` restricts any of them. Rows take the tasks in turn. `difficulty` is the name of the task, so that
 a report tells the tasks apart.
 """
 
+import dataclasses
 import functools
 import hashlib
 import itertools
@@ -21,7 +24,7 @@ from typing import Any
 
 from concise_rl.errors import unknown
 from concise_rl.tasks.reasoning.overthinking import Habits, Pass, overthinking_completion, shortest_completion
-from concise_rl.tasks.reasoning.tasks import ENGLISH, SEEN, UNSEEN, Metadata, Sizes
+from concise_rl.tasks.reasoning.tasks import ENGLISH, SEEN, SHORT, SHORT_LARGER, SHORT_UNSEEN, UNSEEN, Metadata, Sizes
 from concise_rl.verify.verifiers.metadata import dump_metadata
 
 Row = dict[str, Any]
@@ -30,11 +33,18 @@ PROBLEMS: dict[str, Mapping[str, Sizes]] = {
     "problems": {name: task.trained for name, task in SEEN.items()},
     "larger": {name: task.larger for name, task in SEEN.items()},
     "unseen": UNSEEN,
+    "short_problems": SHORT,
+    "short_larger": SHORT_LARGER,
+    "short_unseen": SHORT_UNSEEN,
 }
 """Data sets of problems: the sizes of their tasks."""
-NAMES = (*PROBLEMS, "traces")
-HABITS = Habits(first_slip=0.04, check_slip=0.002, max_checks=3, no_check=0.1)
-"""Of `reasoning:traces`. A language model makes errors of its own; those here teach it that a check may find one."""
+HABITS = {
+    "traces": Habits(first_slip=0.04, check_slip=0.002, max_checks=3, no_check=0.1),
+    "short_traces": Habits(first_slip=0.02, check_slip=0.002, max_checks=2, no_check=0.2),
+}
+"""Data sets of demonstrations: how they overthink. A language model makes errors of its own; those here teach it that a
+check may find one."""
+NAMES = (*PROBLEMS, *HABITS)
 DEFAULT_ROWS = 4096
 PATIENCE = 20_000
 """Problems drawn in vain, after which a task is taken to have no new one."""
@@ -46,7 +56,7 @@ def load_problems(
     """The first different problems of a data set, the tasks in turn.
 
     Args:
-        name: `problems`, `larger` or `unseen`.
+        name: of the data set, one of `PROBLEMS`.
         split: `train` or `test`. They share no problem, whatever the seeds.
         num_rows: how many; 4,096 unless told.
         seed: of the problems.
@@ -67,30 +77,41 @@ def load_problems(
     return [_as_row(task, next(fresh[task])) for task in turns]
 
 
-def load_traces(num_rows: int | None = None, seed: int = 0, habits: Habits = HABITS, tasks: str = "") -> list[Row]:
+def load_traces(
+    num_rows: int | None = None,
+    seed: int = 0,
+    habits: Habits | None = None,
+    tasks: str = "",
+    name: str = "traces",
+    direct: float = 0.0,
+) -> list[Row]:
     """Demonstrations on train problems, the tasks in turn: rows of `prompt` and `answer`, the answer being a whole
     completion.
 
     Args:
         num_rows: how many; 4,096 unless told. Problems may repeat.
         seed: of the problems and of the traces.
-        habits: how the traces overthink.
+        habits: how the traces overthink; those of the data set unless told.
         tasks: as in `load_problems`.
+        name: of the data set, one of `HABITS`.
+        direct: share of the rows, the first ones, that stop after a first pass without slips. They are short, so that
+            the steps are learnt at a fraction of the tokens. Take the rows in order then.
 
     Raises:
         ValueError: for an unknown task.
     """
     rng = random.Random(seed)
-    streams = _streams("problems", "train", seed, tasks)
+    streams = _streams(name.replace("traces", "problems"), "train", seed, tasks)
     turns = itertools.islice(itertools.cycle(streams), num_rows or DEFAULT_ROWS)
-    drawn = ((task, next(streams[task])) for task in turns)
-    return [
-        {
-            "prompt": entry["question"],
-            "answer": overthinking_completion(work_on(task, entry["metadata"]), ENGLISH, habits, rng),
-        }
-        for task, entry in drawn
-    ]
+    habits = habits or HABITS[name]
+    plain = dataclasses.replace(habits, no_check=1, first_slip=0)
+    first = round(direct * (num_rows or DEFAULT_ROWS))
+    rows = []
+    for index, task in enumerate(turns):
+        entry = next(streams[task])
+        work, shown = work_on(task, entry["metadata"]), plain if index < first else habits
+        rows.append({"prompt": entry["question"], "answer": overthinking_completion(work, ENGLISH, shown, rng)})
+    return rows
 
 
 def work_on(task: str, metadata: Metadata) -> Pass:

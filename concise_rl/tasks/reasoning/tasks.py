@@ -159,3 +159,23 @@ UNSEEN: dict[str, Sizes] = {
     "spell_backward": {"max_word_len": 6},
 }
 """Never trained on, each with something of one that is."""
+
+SHORT: dict[str, Sizes] = {
+    "chain_sum": {"min_terms": 2, "max_terms": 4, "min_digits": 1, "max_digits": 1},
+    "leg_counting": {"min_animals": 1, "max_animals": 2, "max_instances": 5},
+}
+"""For one slow core: what a model of 135M parameters learns to calculate from a few thousand traces."""
+SHORT_LARGER: dict[str, Sizes] = {
+    "chain_sum": {"min_terms": 5, "max_terms": 6, "min_digits": 1, "max_digits": 1},
+    "leg_counting": {"min_animals": 3, "max_animals": 3, "max_instances": 5},
+}
+SHORT_UNSEEN: dict[str, Sizes] = {
+    "basic_arithmetic": {
+        "operators": ("+", "-"),
+        "min_terms": 2,
+        "max_terms": 4,
+        "max_digits": 1,
+        "allow_negation": False,
+    },
+    "letter_counting": {"min_words": 2, "max_words": 3},
+}

@@ -1,9 +1,10 @@
 """The embedded reasoner, so that everything here can be tried for real on a laptop.
 
-The weights of four ship with the package: `tiny:base`, the reasoner that overthinks, and what three methods make of it,
+The weights of five ship with the package: `tiny:base`, the reasoner that overthinks, and what three methods make of it,
 `tiny:grpo_lambda`, `tiny:s_grpo` and `tiny:decs` (recipes/tiny/ with seed 0; `launch/tiny_models.sh` makes them again).
+Their task is `tiny:sums`. `tiny:bench_base` overthinks the problems of `tiny:bench` (recipes/bench/sft.yaml).
 `tiny:untrained` is the same architecture with random weights; there `recipes/tiny/sft.yaml` starts, the first recipe of
-`tiny:base`. Task: `tiny:sums`.
+`tiny:base`.
 """
 
 import hashlib
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 WEIGHTS = Path(__file__).parent / "weights"
 TRAINED = ("tiny:grpo_lambda", "tiny:s_grpo", "tiny:decs")
 """Made of `tiny:base`, each by the recipe of its name."""
-SHIPPED = ("tiny:base", *TRAINED)
+SHIPPED = ("tiny:base", *TRAINED, "tiny:bench_base")
 MODELS = (*SHIPPED, "tiny:untrained")
 TASK = {"min_terms": 3, "max_terms": 6, "min_digits": 1, "max_digits": 1}
 

@@ -192,7 +192,7 @@ def status(run: Run, now: float) -> Status:
         now: Unix time.
     """
     end = run.events[-1] if run.events and run.events[-1]["event"] in ENDS else None
-    if end and end["event"] == "failed" and end["error"].startswith("KeyboardInterrupt"):
+    if end and end["event"] == "failed" and end["error"].startswith(("KeyboardInterrupt", "Interrupted")):
         return Status("stopped", f"It was interrupted at step {end['step']}. The same command goes on.")
     if end and end["event"] == "failed":
         return Status("failed", f"It ended at step {end['step']} with {end['error'].splitlines()[0]}.")

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate import Accelerator
+from accelerate.utils import FullyShardedDataParallelPlugin
 from peft import LoraConfig, get_peft_model
 from torch import nn
 from transformers import AutoModelForCausalLM, LlamaConfig
@@ -20,6 +22,7 @@ from concise_rl.recipe.precision import (
     loaded_dtype,
     refuse_half_weights,
     strategy_of,
+    sum_in_float32,
 )
 from concise_rl.train.__main__ import main
 
@@ -117,3 +120,21 @@ def test_training_by_a_recipe_stops_in_a_line_before_the_data_are_judged(tmp_pat
     with pytest.raises(SystemExit, match="error: dtype bfloat16"):
         main(["--config", str(TINY), "--dtype", "bfloat16", "--output_dir", str(tmp_path / "run")])
     assert not (tmp_path / "run").exists()
+
+
+def test_fsdp2_adds_up_gradients_in_float32_and_in_shards() -> None:
+    plugin = FullyShardedDataParallelPlugin(fsdp_version=2, mixed_precision_policy="bf16", auto_wrap_policy="no_wrap")
+    assert plugin.mixed_precision_policy.reduce_dtype == torch.bfloat16, "as accelerate has it"
+    accumulation: dict[str, Any] = {"num_steps": 8}
+    state, gradients = SimpleNamespace(fsdp_plugin=plugin), SimpleNamespace(plugin_kwargs=accumulation)
+    sum_in_float32(SimpleNamespace(state=state, gradient_state=gradients))
+    assert plugin.mixed_precision_policy.reduce_dtype == torch.float32
+    assert plugin.mixed_precision_policy.param_dtype == torch.bfloat16
+    assert accumulation == {"num_steps": 8, "sync_each_batch": True}
+
+
+def test_without_fsdp_nothing_changes_in_how_gradients_are_added_up() -> None:
+    accelerator = Accelerator(cpu=True)
+    before = dict(accelerator.gradient_state.plugin_kwargs)
+    sum_in_float32(accelerator)
+    assert accelerator.gradient_state.plugin_kwargs == before

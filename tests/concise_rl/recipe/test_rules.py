@@ -102,6 +102,10 @@ CASES: list[Case] = [
         *(Grpo(), {"shared_prefix": False, **HALF_GROUPS}),
     ),
     (
+        *("_rows_run_apart_or_share", Grpo(), {"shared_prefix": True, "rows_per_forward": 4}, "rows_per_forward"),
+        *(Grpo(), {"shared_prefix": False, "rows_per_forward": 4}),
+    ),
+    (
         *("_rows_share_no_noise", Grpo(), {"shared_prefix": True, "neftune_noise_alpha": 5.0}, "neftune_noise_alpha"),
         *(Grpo(), {"shared_prefix": False, "neftune_noise_alpha": 5.0}),
     ),

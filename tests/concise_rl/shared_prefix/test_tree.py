@@ -335,12 +335,15 @@ def test_a_block_mask_lets_a_node_see_the_nodes_whose_subtree_it_is_in(case: str
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_flex_attention_gives_the_same_log_probs(kind: str) -> None:
-    """Its backward needs a GPU."""
+    """Its backward needs a GPU. How far float32 is from float64 depends on the processor's kernels: so plain attention
+    says how far it may be."""
     batch = padded(serial(random.Random(0), 9, 300))
     model, over_tree = model_of(CONFIGS[kind]), model_of(CONFIGS[kind], "flex_attention")
     use_tree_attention(over_tree)
     with torch.no_grad():
-        assert_close(shared(over_tree, batch)[0], plain(model, batch)[0])
+        found, rounded = shared(over_tree, batch)[0], plain(model, batch)[0]
+        exact = plain(model.double(), batch)[0]
+    assert (found - exact).abs().max() < 4 * (rounded - exact).abs().max()
 
 
 def test_generation_and_the_saved_configuration_stay_what_they_were(tmp_path: Path) -> None:

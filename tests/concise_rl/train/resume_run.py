@@ -10,13 +10,13 @@ from concise_rl.rollout.sync.main_rank import leave_process_group
 RESUMED_AT = 3
 
 
-def trainer_of(folder: Path) -> ConciseTrainer:
+def trainer_of(folder: Path, per_device_train_batch_size: int = 4) -> ConciseTrainer:
     """Four steps, two to a generation batch."""
     args = ConciseConfig(
         output_dir=str(folder / "run"),
         verifier="reasoning_gym",
         max_steps=4,
-        per_device_train_batch_size=4,
+        per_device_train_batch_size=per_device_train_batch_size,
         steps_per_generation=2,
         num_generations=4,
         max_completion_length=48,

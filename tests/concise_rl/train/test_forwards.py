@@ -49,8 +49,9 @@ class Padded(ConciseTrainer):
         {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 4},
         {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 8, "beta": 0.1, "num_iterations": 2},
         {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 16, "mask_truncated_completions": True},
+        {"per_device_train_batch_size": 16, "rows_per_forward": 5},
     ],
-    ids=["micro-batches", "old and reference policy", "rows one by one, truncated ones masked"],
+    ids=["micro-batches", "old and reference policy", "rows one by one, truncated ones masked", "by length"],
 )
 def test_a_step_without_padding_has_the_loss_and_gradients_of_the_padded_one(
     tmp_path: Path, settings: dict[str, Any]
@@ -78,6 +79,23 @@ def test_a_micro_batch_of_one_row_reaches_the_model_without_padding(tmp_path: Pa
     logps, *_ = trainer._get_per_token_logps_and_entropies(trainer.model, ids, mask, 12, batch_size=1)
     assert [tuple(one.shape) for one in seen] == [(1, 9), (1, 15), (1, 14)] and all(one.all() for one in seen)
     assert logps.shape == (3, 12) and not logps[0, 3:].any()
+
+
+def test_rows_of_like_length_run_together_and_come_back_in_their_order(tmp_path: Path) -> None:
+    whole, parts = trainer_of(tmp_path / "whole"), trainer_of(tmp_path / "parts", rows_per_forward=2)
+    seen: list[tuple[int, ...]] = []
+    parts.model.register_forward_pre_hook(
+        lambda _, __, given: seen.append(tuple(given["input_ids"].shape)), with_kwargs=True
+    )
+    ids, mask = torch.randint(3, 9, (5, 20)), torch.zeros(5, 20, dtype=torch.long)
+    for row, end in enumerate([20, 11, 17, 10, 12]):
+        mask[row, 4:end] = 1
+    wanted, found = (
+        one._get_per_token_logps_and_entropies(one.model, ids, mask, 12, compute_entropy=True) for one in (whole, parts)
+    )
+    assert seen == [(2, 7), (2, 13), (1, 16)]
+    for each, other in zip(wanted[:2], found[:2], strict=True):
+        torch.testing.assert_close(each * mask[:, 8:], other * mask[:, 8:])
 
 
 def test_images_are_left_to_trl(tmp_path: Path, monkeypatch) -> None:

@@ -13,7 +13,12 @@ from transformers import AutoModelForCausalLM
 
 from concise_rl import ConciseTrainer, load_rows, to_messages
 from concise_rl.models.resolve import resolve_model
+from concise_rl.recipe.parse import parse_recipe
+from concise_rl.train.checkpoint import mark_complete
+from concise_rl.train.folder import check_folder
 from concise_rl.train.resume import EpochSampler, check_reference, load_state, save_state, state_file
+from tests.concise_rl.train.resume_run import trainer_of as trainer_of_two
+from tests.concise_rl.train.test_run import TINY, begun
 from tests.concise_rl.train.test_trainer import config, trainer_of
 from tests.concise_rl.train.test_world_size import launch
 
@@ -111,21 +116,56 @@ def test_each_epoch_has_an_order_of_its_own_whichever_was_before() -> None:
     assert sorted(first) == sorted(third)
 
 
-def test_a_checkpoint_of_other_processes_is_refused(tmp_path: Path) -> None:
+def written_by(trainer: Any, folder: Path, processes: int, **changed: Any) -> Path:
+    """Write a trainer's state as the first of other processes would have."""
+    save_state(trainer, folder)
+    file = state_file(folder, 0)
+    torch.save(torch.load(file) | {"world_size": processes} | changed, file)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("why", "changed"), [("weights are in shards", {}), ("in the middle of a batch", {"rollouts": []})]
+)
+def test_a_checkpoint_of_other_processes_is_refused_where_ranks_hold_parts_of_it(tmp_path: Path, why, changed) -> None:
     trainer = trainer_of(tmp_path)
-    save_state(trainer, tmp_path)
-    file = state_file(tmp_path, 0)
-    torch.save(torch.load(file) | {"world_size": 4}, file)
-    with pytest.raises(ValueError, match=r"cannot be resumed by 1 processes: it was written by 4\. Start as many"):
+    written_by(trainer, tmp_path, 4, **changed)
+    trainer.is_deepspeed_enabled = not changed
+    with pytest.raises(
+        ValueError, match=rf"cannot be resumed by 1 processes: it was written by 4, {why}.*Start as many"
+    ):
         load_state(trainer, tmp_path)
 
 
-def test_a_checkpoint_that_lacks_this_rank_is_refused(tmp_path: Path) -> None:
+def test_a_rank_that_a_checkpoint_lacks_goes_on_with_what_is_alike_on_all(tmp_path: Path) -> None:
     trainer = trainer_of(tmp_path)
-    save_state(trainer, tmp_path)
-    second = SimpleNamespace(accelerator=SimpleNamespace(process_index=1, num_processes=2, device="cpu"))
-    with pytest.raises(ValueError, match=r"cannot be resumed by 2 processes: it was written by 1\. Start as many"):
-        load_state(second, tmp_path)
+    written_by(trainer, tmp_path, 1, tokens=7)
+    trainer.accelerator = SimpleNamespace(process_index=1, num_processes=2, device="cpu", is_main_process=False)
+    load_state(trainer, tmp_path)
+    assert trainer._total_train_tokens == 7 and trainer._step == 0
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([8, 8], "only the rounding of sums changes"),
+        ([16, 32], "A step has 8 rollouts, not 16, and a generation batch 8"),
+    ],
+)
+def test_other_processes_are_told_what_changes(tmp_path: Path, rows: list[int], said: str, caplog) -> None:
+    trainer = trainer_of(tmp_path)
+    load_state(trainer, written_by(trainer, tmp_path, 2, rows=rows))
+    assert "was written by 2 processes and goes on with 1" in caplog.text and said in caplog.text
+
+
+def test_a_step_may_be_cut_otherwise_where_it_has_as_many_rollouts(tmp_path: Path) -> None:
+    settings = begun(tmp_path, "--per_device_train_batch_size", "8")
+    (tmp_path / "checkpoint-1").mkdir()
+    torch.save({"rows": [16, 16]}, state_file(tmp_path / "checkpoint-1", 0))
+    mark_complete(tmp_path, 1)
+    check_folder(parse_recipe(TINY, [*settings, "--per_device_train_batch_size", "16"]))
+    with pytest.raises(ValueError, match="holds another run"):
+        check_folder(parse_recipe(TINY, [*settings, "--per_device_train_batch_size", "32"]))
 
 
 def test_a_checkpoint_without_the_state_of_rollouts_is_refused_for_that_reason(tmp_path: Path) -> None:
@@ -199,3 +239,14 @@ def test_a_run_of_two_processes_resumed_in_a_generation_batch_is_the_unbroken_on
     unbroken, resumed = (steps_of(tmp_path / f"{name}.jsonl") for name in ("unbroken", "resumed"))
     assert [step["step"] for step in unbroken] == [1, 2, 3, 4]
     assert resumed == unbroken
+    if "ZeRO" not in how:
+        goes_on_with_one_process(tmp_path, unbroken)
+
+
+def goes_on_with_one_process(folder: Path, unbroken: list[dict[str, Any]]) -> None:
+    """At the end of a generation batch the same rollouts are made, and the weights change alike."""
+    trainer = trainer_of_two(folder, per_device_train_batch_size=8)
+    trainer.train(resume_from_checkpoint=str(folder / "run" / "checkpoint-2"))
+    for step, expected in zip(steps_of(folder / "run" / "metrics.jsonl"), unbroken, strict=True):
+        for name in ("step", "loss", "grad_norm", "length/mean", "rewards/correct/mean", "epoch"):
+            assert step[name] == pytest.approx(expected[name], rel=1e-3, abs=1e-5), name

@@ -14,6 +14,7 @@ from concise_rl.recipe.parse import parse_recipe, read_recipe
 from concise_rl.train.__main__ import main
 from concise_rl.train.finish import finish_training
 from concise_rl.train.folder import check_folder, claim_folder
+from concise_rl.train.lock import LOCK
 from concise_rl.train.run import next_commands
 from tests.concise_rl.recipe.stored import stored_samples, write_samples
 
@@ -284,7 +285,7 @@ def test_overwriting_starts_afresh(tmp_path: Path) -> None:
     claim_folder(parse_recipe(TINY, ["--output_dir", str(run), "--seed", "1"]))
     (run / MARKER).write_text("")
     claim_folder(parse_recipe(TINY, ["--output_dir", str(run), "--seed", "2", "--overwrite", "true"]))
-    assert [path.name for path in run.iterdir()] == ["recipe.json"]
+    assert {path.name for path in run.iterdir()} == {SETTINGS_FILE, LOCK}
 
 
 def test_overwriting_never_deletes_what_is_no_runs_folder(tmp_path: Path) -> None:
@@ -304,7 +305,7 @@ def test_overwriting_empties_a_linked_folder_and_nothing_that_it_links_to(tmp_pa
     (target / "checkpoint-1" / "inner").symlink_to(other)
     link.symlink_to(target)
     claim_folder(parse_recipe(TINY, ["--output_dir", str(link), "--seed", "2", "--overwrite", "true"]))
-    assert link.is_symlink() and [path.name for path in target.iterdir()] == [SETTINGS_FILE]
+    assert link.is_symlink() and {path.name for path in target.iterdir()} == {SETTINGS_FILE, LOCK}
     assert (other / "thesis.tex").exists()
 
 

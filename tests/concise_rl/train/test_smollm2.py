@@ -21,7 +21,7 @@ from concise_rl.labels.labeller import build_labeller
 from concise_rl.models.gguf import find_gguf
 from concise_rl.reading.trace import Delimiters, read_trace
 from concise_rl.rollout.engines.transformers import load_engine
-from concise_rl.tasks.reasoning import HABITS, load_problems, load_traces
+from concise_rl.tasks.reasoning import load_problems, load_traces
 from concise_rl.tasks.reasoning.overthinking import Habits
 from concise_rl.train.__main__ import main as train
 from concise_rl.verify.pool import VerifierPool
@@ -98,7 +98,7 @@ def test_the_folder_says_greedily_what_the_gguf_file_says(folder: Path) -> None:
 def test_its_log_probabilities_are_finite_and_those_of_a_model_that_knows_english(folder: Path) -> None:
     model: Any = AutoModelForCausalLM.from_pretrained(folder)
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-    ids = tokenizer(load_traces(1, habits=HABITS, tasks="letter_counting")[0]["answer"], return_tensors="pt").input_ids
+    ids = tokenizer(load_traces(1, tasks="letter_counting")[0]["answer"], return_tensors="pt").input_ids
     with torch.no_grad():
         logprobs = model(ids).logits[0, :-1].log_softmax(-1)
         english = tokenizer("The sun rises in the east and sets in the west.", return_tensors="pt").input_ids

@@ -48,7 +48,7 @@ def obey(response, row):
     if response == "pid":
         with open(row["file"], "w") as file:
             file.write(str(os.getpid()))
-    return {"right": True, "wrong": 0.0, "half": 0.5, "nan": float("nan"), "pid": 1}.get(response)
+    return {"right": True, "wrong": 0.0, "half": 0.5, "nan": float("nan"), "inf": float("inf"), "pid": 1}.get(response)
 
 def response_only(response):
     return True
@@ -263,6 +263,10 @@ def test_64_items_with_4_bombs_end_in_time_and_the_others_keep_their_verdicts(ma
     assert (
         time.monotonic() - start < TIMEOUT_S * (4 / 2) + 8
     )  # a worker's start takes about a second, more on a busy machine
+
+
+def test_a_verdict_that_is_no_finite_number_is_none(obey: VerifierPool) -> None:
+    assert judge(obey, "", "inf", "nan", "right") == [None, None, 1.0]
 
 
 @pytest.mark.parametrize(

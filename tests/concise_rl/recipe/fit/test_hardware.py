@@ -20,7 +20,29 @@ def test_gpus_are_their_number_and_the_gigabytes_that_each_is_sold_with(text: st
     assert Gpus.parse(text) == Gpus(count, gigabytes)
 
 
-@pytest.mark.parametrize("text", ["80", "8x", "x80", "0x80", "8x0", "8 x 80 GB", "eightx80", "-8x80"])
+def test_machines_are_named_before_their_gpus() -> None:
+    assert Gpus.parse("16x8x80") == Gpus(128, 80, on_node=8)
+    assert str(Gpus.parse("16x8x80")) == "128 GPUs of 80 GB on 16 nodes, 79 GiB usable on each"
+    assert Gpus.parse("3x4x80").nodes == 3
+
+
+HEADER = "# Hardware: 16 nodes of 8 GPUs of 80 GB (ZeRO-3): 12 train, 4 run a vLLM server each"
+
+
+def test_machines_of_servers_are_shared_out_as_in_the_header() -> None:
+    header = Gpus.of_header(HEADER)
+    assert header == Gpus(96, 80, on_node=8, servers=4) and header.option == "16x8x80"
+    assert Gpus.parse("16x8x80").shared_as(header) == header
+    assert Gpus.parse("8x8x80").shared_as(header) == Gpus(48, 80, 8, servers=2)
+    assert Gpus.parse("64x80").shared_as(header) == Gpus(64, 80), "no machines were named: all of them train"
+    assert "2 more nodes for vLLM servers" in str(Gpus(48, 80, 8, servers=2))
+    with pytest.raises(ValueError, match="give two or more"):
+        Gpus.parse("1x8x80").shared_as(header)
+
+
+@pytest.mark.parametrize(
+    "text", ["80", "8x", "x80", "0x80", "8x0", "8 x 80 GB", "eightx80", "-8x80", "0x8x80", "2x8x8x80"]
+)
 def test_other_words_for_gpus_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="give their number and the GB of each, as 8x80"):
         Gpus.parse(text)
@@ -46,6 +68,11 @@ def test_a_card_of_80_gb_has_79_gib_to_use() -> None:
 def test_the_strategies_of_the_launch_folder_are_read(name: str, count: int, kind: str) -> None:
     strategy = read_strategy(ACCELERATE / f"{name}.yaml", count)
     assert (strategy.kind, strategy.gpus, strategy.offload_optimizer) == (kind, count, False)
+
+
+def test_the_strategy_with_offloading_is_read() -> None:
+    strategy = read_strategy(ACCELERATE / "zero3_offload.yaml", 16)
+    assert strategy == Strategy("zero3", 16, offload_optimizer=True, offload_weights=True)
 
 
 def test_one_process_for_several_gpus_is_refused() -> None:

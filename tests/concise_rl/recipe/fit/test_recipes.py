@@ -20,5 +20,5 @@ def test_a_recipe_fits_the_gpus_that_its_header_names(path: Path, monkeypatch, c
     # A recipe that goes on from another has that one's output folder for a model, which is of the same sizes.
     goes_on = str(read_recipe(path)["model_name_or_path"]).startswith("runs/smollm2")
     model = ["--model_name_or_path", "HuggingFaceTB/SmolLM2-135M-Instruct"] if goes_on else []
-    check_recipe(str(path), [*model, "--dataset", "nobody/nowhere"], gpus=f"{gpus.count}x{gpus.gigabytes:g}")
+    check_recipe(str(path), [*model, "--dataset", "nobody/nowhere"], gpus=gpus.option)
     assert "is fine" in capsys.readouterr().out

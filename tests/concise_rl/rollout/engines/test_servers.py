@@ -11,6 +11,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
+from transformers import LlamaConfig
 
 from concise_rl.errors import EngineError
 from concise_rl.evaluate.engines import ServedModel
@@ -20,6 +22,7 @@ from concise_rl.rollout.engines.fleet import environments_of, started_servers
 from concise_rl.rollout.engines.server import VllmServer
 from concise_rl.rollout.engines.servers import Servers
 from concise_rl.rollout.engines.transformers import load_engine
+from concise_rl.rollout.sync.weights import write_weights
 from concise_rl.tasks.tiny import load_problems
 from tests.concise_rl.rollout.fake_server import EOS, FakeServer, answer_to
 from tests.serving import ROOT
@@ -54,6 +57,18 @@ def test_what_goes_on_goes_to_the_server_that_has_its_beginning() -> None:
             servers.generate(Asked([Request([*ids, 5, 6], 4)], PLAIN))
         for fake, begun in zip((one, two), first, strict=True):
             assert {tuple(ids[:20]) for ids in prompts_sent(fake)[len(begun) :]} <= begun
+
+
+def test_every_server_takes_the_weights_and_is_compared_with_the_trainer(tmp_path: Path) -> None:
+    write_weights(tmp_path / "step-1", [("weight", torch.ones(2))], LlamaConfig())
+    with FakeServer() as one, FakeServer() as two:
+        servers = servers_of(one, two)
+        servers.load_weights(tmp_path / "step-1")
+        assert all(fake.paths.count("reload_weights") == 1 for fake in (one, two))
+        assert servers.score([5, 6, 7]) == [[-6.0, -7.0], [-6.0, -7.0]]
+        two.behaviour = "reload_dies"
+        with pytest.raises(EngineError, match=f"{two.url} is gone"):
+            servers.load_weights(tmp_path / "step-1")
 
 
 def test_a_much_busier_server_is_passed_over_though_it_has_the_beginning() -> None:

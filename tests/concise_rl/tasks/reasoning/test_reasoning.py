@@ -109,7 +109,7 @@ def test_options_choose_tasks_and_habits() -> None:
     rows = load_rows("reasoning:traces?tasks=gcd,chain_sum&no_check=1&first_slip=0", num_rows=40)
     assert "So the answer" not in "".join(rows["answer"])
     assert all(("GCD" in prompt) == (i % 2 == 0) for i, prompt in enumerate(rows["prompt"]))
-    assert load_rows("reasoning:traces", num_rows=10).to_list() == load_traces(10, habits=HABITS)
+    assert load_rows("reasoning:traces", num_rows=10).to_list() == load_traces(10, habits=HABITS["traces"])
 
 
 @pytest.mark.parametrize(
