@@ -186,7 +186,8 @@ def what_changes(before: int, now: int, rows_before: list[int], rows_now: list[i
     """Say what another number of processes means for a run."""
     said = f"The checkpoint was written by {before} processes and goes on with {now}."
     if rows_before == rows_now:
-        return f"{said} A step has as many rollouts, of the same problems: only the rounding of sums changes."
+        sharing = " and, in a batch of several steps, which rollouts share one" if rows_now[0] < rows_now[1] else ""
+        return f"{said} The same rollouts are made: only the rounding of sums{sharing} changes."
     step, generation = zip(rows_before, rows_now, strict=True)
     return (
         f"{said} A step has {step[1]} rollouts, not {step[0]}, and a generation batch {generation[1]}, not "
