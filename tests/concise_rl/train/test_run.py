@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from accelerate import Accelerator
 from transformers import AutoModelForCausalLM
 
 from concise_rl.cli.parser import build_parser
@@ -270,7 +271,8 @@ def test_an_error_of_other_code_in_training_comes_with_its_traceback(raised_by, 
 
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(ValueError):
-        finish_training(Broken(callback_handler=SimpleNamespace(callbacks=[])), str(tmp_path))
+        parts = {"callback_handler": SimpleNamespace(callbacks=[]), "accelerator": Accelerator(cpu=True)}
+        finish_training(Broken(**parts), str(tmp_path))
     assert ("Traceback" in capsys.readouterr().err) == shown
 
 
