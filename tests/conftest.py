@@ -1,9 +1,12 @@
-"""What every test runs under: no hub, one thread (sums in one order, and no fight over the cores)."""
+"""What every test runs under: no hub, one thread (sums in one order, and no fight over the cores), a GPU if asked."""
 
 import os
 
 # Before the first import of torch or transformers, which read them once. Processes that a test starts inherit them.
 os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", OMP_NUM_THREADS="1")
+# A GPU that is there would be taken by half of what a test compares.
+if os.environ.get("TEST_DEVICE", "cpu") == "cpu":
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
 # Two processes that share a pipe then write whole lines: unbuffered, they write into each other's.
 os.environ.pop("PYTHONUNBUFFERED", None)
 

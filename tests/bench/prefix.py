@@ -125,7 +125,7 @@ def over_rows_one_by_one(model: Any, batch: Batch) -> Tensor:
     found = []
     for row, kept in zip(ids, mask.bool(), strict=True):
         length = int(kept[-width:].sum())
-        whole = torch.ones(1, int(kept.sum()), dtype=torch.long)
+        whole = torch.ones(1, int(kept.sum()), dtype=torch.long, device=ids.device)
         log_probs = over_padded_rows(model, (row[kept][None], whole, length))
         found.append(torch.nn.functional.pad(log_probs, (0, width - length)))
     return torch.cat(found)

@@ -43,6 +43,7 @@ from reward import Grpo, SGrpo
 from tests.concise_rl.rollout.sync.test_links import GRADIENT, gradients_of
 from tests.concise_rl.train.test_trainer import metrics_of, trainer_of
 from tests.concise_rl.train.test_world_size import ROOT, launch
+from tests.device import DEVICE, ON_CPU
 
 VOCABULARY = 97
 SIZES: dict[str, Any] = {
@@ -56,6 +57,8 @@ SIZES: dict[str, Any] = {
 CONFIGS = {"llama": LlamaConfig, "qwen3": Qwen3Config}
 TOLERANCE = 128 * torch.finfo(torch.float32).eps
 """Of numbers that three layers of sums give in another order, on whatever processor; relative."""
+WIDE = {"hidden_size": 64, "head_dim": 16}
+"""Flex attention on a GPU takes heads of 16 and more."""
 Rows = list[tuple[list[int], list[int]]]
 Batch = tuple[Tensor, Tensor, int]
 
@@ -67,7 +70,7 @@ def model_of(config: Any = LlamaConfig, attention: str = "sdpa", **settings: Any
     settings = {"initializer_range": 0.2} | small | settings
     model = AutoModelForCausalLM.from_config(config(**settings), attn_implementation=attention)
     add_fused_lm_head(model, 0.7, outputs=("log_probs", "entropy"))
-    return model.train()
+    return model.train().to(DEVICE)
 
 
 def words(draw: random.Random, length: int) -> list[int]:
@@ -122,7 +125,7 @@ def padded(rows: Rows) -> Batch:
     for i, (prompt, completion) in enumerate(rows):
         span = slice(left - len(prompt), left + len(completion))
         ids[i, span], mask[i, span] = torch.tensor(prompt + completion), 1
-    return ids, mask, right
+    return ids.to(DEVICE), mask.to(DEVICE), right
 
 
 def batch_of(case: str) -> Batch:
@@ -144,7 +147,7 @@ def shared(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
 
 def weights_like(log_probs: Tensor) -> Tensor:
     """A weight for each token."""
-    return torch.randn(log_probs.shape, generator=torch.Generator().manual_seed(1))
+    return torch.randn(log_probs.shape, generator=torch.Generator().manual_seed(1)).to(DEVICE)
 
 
 def gradients(model: nn.Module, log_probs: Tensor) -> dict[str, Tensor]:
@@ -241,7 +244,7 @@ def test_in_bf16_it_is_as_far_from_fp32_as_the_padded_rows_are(case: str, autoca
     exact = plain(model, batch)[0].detach()
     use_tree_attention(model)
     model = model if autocast else model.to(torch.bfloat16)
-    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+    with torch.autocast(DEVICE, torch.bfloat16, enabled=autocast):
         of_plain, of_shared = error(model, plain, batch, exact), error(model, shared, batch, exact)
         found = gradients(model, shared(model, batch)[0])
     assert 0 < of_shared < 1.5 * of_plain
@@ -312,10 +315,10 @@ def test_less_is_kept_for_the_backward_than_by_padded_rows() -> None:
 def test_a_block_mask_lets_a_node_see_the_nodes_whose_subtree_it_is_in(case: str) -> None:
     rows = [(prompt * 9, completion * 9) for prompt, completion in CASES[case](random.Random(case))]
     ends = build_tree(*padded(rows)).branches.ends
-    nodes, mask = torch.arange(len(ends)), _block_mask(ends)
+    nodes, mask = torch.arange(len(ends), device=DEVICE), _block_mask(ends)
     expected = (nodes <= nodes[:, None]) & (nodes[:, None] < ends)
     blocks = -(-len(ends) // FLEX_BLOCK)
-    whole, part = torch.zeros(2, blocks, blocks, dtype=torch.bool)
+    whole, part = torch.zeros(2, blocks, blocks, dtype=torch.bool, device=DEVICE)
     for found, counts, columns in (
         (part, mask.kv_num_blocks, mask.kv_indices),
         (whole, mask.full_kv_num_blocks, mask.full_kv_indices),
@@ -327,7 +330,7 @@ def test_a_block_mask_lets_a_node_see_the_nodes_whose_subtree_it_is_in(case: str
         m.repeat_interleave(FLEX_BLOCK, 0).repeat_interleave(FLEX_BLOCK, 1)[: len(ends), : len(ends)]
         for m in (whole, part)
     )
-    zero = torch.zeros(())
+    zero = torch.zeros((), device=DEVICE)
     assert torch.equal(whole | (part & mask.mask_mod(zero, zero, nodes[:, None], nodes)), expected)
     assert (part & ~expected).view(-1).any(), "partial blocks are there to be tested"
 
@@ -338,7 +341,7 @@ def test_flex_attention_gives_the_same_log_probs(kind: str) -> None:
     """Its backward needs a GPU. How far float32 is from float64 depends on the processor's kernels: so plain attention
     says how far it may be."""
     batch = padded(serial(random.Random(0), 9, 300))
-    model, over_tree = model_of(CONFIGS[kind]), model_of(CONFIGS[kind], "flex_attention")
+    model, over_tree = model_of(CONFIGS[kind], **WIDE), model_of(CONFIGS[kind], "flex_attention", **WIDE)
     use_tree_attention(over_tree)
     with torch.no_grad():
         found, rounded = shared(over_tree, batch)[0], plain(model, batch)[0]
@@ -346,9 +349,23 @@ def test_flex_attention_gives_the_same_log_probs(kind: str) -> None:
     assert (found - exact).abs().max() < 4 * (rounded - exact).abs().max()
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(ON_CPU, reason="the backward of flex attention needs a GPU: TEST_DEVICE=cuda")
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_flex_attention_gives_the_same_gradients_on_a_gpu(kind: str) -> None:
+    batch = padded(serial(random.Random(0), 9, 300))
+    model, over_tree = model_of(CONFIGS[kind], **WIDE), model_of(CONFIGS[kind], "flex_attention", **WIDE)
+    use_tree_attention(over_tree)
+    found, rounded = gradients(over_tree, shared(over_tree, batch)[0]), gradients(model, plain(model, batch)[0])
+    exact = gradients(model.double(), plain(model, batch)[0])
+    far, near = (max((one[name] - exact[name]).abs().max() for name in exact) for one in (found, rounded))
+    assert far < 4 * near
+
+
 def test_generation_and_the_saved_configuration_stay_what_they_were(tmp_path: Path) -> None:
     prompts = {"input_ids": torch.tensor([[5, 5, 1, 2], [3, 4, 5, 6]]), "attention_mask": torch.ones(2, 4).long()}
     prompts["attention_mask"][0, :2] = 0
+    prompts = {name: values.to(DEVICE) for name, values in prompts.items()}
     ids = []
     for name in ("before", "after"):
         model = model_of().eval()
@@ -367,7 +384,8 @@ def test_generation_goes_on_from_prompts_that_were_forwarded_as_a_tree(case: str
     prompts = [prompt + completion for prompt, completion in CASES[case](random.Random(case))]
     width = max(map(len, prompts))
     ids, mask = (
-        torch.tensor([[fill] * (width - len(p)) + (p if fill else [1] * len(p)) for p in prompts]) for fill in (5, 0)
+        torch.tensor([[fill] * (width - len(p)) + (p if fill else [1] * len(p)) for p in prompts], device=DEVICE)
+        for fill in (5, 0)
     )
     model = model_of(Qwen3Config).eval()
     use_tree_attention(model)

@@ -25,6 +25,7 @@ from reward import Grpo
 from tests.concise_rl.train.test_resume import steps_of
 from tests.concise_rl.train.test_trainer import trainer_of
 from tests.concise_rl.train.test_world_size import launch
+from tests.device import ON_CPU
 
 NAN = float("nan")
 
@@ -35,7 +36,7 @@ def demonstrations(folder: Path, **settings: Any) -> DemonstrationTrainer:
         "output_dir": str(folder),
         "max_steps": 3,
         "per_device_train_batch_size": 1,
-        "use_cpu": True,
+        "use_cpu": ON_CPU,
         "bf16": False,
         "save_strategy": "no",
         "logging_steps": 10,

@@ -16,6 +16,7 @@ from reward import Grpo
 from tests.concise_rl.rollout.sync.test_links import GRADIENT, gradients_of
 from tests.concise_rl.shared_prefix.test_tree import assert_all_close
 from tests.concise_rl.train.test_trainer import metrics_of, trainer_of
+from tests.device import DEVICE
 
 
 @pytest.mark.parametrize(
@@ -72,8 +73,8 @@ def test_a_micro_batch_of_one_row_reaches_the_model_without_padding(tmp_path: Pa
     trainer = trainer_of(tmp_path)
     seen: list[Tensor] = []
     trainer.model.register_forward_pre_hook(lambda _, __, given: seen.append(given["attention_mask"]), with_kwargs=True)
-    ids = torch.randint(3, 9, (3, 20))
-    mask = torch.zeros(3, 20, dtype=torch.long)
+    ids = torch.randint(3, 9, (3, 20), device=DEVICE)
+    mask = torch.zeros(3, 20, dtype=torch.long, device=DEVICE)
     for row, (first, end) in enumerate([(2, 11), (5, 20), (0, 14)]):
         mask[row, first:end] = 1
     logps, *_ = trainer._get_per_token_logps_and_entropies(trainer.model, ids, mask, 12, batch_size=1)
@@ -87,7 +88,8 @@ def test_rows_of_like_length_run_together_and_come_back_in_their_order(tmp_path:
     parts.model.register_forward_pre_hook(
         lambda _, __, given: seen.append(tuple(given["input_ids"].shape)), with_kwargs=True
     )
-    ids, mask = torch.randint(3, 9, (5, 20)), torch.zeros(5, 20, dtype=torch.long)
+    ids, mask = torch.randint(3, 9, (2, 5, 20), device=DEVICE)
+    mask.zero_()
     for row, end in enumerate([20, 11, 17, 10, 12]):
         mask[row, 4:end] = 1
     wanted, found = (

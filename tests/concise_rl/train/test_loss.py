@@ -14,13 +14,14 @@ from concise_rl.models.resolve import resolve_model
 from concise_rl.recipe.config import ConciseConfig
 from concise_rl.recipe.settings import CLIPPED_LOSSES
 from concise_rl.train.loss import FACT, TokenLosses
+from tests.device import DEVICE, ON_CPU
 
 ROWS, PROMPT, WIDTH = 4, 5, 12
 
 
 def trainer_of(folder: Path, **settings: Any) -> TokenLosses:
     given = {"per_device_train_batch_size": ROWS, "num_generations": ROWS, "gradient_accumulation_steps": 2}
-    args = ConciseConfig(output_dir=str(folder), use_cpu=True, bf16=False, report_to="none", **{**given, **settings})
+    args = ConciseConfig(output_dir=str(folder), use_cpu=ON_CPU, bf16=False, report_to="none", **{**given, **settings})
     path = resolve_model("tiny:base")
     trainer = TokenLosses(
         model=AutoModelForCausalLM.from_pretrained(path),
@@ -42,7 +43,7 @@ def micro_batch(*, by_token: bool = False, seed: int = 0) -> dict[str, Tensor]:
     kept_BT = mask_BT.clone()
     kept_BT[3] = 0
     kept_BT[0, 2] = 0
-    return {
+    batch = {
         "prompt_ids": torch.randint(3, 9, (ROWS, PROMPT), generator=generator),
         "prompt_mask": torch.ones(ROWS, PROMPT, dtype=torch.long),
         "completion_ids": torch.randint(3, 9, (ROWS, WIDTH), generator=generator),
@@ -54,6 +55,7 @@ def micro_batch(*, by_token: bool = False, seed: int = 0) -> dict[str, Tensor]:
         "importance_sampling_ratio": 2 * torch.rand(ROWS, WIDTH, generator=generator),
         "num_items_in_batch": torch.tensor(37),
     }
+    return {name: values.to(DEVICE) for name, values in batch.items()}
 
 
 def computed(trainer: TokenLosses, batch: dict[str, Tensor]) -> tuple[Tensor, list[Tensor], dict[str, Any]]:
@@ -134,7 +136,7 @@ def test_a_loss_reads_the_facts_of_its_rows_that_it_names(tmp_path: Path) -> Non
     trainer, loss = trainer_of(tmp_path), Noting(facts=("mode",))
     object.__setattr__(loss, "seen", seen := [])
     trainer.parts = Parts(loss=loss)
-    facts = {FACT + "mode": torch.arange(ROWS), FACT + "other": torch.zeros(ROWS)}
+    facts = {FACT + "mode": torch.arange(ROWS, device=DEVICE), FACT + "other": torch.zeros(ROWS, device=DEVICE)}
     trainer._compute_loss(trainer.model, micro_batch() | facts)
     assert list(seen[0].facts) == ["mode"] and seen[0].facts["mode"].tolist() == [0, 1, 2, 3]
     assert seen[0].advantages_BT.shape == (ROWS, 1)

@@ -18,6 +18,7 @@ from concise_rl.train.folder import check_folder, claim_folder
 from concise_rl.train.lock import LOCK
 from concise_rl.train.run import next_commands
 from tests.concise_rl.recipe.stored import stored_samples, write_samples
+from tests.device import ON_CPU
 
 ROOT = Path(__file__).parents[3]
 RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))
@@ -64,7 +65,7 @@ def small(recipe: Path | str, folder: Path, **settings: object) -> list[str]:
         "per_device_train_batch_size": 8,
         "gradient_accumulation_steps": 1,
         "bf16": False,
-        "use_cpu": True,
+        "use_cpu": ON_CPU,
         "dtype": "float32",
         "attn_implementation": "sdpa",
         "disable_tqdm": True,

@@ -26,6 +26,7 @@ from concise_rl.tasks.reasoning.overthinking import Habits
 from concise_rl.train.__main__ import main as train
 from concise_rl.verify.pool import VerifierPool
 from tests.concise_rl.models.small_gguf import write_gguf
+from tests.device import ON_CPU
 
 RECIPES = sorted((Path(__file__).parents[3] / "recipes/smollm2-135m").glob("*.yaml"))
 MATH = Path(__file__).parents[4] / "shared/data/math500.parquet"
@@ -35,7 +36,7 @@ SMALL = {
     "per_device_train_batch_size": 4,
     "gradient_accumulation_steps": 1,
     "bf16": False,
-    "use_cpu": True,
+    "use_cpu": ON_CPU,
     "save_strategy": "no",
     "logging_steps": 1,
     "disable_tqdm": True,

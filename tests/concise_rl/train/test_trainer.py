@@ -21,10 +21,11 @@ from concise_rl.rollout.sync.links import OfTrl, OwnModel
 from concise_rl.rollout.sync.probe import Probe
 from concise_rl.train.gather import fit_width
 from reward import Decs, Grpo, LengthPenalty, SGrpo
+from tests.device import ON_CPU
 
 
 def config(tmp_path: Path, **settings: Any) -> ConciseConfig:
-    """Two steps of 8 rollouts on a CPU."""
+    """Two steps of 8 rollouts."""
     defaults: dict[str, Any] = {
         "output_dir": str(tmp_path),
         "verifier": "reasoning_gym",
@@ -34,7 +35,7 @@ def config(tmp_path: Path, **settings: Any) -> ConciseConfig:
         "max_completion_length": 160,
         "learning_rate": 1e-4,
         "bf16": False,
-        "use_cpu": True,
+        "use_cpu": ON_CPU,
         "save_strategy": "no",
         "logging_steps": 1,
         "disable_tqdm": True,
