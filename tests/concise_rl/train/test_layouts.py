@@ -1,6 +1,7 @@
 """The same rollouts on one process, on two, and in micro-batches; and under what shards a model."""
 
 import importlib.util
+import math
 import os
 import subprocess
 import sys
@@ -60,7 +61,7 @@ def assert_alike(step: dict[str, float], base: dict[str, float], tolerance: floa
     names = {name for name in base if not name.startswith(OF_THE_LAYOUT)}
     assert names == {name for name in step if not name.startswith(OF_THE_LAYOUT)}
     for name in names:
-        wanted = base[name] if base[name] is None else pytest.approx(base[name], rel=tolerance, abs=tolerance / 100)
+        wanted = base[name] if base[name] is None else pytest.approx(base[name], rel=tolerance, abs=tolerance / 10)
         assert step[name] == wanted, name
 
 
@@ -104,9 +105,10 @@ def test_twenty_steps_are_those_of_one_process(found: Found, kind: str) -> None:
             torch.tensor([step[name] for step in found(which)["steps"]], dtype=torch.float64) for which in ("one", kind)
         )
         size, residual = of_one.abs().mean(), of_kind - of_one
-        # 20 steps each add what a sum may be off by; what is rounding falls on both sides.
-        assert residual.abs().max() <= 20 * FIRST_STEP * size, name
-        assert residual.mean().abs() <= FIRST_STEP * size, f"{name} drifts to one side"
+        # Each step adds what a sum may be off by. What is rounding falls on both sides: it adds up as a random walk does,
+        # and its mean is nearer to 0.
+        assert residual.abs().max() <= math.sqrt(20) * FIRST_STEP * size, name
+        assert residual.mean().abs() <= FIRST_STEP / math.sqrt(20) * size, f"{name} drifts to one side"
 
 
 @pytest.mark.slow
