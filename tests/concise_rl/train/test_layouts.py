@@ -105,8 +105,8 @@ def test_twenty_steps_are_those_of_one_process(found: Found, kind: str) -> None:
             torch.tensor([step[name] for step in found(which)["steps"]], dtype=torch.float64) for which in ("one", kind)
         )
         size, residual = of_one.abs().mean(), of_kind - of_one
-        # Each step adds what a sum may be off by. What is rounding falls on both sides: it adds up as a random walk does,
-        # and its mean is nearer to 0.
+        # Each step adds what a sum may be off by. Rounding falls on both sides: it adds up as a random walk does, and
+        # its mean is nearer to 0.
         assert residual.abs().max() <= math.sqrt(20) * FIRST_STEP * size, name
         assert residual.mean().abs() <= FIRST_STEP / math.sqrt(20) * size, f"{name} drifts to one side"
 
