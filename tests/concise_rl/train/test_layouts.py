@@ -46,8 +46,13 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
         command = [sys.executable, *torchrun, str(processes), str(RUN), str(folder), *ours]
         with (folder / f"{processes}.log").open("w") as log:
             started.append(subprocess.Popen(command, env=environment, cwd=ROOT, stdout=log, stderr=log))
-    for processes, one in enumerate(started, start=1):
-        assert one.wait(timeout=900) == 0, (folder / f"{processes}.log").read_text()[-3000:]
+    try:
+        ended = [one.wait(timeout=900) for one in started]
+    finally:
+        for one in started:
+            one.terminate()
+    for processes, status in enumerate(ended, start=1):
+        assert status == 0, (folder / f"{processes}.log").read_text()[-3000:]
     return lambda name: torch.load(folder / f"{name}.pt", weights_only=True)
 
 
