@@ -111,7 +111,11 @@ def methods_in(layout: Layout, folder: Path) -> dict[str, Any]:
 def losses_in(layout: Layout, folder: Path) -> dict[str, Any]:
     """What came of GRPO with each loss."""
     verifier = start_verifier(config_of("grpo", layout, folder))
-    configs = {loss: config_of("grpo", layout, folder / loss, loss_type=loss, beta=0.1) for loss in LOSSES}
+    rates = dict.fromkeys(LOSSES, 0.1) | {"luspo": 0.002}  # it sums over tokens where others take means
+    configs = {
+        loss: config_of("grpo", layout, folder / loss, loss_type=loss, beta=0.1, learning_rate=rate)
+        for loss, rate in rates.items()
+    }
     return {loss: train(config, verifier=verifier) for loss, config in configs.items()}
 
 
