@@ -74,6 +74,18 @@ def strategy_of(args: TrainingArguments) -> Strategy:
     return "ddp" if args.world_size > 1 else "single"
 
 
+def demand_shards(trainer: Any) -> None:
+    """
+    Raises:
+        ValueError: where FSDP was asked for and accelerate (1.15: state.py:982) passes over that, as it does on CPUs.
+    """
+    if strategy_of(trainer.args) == "fsdp" and not trainer.is_fsdp_enabled:
+        raise ValueError(
+            "FSDP shards models on GPUs alone: here accelerate would train all of the model in each process, without a "
+            "word. On CPUs launch with torchrun, or with launch/accelerate/cpu_zero3.yaml."
+        )
+
+
 def check_dtype(args: Any, *, adapters: bool) -> None:
     """Look at the `dtype` of a configuration, before anything is loaded. `auto` is left to `check_weights`.
 

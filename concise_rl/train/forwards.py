@@ -107,6 +107,6 @@ class Forwards(GRPOTrainer):
         return logps, entropies, None
 
     def _note(self, metric: str, value: float) -> None:
-        """Log a number of this rank's."""
+        """Note a number of this rank's; the mean over ranks is logged."""
         assert self.model is not None
         self._metrics["train" if self.model.training else "eval"][metric].append(value)

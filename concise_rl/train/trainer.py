@@ -19,7 +19,7 @@ from concise_rl.models.resolve import resolve_model
 from concise_rl.reading.trace import Delimiters
 from concise_rl.recipe.compatibility import check_compatible, check_datasets, shares_prefixes
 from concise_rl.recipe.config import ConciseConfig
-from concise_rl.recipe.precision import check_weights
+from concise_rl.recipe.precision import check_weights, demand_shards
 from concise_rl.shared_prefix.tree import fold_groups
 from concise_rl.train.callbacks import MetricsFile, Watchdog, use_progress_bar
 from concise_rl.train.card import WithCard
@@ -34,7 +34,9 @@ from concise_rl.train.gather import Moment, World, fit_width
 from concise_rl.train.hand_over import HandOver
 from concise_rl.train.logs import BatchLogs
 from concise_rl.train.loss import FACT, TokenLosses
+from concise_rl.train.means import TokenMeans
 from concise_rl.train.parts import build_steps, start_verifier
+from concise_rl.train.reference import spread_reference
 from concise_rl.train.resume import Resumable, TellEpoch, check_reference
 from concise_rl.train.shared_prefix import share_prefixes
 from concise_rl.train.watch.events import Told
@@ -54,6 +56,7 @@ class ConciseTrainer(
     HandOver,
     BatchLogs,
     Forwards,
+    TokenMeans,
     TokenLosses,
     GRPOTrainer,
 ):
@@ -118,6 +121,8 @@ class ConciseTrainer(
                 optimizers=optimizers,
                 peft_config=peft_config,
             )
+            demand_shards(self)
+            spread_reference(self)
         self.use_vllm = args.use_vllm  # TRL corrects the importance ratio by this
         demand_trainable(self.model)
         check_weights(self)

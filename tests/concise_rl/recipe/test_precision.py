@@ -12,12 +12,14 @@ from peft import LoraConfig, get_peft_model
 from torch import nn
 from transformers import AutoModelForCausalLM, LlamaConfig
 
+from concise_rl import ConciseTrainer, load_rows, to_messages
 from concise_rl.models.resolve import resolve_model
 from concise_rl.recipe.config import ConciseConfig
 from concise_rl.recipe.precision import (
     Strategy,
     check_dtype,
     check_weights,
+    demand_shards,
     keeps_float32,
     loaded_dtype,
     refuse_half_weights,
@@ -96,6 +98,15 @@ def test_how_a_run_was_launched_is_seen(monkeypatch) -> None:
     assert strategy_of(config()) == "single"
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     assert strategy_of(config()) == "fsdp"
+
+
+def test_fsdp_on_cpus_is_refused_where_accelerate_would_pass_over_it(tmp_path: Path, monkeypatch) -> None:
+    demand_shards(SimpleNamespace(args=config(), is_fsdp_enabled=False))
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    demand_shards(SimpleNamespace(args=config(), is_fsdp_enabled=True))
+    with pytest.raises(ValueError, match="FSDP shards models on GPUs alone"):
+        args = ConciseConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False, report_to="none", verifier="exact")
+        ConciseTrainer("tiny:base", args, to_messages(load_rows("tiny:sums", num_rows=8)))
 
 
 def trainer_with(model: Any, **settings: Any) -> Any:

@@ -25,5 +25,5 @@ def test_a_step_in_several_micro_batches_is_the_step_in_one(tmp_path: Path) -> N
         steps += steps_of(tmp_path / name / "metrics.jsonl")
     whole, cut = steps
     assert whole["grad_norm"] > 0
-    for name in ("loss", "grad_norm", "rewards/correct/mean", "length/mean", "groups/mixed"):
+    for name in ("loss", "grad_norm", "rewards/correct/mean", "length/mean", "groups/mixed", "entropy"):
         assert cut[name] == pytest.approx(whole[name], rel=1e-4, abs=1e-6), name
