@@ -32,7 +32,8 @@ _VLLM = """With vLLM:
 from vllm import LLM, SamplingParams
 
 {imported}model = LLM({model}, dtype="{dtype}")
-(output,) = model.chat([{{"role": "user", "content": "{question}"}}], SamplingParams(max_tokens={cap}))
+chat = [{{"role": "user", "content": "{question}"}}]
+(output,) = model.chat(chat, SamplingParams(max_tokens={cap}))
 print(output.outputs[0].text)
 ```"""
 _SERVE = "With vLLM: `vllm serve {base} --enable-lora --lora-modules {short}={name}`."
