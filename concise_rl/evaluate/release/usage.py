@@ -31,10 +31,11 @@ _VLLM = """With vLLM:
 ```python
 from vllm import LLM, SamplingParams
 
-{imported}model = LLM({model}, dtype="{dtype}")
-chat = [{{"role": "user", "content": "{question}"}}]
-(output,) = model.chat(chat, SamplingParams(max_tokens={cap}))
-print(output.outputs[0].text)
+{imported}if __name__ == "__main__":  # vLLM may start processes that read this file again
+    model = LLM({model}, dtype="{dtype}")
+    chat = [{{"role": "user", "content": "{question}"}}]
+    (output,) = model.chat(chat, SamplingParams(max_tokens={cap}))
+    print(output.outputs[0].text)
 ```"""
 _SERVE = "With vLLM: `vllm serve {base} --enable-lora --lora-modules {short}={name}`."
 _NEEDS = "concise_rl has to be installed{more}. Its commands take the name too: `concise-rl try {name}`."

@@ -17,13 +17,18 @@ from concise_rl.models.resolve import ships
 from concise_rl.train.card import is_hub_id
 
 OF_WEIGHTS = (
-    *("config.json", "generation_config.json", "adapter_config.json", "*.safetensors", "*.safetensors.index.json"),
+    "config.json",
+    "generation_config.json",
+    "adapter_config.json",
+    "*.safetensors",
+    "*.safetensors.index.json",
 )
+"""Files that make a model. The rest of a run's folder is its training's: its state, its metrics, its checkpoints."""
 OF_TEXT = (
     *("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "*.model"),
     *("chat_template*", "*processor_config.json"),
 )
-"""Files that make a model. The rest of a run's folder is its training's: its state, its metrics, its checkpoints."""
+"""Files that turn text into tokens, and back."""
 MERGED_WITHIN = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 """How far logits of merged weights may be from those of the adapters beside their base, as a share of the largest. The
 product of the two small matrices is rounded once where it was rounded in each layer before."""
@@ -137,7 +142,7 @@ def load(folder: Path, base: str, dtype: str | None = None) -> Any:
 
     Args:
         folder: of the model, or of adapters.
-        base: where the adapters' base is. Its vocabulary stays as it is, which PEFT's automatic class may cut.
+        base: where the adapters' base is on this machine, whatever their configuration calls it.
         dtype: that adapters are rounded to.
     """
     if not (folder / "adapter_config.json").is_file():
