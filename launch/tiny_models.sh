@@ -33,7 +33,7 @@ made() { # made NAME: the folder of a run, or of the weights that are there
 }
 ship() { # ship NAME REPORT: release it, and put the release where it ships
     local from=() # of a model whose run is gone
-    [[ -e $(made "$1")/recipe.json ]] || from=(--recipe "recipes/${recipe[$1]}.yaml")
+    [[ -e $(made "$1")/recipe.json ]] || from=(--recipe "recipes/${recipe[$1]}.yaml" --licence apache-2.0)
     concise-rl release "$(made "$1")" "${from[@]}" --report "$2" --name "tiny:$1" --about "${about[$1]}" \
         --out "$out/release/$1" --overwrite
     rm -r "${weights:?}/$1" && cp -r "$out/release/$1" "$weights/$1"

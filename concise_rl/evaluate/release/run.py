@@ -27,6 +27,7 @@ from concise_rl.evaluate.samples import read_samples
 from concise_rl.evaluate.spec import read_manifest
 from concise_rl.files import beside
 from concise_rl.models.resolve import ships
+from concise_rl.models.smollm2 import HUB_ID
 
 COMPARED = 8
 """Problems of a report whose greedy completions are held against the run's."""
@@ -121,7 +122,7 @@ def licence_of(trained: str, base: str | None) -> str:
     Raises:
         ValueError: when it cannot be found.
     """
-    if ships(trained):
+    if ships(trained) or base == HUB_ID:
         return "apache-2.0"
     cards = [Path(trained) / "README.md"] if Path(trained).is_dir() else []
     for card in [path for path in cards if path.is_file()]:

@@ -127,8 +127,10 @@ def _name_every_end(out: Path) -> None:
     _, ids = load_tokenizer(str(out))
     known = out / "generation_config.json"
     config: Any = GenerationConfig.from_pretrained(str(out)) if known.is_file() else GenerationConfig()
-    config.eos_token_id = ids if len(ids) > 1 else ids[0]
-    config.save_pretrained(out)
+    named = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
+    if {*named} != {*ids} or not known.is_file():  # else the file stays as it is, to the byte
+        config.eos_token_id = ids if len(ids) > 1 else ids[0]
+        config.save_pretrained(out)
 
 
 def _forget_machine(path: Path) -> None:
