@@ -1,12 +1,18 @@
 """The README and the pages of docs/ speak of what is there."""
 
+import importlib.util
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from concise_rl.cli.parser import build_parser
+from concise_rl.rollout.engines.serve import ENVIRONMENT_ON_CPU as ON_CPU
+from concise_rl.tasks.tiny import WEIGHTS
 from reward import OBJECTIVES
 
 ROOT = Path(__file__).parents[1]
@@ -46,6 +52,24 @@ def test_the_example_in_python_trains(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     exec(small, {})
     assert (tmp_path / "runs/mine/metrics.jsonl").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("library", ["transformers", "vllm"])
+def test_the_programs_for_strangers_print_the_right_answer(library: str, tmp_path: Path) -> None:
+    if importlib.util.find_spec(library) is None:
+        pytest.skip(f"needs {library}")
+    page = (ROOT / "docs/training.md").read_text()
+    program = re.search(rf"```python\n(from {library} import .*?)```", page, flags=re.DOTALL)
+    printed = re.search(r"Both print\n\n```\n(.*?)```", page, flags=re.DOTALL)
+    assert program and printed and len([line for line in program[1].splitlines() if line]) <= 5
+    (tmp_path / "runs/release").mkdir(parents=True)
+    (tmp_path / "runs/release/grpo_lambda").symlink_to(WEIGHTS / "grpo_lambda")  # a release
+    (tmp_path / "program.py").write_text(f"{program[1]}\nimport sys\nassert 'concise_rl' not in sys.modules\n")
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | ON_CPU
+    command = [sys.executable, "program.py"]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=500, check=True)
+    assert done.stdout.endswith(printed[1])
 
 
 def test_the_number_of_methods_is_the_one_that_there_is() -> None:

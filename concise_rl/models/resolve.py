@@ -51,6 +51,11 @@ def resolve_model(name: str, *, adapters: bool = False) -> str:
     return name
 
 
+def ships(name: str) -> bool:
+    """Whether a name is that of a model which comes with this package."""
+    return name in (*MODELS, *SMOLLM2)
+
+
 def _no_model(folder: Path) -> ValueError:
     """What to say of a folder without a model. That of a training which goes on may have checkpoints."""
     saved = [path.parent for path in folder.glob("checkpoint-*/config.json")]

