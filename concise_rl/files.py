@@ -1,5 +1,6 @@
 """Writing files so that a crash or a full disk leaves the previous content in place, and others may read them."""
 
+import errno
 import json
 import os
 import secrets
@@ -26,6 +27,25 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def flush(*paths: Path) -> None:
+    """Wait until files, and the entries of folders, are on the disk: a power failure then leaves them whole."""
+    for path in paths:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # there are file systems that cannot flush a folder
+                raise
+        finally:
+            os.close(descriptor)
+
+
+def flush_all(folder: Path) -> None:
+    """Wait until all that lies in a folder, however deep, and the folder itself are on the disk. Hidden files do not
+    count: file servers put some of theirs there, and take them away again."""
+    flush(*sorted(path for path in folder.rglob("[!.]*") if path.is_file() or path.is_dir()), folder)
 
 
 def beside(path: Path) -> Path:

@@ -16,7 +16,7 @@ from accelerate.utils import gather_object
 from torch import nn
 from torch.serialization import register_package
 
-from concise_rl.files import MARKER, open_up, write_atomically
+from concise_rl.files import MARKER, flush, flush_all, open_up, write_atomically
 from concise_rl.train.finite import demand_finite_weights, weights_are_finite
 
 logger = logging.getLogger(__name__)
@@ -131,7 +131,9 @@ def mark_complete(output_dir: str | Path, step: int) -> None:
     folder = checkpoint_of(output_dir, step)
     files = [path for path in sorted(folder.rglob("[!.]*")) if path.is_file()]  # file servers hide some of theirs there
     sizes = {str(path.relative_to(folder)): _size(path) for path in files}
+    flush_all(folder)  # a power failure must not leave the marker and lose what it vouches for
     write_atomically(folder / MARKER, json.dumps({"step": step, "files": sizes}, indent=1) + "\n")
+    flush(folder, folder.parent)  # before an older one is deleted
 
 
 def _size(path: Path) -> int:

@@ -194,13 +194,16 @@ def check_disks(recipe: Recipe) -> None:
     if state.is_main_process:
         (folder / name).unlink()
     own = sorted({f"{host} (rank {rank})" for rank, (host, _, sees) in enumerate(seen) if not sees})
+    if own and strategy_of(recipe.training) == "fsdp":
+        raise ValueError(
+            f"{recipe.folder} is another folder on {', '.join(own)} than on rank 0's machine, and FSDP writes its "
+            "checkpoints on one: give an output_dir on a disk that all machines see."
+        )
     if own and not recipe.training.save_on_each_node:
         raise ValueError(
             f"{recipe.folder} is another folder on {', '.join(own)} than on rank 0's machine: there is no shared disk. "
             "Set save_on_each_node: true, or give an output_dir on a disk that all machines see."
         )
-    if own and strategy_of(recipe.training) == "fsdp":
-        raise ValueError("FSDP writes its checkpoints on one machine: it needs an output_dir that all machines see.")
     machines = sum(local == 0 for _, local, _ in seen)
     if recipe.training.save_on_each_node and machines > 1 and not own:
         raise ValueError(

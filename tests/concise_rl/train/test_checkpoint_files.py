@@ -106,6 +106,26 @@ def test_a_checkpoint_that_is_written_again_is_not_complete_meanwhile(tmp_path: 
     assert (tmp_path / "checkpoint-2" / "optimizer.pt").exists() and last_complete(tmp_path) is None
 
 
+def test_a_power_failure_leaves_no_marker_without_what_it_vouches_for(tmp_path: Path, monkeypatch) -> None:
+    flushed: list[str] = []
+    fsync = os.fsync
+
+    def recorded(descriptor: int) -> None:
+        flushed.append(str(Path(os.readlink(f"/proc/self/fd/{descriptor}")).relative_to(tmp_path)))
+        fsync(descriptor)
+
+    trainer = demonstrations(tmp_path, **SAVING)
+    trainer.create_optimizer_and_scheduler(num_training_steps=3)
+    trainer.state.global_step = 2
+    monkeypatch.setattr(os, "fsync", recorded)
+    trainer._save_checkpoint(trainer.model, None)
+    (marker,) = (i for i, name in enumerate(flushed) if f".{MARKER}." in name)
+    files = {f"checkpoint-2/{name}" for name in contents(tmp_path / "checkpoint-2")} - {f"checkpoint-2/{MARKER}"}
+    assert {"checkpoint-2/model.safetensors", "checkpoint-2/optimizer.pt"} < files
+    assert files | {"checkpoint-2"} <= set(flushed[:marker])
+    assert flushed[marker + 1 :] == ["checkpoint-2", "."], "the marker's entry, and the folder's"
+
+
 def test_after_a_clock_was_set_back_the_newest_checkpoint_is_the_one_that_is_kept(tmp_path: Path) -> None:
     trainer = demonstrations(tmp_path, **SAVING, save_total_limit=1)
     trainer.create_optimizer_and_scheduler(num_training_steps=3)

@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM
 from concise_rl.cli.parser import build_parser
 from concise_rl.files import MARKER, SETTINGS_FILE
 from concise_rl.recipe.parse import parse_recipe, read_recipe
+from concise_rl.rollout.sync.links import WEIGHTS_FOLDER
 from concise_rl.train.__main__ import main
 from concise_rl.train.finish import finish_training
 from concise_rl.train.folder import check_folder, claim_folder
@@ -210,7 +211,7 @@ def test_what_a_start_that_failed_has_left_is_free_for_another_run(tmp_path: Pat
     run = tmp_path / "run"
     with pytest.raises(SystemExit, match="think delimiter"):
         main(small(TINY, run, think_end="xyz ◁", log_completions=True))
-    (run / "engine-weights" / "step-0").mkdir(parents=True)
+    (run / WEIGHTS_FOLDER / "step-0").mkdir(parents=True)
     (run / f".{SETTINGS_FILE}.torn").write_text("{")
     for name in ("events.jsonl", "rollouts.jsonl", "run.html"):
         (run / name).write_text("")
