@@ -9,6 +9,7 @@ import logging
 import os
 import shutil
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ class WholeCheckpoints:
         if self.args.should_save:
             if self.is_deepspeed_enabled:
                 name_shards(checkpoint_of(folder, step))
-            mark_complete(folder, step)
+            mark_complete(folder, step, made_by(self))
         self.accelerator.wait_for_everyone()
         if self.args.should_save and limit is not None and limit > 0:
             drop_checkpoints(folder, step, limit, self.state.best_model_checkpoint)
@@ -126,14 +127,50 @@ def saved_steps(output_dir: str | Path) -> list[int]:
     return sorted(int(number) for number in numbers if number.isdigit())
 
 
-def mark_complete(output_dir: str | Path, step: int) -> None:
-    """Mark the checkpoint of `step` as complete, with the sizes of its files in bytes. Call when all are written."""
+def mark_complete(output_dir: str | Path, step: int, by: Mapping[str, int] | None = None) -> None:
+    """Mark the checkpoint of `step` as complete, with the sizes of its files in bytes. Call when all are written.
+
+    Args:
+        output_dir: of the run.
+        step: of the checkpoint.
+        by: see `made_by`.
+    """
     folder = checkpoint_of(output_dir, step)
     files = [path for path in sorted(folder.rglob("[!.]*")) if path.is_file()]  # file servers hide some of theirs there
     sizes = {str(path.relative_to(folder)): _size(path) for path in files}
     flush_all(folder)  # a power failure must not leave the marker and lose what it vouches for
-    write_atomically(folder / MARKER, json.dumps({"step": step, "files": sizes}, indent=1) + "\n")
+    write_atomically(folder / MARKER, json.dumps({"step": step, **(by or {}), "files": sizes}, indent=1) + "\n")
     flush(folder, folder.parent)  # before an older one is deleted
+
+
+def made_by(trainer: Any) -> dict[str, int]:
+    """Return how many processes train, and how many rows all of them take to a step."""
+    return {"processes": trainer.accelerator.num_processes, "rows": rows_of_step(trainer.args)}
+
+
+def rows_of_step(args: Any) -> int:
+    """Return how many rows a step is made of, over all processes."""
+    return args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
+
+
+def makers_of(checkpoint: Path) -> dict[str, int]:
+    """Return what `made_by` said of a checkpoint; older ones say nothing."""
+    said = json.loads((checkpoint / MARKER).read_text() or "0")
+    return {name: said[name] for name in ("processes", "rows") if name in said} if isinstance(said, dict) else {}
+
+
+def check_shards(trainer: Any, checkpoint: Path) -> None:
+    """
+    Raises:
+        ValueError: when other processes wrote a checkpoint in which weights are in shards. DeepSpeed and FSDP would
+            end in the middle of loading it.
+    """
+    before, now = makers_of(checkpoint).get("processes"), trainer.accelerator.num_processes
+    if (trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled) and before not in (None, now):
+        raise ValueError(
+            f"{checkpoint} cannot be resumed by {now} processes: it was written by {before}, weights are in shards. "
+            "Start as many, or train on from its weights with another output_dir."
+        )
 
 
 def _size(path: Path) -> int:

@@ -15,7 +15,7 @@ from concise_rl.files import EVENTS_FILE, MARKER, PAGE_FILE, ROLLOUTS_FILE, SETT
 from concise_rl.recipe.parse import Recipe
 from concise_rl.recipe.precision import strategy_of
 from concise_rl.rollout.sync.links import WEIGHTS_FOLDER
-from concise_rl.train.checkpoint import last_complete
+from concise_rl.train.checkpoint import last_complete, makers_of, rows_of_step
 from concise_rl.train.lock import LOCK, hold
 from concise_rl.train.resume import rows_of, state_file
 
@@ -105,8 +105,10 @@ def check_folder(recipe: Recipe) -> None:
 
 
 def is_same_batch(recipe: Recipe) -> bool:
-    """Whether a step has as many rollouts as in the last checkpoint, whatever the number of processes."""
+    """Whether a step has as many rows, or rollouts, as in the last checkpoint, whatever the number of processes."""
     checkpoint = last_complete(recipe.folder)
+    if checkpoint is not None and recipe.stage != "rl":
+        return makers_of(checkpoint).get("rows") == rows_of_step(recipe.training)
     if checkpoint is None or not state_file(checkpoint, 0).is_file():
         return False
     state = torch.load(state_file(checkpoint, 0), map_location="cpu", weights_only=True)
