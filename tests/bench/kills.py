@@ -30,7 +30,7 @@ from concise_rl.train.checkpoint import complete_steps, saved_steps
 from tests.concise_rl.train.test_resume import steps_of
 
 SETTINGS: dict[str, Any] = {
-    **{"max_steps": 200, "save_strategy": "steps", "save_steps": 1, "save_total_limit": 2, "logging_steps": 1},
+    **{"max_steps": 200, "save_strategy": "steps", "save_steps": 2, "save_total_limit": 2, "logging_steps": 1},
     **{"num_rows": 64, "per_device_train_batch_size": 8, "max_completion_length": 48},
     **{"disable_tqdm": True, "page_every": 0, "record_steps": 0},
 }
@@ -139,7 +139,7 @@ def kill_often(
     kills: list[Kill] = []
     for number in range(times):
         early = number % EARLY == EARLY - 1
-        delay = rng.uniform(0, 8 * seconds if early else 2 * seconds)
+        delay = rng.uniform(0, 8 * seconds if early else (settings["save_steps"] + 1) * seconds)
         kill = kill_once(recipe, folder, settings, delay, early)
         if kill is None:
             print(f"The run was at its end after {number} kills: give it more steps.")
