@@ -128,10 +128,10 @@ def test_an_interrupted_run_goes_on_from_its_last_complete_checkpoint(tmp_path: 
     assert_alike(last_step(run), unbroken)
 
 
-def begun(folder: Path, *settings: str) -> list[str]:
+def begun(folder: Path, *settings: str, recipe: str | Path = TINY) -> list[str]:
     """Make a folder that of a run which has made steps. Returns the arguments that name it."""
     arguments = ["--output_dir", str(folder)]
-    claim_folder(parse_recipe(TINY, [*arguments, *settings]))
+    claim_folder(parse_recipe(recipe, [*arguments, *settings]))
     (folder / "metrics.jsonl").write_text('{"step": 1}\n')
     return arguments
 
