@@ -8,7 +8,7 @@ from transformers import TrainerCallback, TrainerState, TrainingArguments
 
 import concise_rl
 import reward
-from concise_rl.files import MARKER, METRICS_FILE, read_lines, write_atomically
+from concise_rl.files import MARKER, METRICS_FILE, read_steps, write_atomically
 from concise_rl.recipe.precision import sum_in_float32
 from concise_rl.train.callbacks import close_progress_bar
 from concise_rl.train.checkpoint import check_shards, demand_steps, last_of_all
@@ -28,7 +28,7 @@ class OwnIntervals(TrainerCallback):
 
 def tell_beginning(checkpoint: Path | None, folder: Path) -> None:
     """Say where a run goes on, or that the steps that it has made are made again."""
-    made = max((line["step"] for line in read_lines(folder / METRICS_FILE)), default=0)
+    made = max((line["step"] for line in read_steps(folder / METRICS_FILE)), default=0)
     if checkpoint:
         print(f"Resuming from {checkpoint}")
     elif made:

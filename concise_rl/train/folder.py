@@ -11,7 +11,7 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 
-from concise_rl.files import EVENTS_FILE, MARKER, PAGE_FILE, ROLLOUTS_FILE, SETTINGS_FILE, write_atomically
+from concise_rl.files import EVENTS_FILE, MARKER, PAGE_FILE, ROLLOUTS_FILE, SETTINGS_FILE, read_object, write_atomically
 from concise_rl.recipe.parse import Recipe
 from concise_rl.recipe.precision import strategy_of
 from concise_rl.rollout.sync.links import WEIGHTS_FOLDER
@@ -89,7 +89,7 @@ def check_folder(recipe: Recipe) -> None:
         return
     if not (folder / SETTINGS_FILE).is_file():
         raise ValueError(f"{folder} is not empty and not a run's folder: give another output_dir.")
-    before, now = json.loads((folder / SETTINGS_FILE).read_text()), identity(recipe)
+    before, now = read_object(folder / SETTINGS_FILE), identity(recipe)
     before = {key: value for key, value in before.items() if not is_bookkeeping(key)}  # of older versions
     differing = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
     if not differing or recipe.data.overwrite or (CUT.issuperset(differing) and is_same_batch(recipe)):
@@ -146,7 +146,7 @@ def is_trained(recipe: Recipe) -> bool:
     folder = Path(recipe.folder)
     if recipe.data.overwrite or not (folder / MARKER).is_file():
         return False
-    return json.loads((folder / SETTINGS_FILE).read_text()).get("max_steps") == recipe.settings.get("max_steps")
+    return read_object(folder / SETTINGS_FILE).get("max_steps") == recipe.settings.get("max_steps")
 
 
 def keeps_folder(recipe: Recipe) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from concise_rl.evaluate.release.numbers import Measured
 from concise_rl.evaluate.spec import fingerprint
-from concise_rl.files import MARKER, SETTINGS_FILE
+from concise_rl.files import MARKER, SETTINGS_FILE, read_object
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def read_source(folder: Path) -> Source:
             f"The training in {folder} has not ended: there is no {MARKER} in it. Give the command of the training "
             "again, and it goes on."
         )
-    return Source(folder, json.loads((folder / SETTINGS_FILE).read_text()))
+    return Source(folder, read_object(folder / SETTINGS_FILE))
 
 
 def find_measured(report_folder: Path, weights: list[Path], name: str, base_name: str) -> Measured:
