@@ -164,6 +164,8 @@ def opens(path: Path) -> bool:
     leave zeros in a file of the right size."""
     if path.suffix == ".json":
         return _json(path.read_bytes()) is not None
+    if path.suffix == ".jinja":
+        return "\ufffd" not in path.read_text(errors="replace")
     if path.suffix in (".pt", ".pth"):  # as torch has written them since 1.6
         return zipfile.is_zipfile(path)
     if path.suffix != ".safetensors":

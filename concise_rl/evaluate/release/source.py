@@ -1,6 +1,5 @@
 """What is released: the folder of a finished training, and what its report says about these very weights."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +66,7 @@ def find_measured(report_folder: Path, weights: list[Path], name: str, base_name
     path = report_folder / "report.json"
     if not path.is_file():
         raise ValueError(f"There is no report.json in {report_folder}: give the folder that `concise-rl eval` wrote.")
-    report = json.loads(path.read_bytes())
+    report = read_object(path)
     if "methods" not in report:
         raise ValueError(f"{path} is the report of several tasks: give the folder of one of them.")
     prints = {fingerprint(str(folder)) for folder in weights}

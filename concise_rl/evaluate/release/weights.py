@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from concise_rl.evaluate.release.source import Source
-from concise_rl.files import open_up
+from concise_rl.files import MARKER, open_up, opens
 from concise_rl.models.eos import load_tokenizer
 from concise_rl.train.card import is_hub_id
 
@@ -19,6 +20,8 @@ OF_A_MODEL = (
     *("chat_template*", "*processor_config.json"),
 )
 """Files that make a model. The rest of a run's folder is its training's: its state, its metrics, its checkpoints."""
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt")
+"""One of them is there, whatever the tokenizer."""
 MERGED_WITHIN = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 """How far logits of merged weights may be from those of the adapters beside their base, as a share of the largest. The
 product of the two small matrices is rounded once where it was rounded in each layer before."""
@@ -35,8 +38,10 @@ def write_weights(source: Source, out: Path, adapter_alone: bool, base_model: st
         base_model: hub id of the base, where the run knows it by a folder alone.
 
     Raises:
-        ValueError: for adapters of a base that has no hub id, and when merging changes what the model says.
+        ValueError: for a model that is not whole, adapters of a base that has no hub id, and when merging changes what
+            the model says.
     """
+    demand_whole(source.folder)
     if source.is_adapter and not adapter_alone:
         _merge(source.folder, out)
     elif adapter_alone and not source.is_adapter:
@@ -52,6 +57,25 @@ def write_weights(source: Source, out: Path, adapter_alone: bool, base_model: st
     else:
         _name_every_end(out)
     open_up(out)
+
+
+def demand_whole(folder: Path) -> None:
+    """
+    Raises:
+        ValueError: when a file of the model is missing or damaged, or weights are not finite.
+    """
+    needed = {"config": ("config.json", "adapter_config.json"), "tokenizer": TOKENIZERS}
+    gone = [what for what, names in needed.items() if not any((folder / name).is_file() for name in names)]
+    again = f"Delete {MARKER} there and give the command of the training again: it goes on from its last checkpoint."
+    if gone:
+        raise ValueError(f"{folder} lacks the model's {' and '.join(gone)}. {again}")
+    for path in sorted({path for pattern in OF_A_MODEL for path in folder.glob(pattern)}):
+        if not opens(path):
+            raise ValueError(f"{path} is damaged. {again}")
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            if not all(torch.isfinite(file.get_tensor(name)).all() for name in file.keys()):  # noqa: SIM118 (no mapping)
+                raise ValueError(f"{path} holds weights that are not finite: this model says nothing.")
 
 
 def _merge(folder: Path, out: Path) -> None:
