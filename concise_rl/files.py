@@ -1,11 +1,15 @@
 """Writing files so that a crash or a full disk leaves the previous content in place, and others may read them."""
 
+import errno
 import json
 import os
 import secrets
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError, safe_open
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -26,6 +30,25 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def flush(*paths: Path) -> None:
+    """Wait until files, and the entries of folders, are on the disk: a power failure then leaves them whole."""
+    for path in paths:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # there are file systems that cannot flush a folder
+                raise
+        finally:
+            os.close(descriptor)
+
+
+def flush_all(folder: Path) -> None:
+    """Wait until all that lies in a folder, however deep, and the folder itself are on the disk. Hidden files do not
+    count: file servers put some of theirs there, and take them away again."""
+    flush(*sorted(path for path in folder.rglob("[!.]*") if path.is_file() or path.is_dir()), folder)
 
 
 def beside(path: Path) -> Path:
@@ -98,22 +121,69 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def _parse(line: bytes, path: Path, number: int) -> dict[str, Any]:
-    try:
-        parsed = json.loads(line)
-    except ValueError:
-        parsed = None
+    parsed = _json(line)
     if not isinstance(parsed, dict):
         raise ValueError(f"{path}, line {number} is no JSON object: delete that line.")
     return parsed
+
+
+def _json(content: bytes) -> Any:
+    """What JSON says; None for what is none."""
+    try:
+        return json.loads(content)
+    except ValueError:
+        return None
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Read a file that holds one JSON object.
+
+    Raises:
+        ValueError: when it holds none.
+    """
+    found = _json(path.read_bytes())
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} is damaged: it holds no JSON object. Put it back from a copy, or use another folder.")
+    return found
+
+
+def read_steps(path: Path) -> list[dict[str, Any]]:
+    """Read all complete lines of a file in which each belongs to a step.
+
+    Raises:
+        ValueError: for a complete line that is no JSON object, or names no step.
+    """
+    lines = read_lines(path)
+    if any(not isinstance(line.get("step"), int) for line in lines):
+        raise ValueError(f"{path} has a line without a step: delete that line.")
+    return lines
+
+
+def opens(path: Path) -> bool:
+    """Tell whether a file is what its name says, as far as its beginning and its end show. A disk that was cut off may
+    leave zeros in a file of the right size."""
+    if path.suffix == ".json":
+        return _json(path.read_bytes()) is not None
+    if path.suffix == ".jinja":
+        return "\ufffd" not in path.read_text(errors="replace")
+    if path.suffix in (".pt", ".pth"):  # as torch has written them since 1.6
+        return zipfile.is_zipfile(path)
+    if path.suffix != ".safetensors":
+        return True
+    try:
+        with safe_open(path, framework="numpy"):
+            return True
+    except SafetensorError:
+        return False
 
 
 def forget_later(path: Path, step: int) -> None:
     """Drop the lines of later steps, which a run that begins at `step` makes again, and a torn last line.
 
     Raises:
-        ValueError: see `read_lines`.
+        ValueError: see `read_steps`.
         OSError: when writing fails; the file is then as it was.
     """
     if path.is_file():
-        kept = [line for line in read_lines(path) if line["step"] <= step]
+        kept = [line for line in read_steps(path) if line["step"] <= step]
         write_atomically(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept))

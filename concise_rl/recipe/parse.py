@@ -26,6 +26,7 @@ from concise_rl.recipe.settings import (
     refusal,
 )
 from concise_rl.recipe.stages import STAGES
+from concise_rl.recipe.text import read_text, read_yaml
 from concise_rl.recipe.typed import names_or_pattern, typed
 
 
@@ -119,29 +120,23 @@ def keys_help() -> str:
     return "\n".join([*lines, "  stage (rl)", f"      {stages}.", "", more])
 
 
-def _read_yaml(text: str, where: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
-        place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise ValueError(f"{where}{place}: not YAML ({problem or error}).") from None
-
-
 def read_recipe(path: str | Path) -> dict[str, Any]:
     """The YAML of a recipe.
 
     Raises:
-        ValueError: when there is no such file (naming the nearest recipe beside it), it is not YAML (with the place),
-            or not a mapping.
+        ValueError: when there is no such file (naming the nearest recipe beside it), it is not YAML in UTF-8 (with the
+            place), or not a mapping.
     """
     path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder: give a recipe in it.")
     if not path.is_file():
-        nearest = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.yaml")], n=1, cutoff=0.0)
+        beside = [p.name for p in path.parent.glob("[!.]*.yaml")]
+        nearest = difflib.get_close_matches(path.name, beside, n=1, cutoff=0.0)
         raise ValueError(f"No recipe at {path}." + (f" Did you mean {path.parent / nearest[0]}?" if nearest else ""))
     if path.suffix in (".jsonl", ".parquet"):
         raise ValueError(f"{path} is not a recipe but data: name it as the `dataset` of one.")
-    content = _read_yaml(path.read_text(errors="replace"), str(path))
+    content = read_yaml(read_text(path), str(path))
     if not isinstance(content, dict):
         raise ValueError(f"{path} is not a recipe: it must be a YAML mapping of settings.")
     return {str(key): value for key, value in content.items()}
@@ -163,7 +158,7 @@ def parse_overrides(args: list[str]) -> dict[str, Any]:
 
 def _read_value(word: str, key: str) -> Any:
     """A word as YAML, except that yes, no, on and off stay words: `--save_strategy no` means just that."""
-    value = _read_yaml(word, f"{key} {word}")
+    value = read_yaml(word, f"{key} {word}")
     return word if isinstance(value, bool) and word.lower() not in ("true", "false") else value
 
 

@@ -41,7 +41,7 @@ TRANSFORMERS = frozenset(
         *("log_level_replica", "disable_tqdm", "report_to", "run_name", "project"),
         *("trackio_space_id", "trackio_bucket_id", "trackio_static_space_id"),
         *("save_strategy", "save_steps", "save_on_each_node", "save_total_limit", "enable_jit_checkpoint"),
-        *("push_to_hub", "hub_token", "hub_private_repo", "hub_model_id", "hub_strategy", "hub_always_push"),
+        *("push_to_hub", "hub_private_repo", "hub_model_id", "hub_strategy", "hub_always_push"),
         *("hub_revision", "debug", "skip_memory_metrics", "local_rank"),
         *("dataloader_drop_last", "dataloader_num_workers", "dataloader_pin_memory", "dataloader_persistent_workers"),
         *("dataloader_prefetch_factor", "dataloader_multiprocessing_context"),
@@ -85,6 +85,8 @@ IN_EVERY_STAGE = {
     "resume_from_checkpoint": _RESUME,
     "save_only_model": "a run could not go on from such a checkpoint, which lacks the optimizer. Leave it out; "
     "save_total_limit bounds the disk space",
+    "hub_token": "it would lie in training_args.bin, which push_to_hub shows to everybody. Leave it out, and log in by "
+    "`hf auth login`, or set HF_TOKEN",
     "ignore_data_skip": "a run that goes on would train on other rows than if it had not been cut. Leave it out",
     "bf16_full_eval": _IN_HALF,
     "fp16_full_eval": _IN_HALF,

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from concise_rl.recipe.fit.hardware import Gpus, find_launch, named_config
+from concise_rl.recipe.text import read_text, read_yaml
 
 _PROCESSES = re.compile(r"^#.*--num_processes[ =](\d+)", re.MULTILINE)
 
@@ -47,7 +47,7 @@ def find_launcher(
     on_cpu = bool(settings.get("use_cpu"))
     if on_cpu and not accelerate:
         return Launcher((sys.executable,), 1, 0)
-    header = recipe.read_text(errors="replace")
+    header = read_text(recipe)
     file = Path(accelerate) if accelerate else named_config(recipe)
     if file is None:
         has_gpu = elsewhere or torch.accelerator.is_available()
@@ -65,7 +65,7 @@ def find_launcher(
 def _read(file: Path) -> dict[str, Any]:
     if not file.is_file():
         raise ValueError(f"No accelerate configuration at {file}.")
-    config = yaml.safe_load(file.read_text())
+    config = read_yaml(read_text(file), str(file))
     return config if isinstance(config, dict) else {}
 
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from concise_rl.recipe.text import read_yaml
 from concise_rl.sweep.jobs import POLL, Job, Start
 from concise_rl.sweep.plan import Run
 from concise_rl.sweep.process import Command
@@ -51,7 +50,7 @@ def read_options(words: Sequence[str]) -> dict[str, Any]:
         key, equals, value = word.partition("=")
         if not equals or not key:
             raise ValueError(f"--slurm {word}: give key=value, as timeout_min=600 slurm_partition=gpu gpus_per_node=8.")
-        options[key] = yaml.safe_load(value)
+        options[key] = read_yaml(value, f"--slurm {word}")
     return options
 
 

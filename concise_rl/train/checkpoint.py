@@ -9,6 +9,7 @@ import logging
 import os
 import shutil
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from accelerate.utils import gather_object
 from torch import nn
 from torch.serialization import register_package
 
-from concise_rl.files import MARKER, open_up, write_atomically
+from concise_rl.files import MARKER, flush, flush_all, open_up, opens, write_atomically
 from concise_rl.train.finite import demand_finite_weights, weights_are_finite
 
 logger = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ class WholeCheckpoints:
         if self.args.should_save:
             if self.is_deepspeed_enabled:
                 name_shards(checkpoint_of(folder, step))
-            mark_complete(folder, step)
+            mark_complete(folder, step, made_by(self))
         self.accelerator.wait_for_everyone()
         if self.args.should_save and limit is not None and limit > 0:
             drop_checkpoints(folder, step, limit, self.state.best_model_checkpoint)
@@ -68,7 +69,12 @@ class WholeCheckpoints:
     def _load_from_checkpoint(self: Any, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         own: Any = model or self.model
         dtypes = {name: param.dtype for name, param in own.named_parameters()}
-        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        try:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+        except RuntimeError as error:
+            if "loading state_dict" not in str(error):
+                raise
+            raise ValueError(another_model(resume_from_checkpoint, "shapes")) from error
         # transformers loads either the adapters in subfolders (TRL keeps the reference in one) or the one beside them.
         if "ref" in getattr(own, "peft_config", {}) and not self.is_fsdp_enabled:
             own.load_adapter(resume_from_checkpoint, own.active_adapter, is_trainable=True)
@@ -77,12 +83,27 @@ class WholeCheckpoints:
             if param.dtype != dtypes[name]:
                 param.data = param.data.to(dtypes[name])
 
+    def _issue_warnings_after_load(self: Any, load_result: Any) -> None:
+        super()._issue_warnings_after_load(load_result)
+        named = self.model.state_dict()
+        loaded = {tensor.data_ptr() for name, tensor in named.items() if name not in load_result.missing_keys}
+        if any(named[name].data_ptr() not in loaded for name in load_result.missing_keys):  # tied ones are written once
+            raise ValueError(another_model("The checkpoint", "names"))
+
     def _load_optimizer_and_scheduler(self: Any, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is not None and not weights_are_finite(self):
             raise ValueError(
                 f"{checkpoint} holds weights that are not finite. Delete it: the run then goes on from the one before."
             )
+
+
+def another_model(checkpoint: str, what: str) -> str:
+    """Say that a checkpoint's weights are not those of the model that is trained."""
+    return (
+        f"{checkpoint} holds a model whose weights have other {what} than the one to train: was it changed since? "
+        "Put it back, or give another output_dir to begin anew."
+    )
 
 
 def demand_steps(trainer: Any, wanted: int) -> None:
@@ -126,12 +147,50 @@ def saved_steps(output_dir: str | Path) -> list[int]:
     return sorted(int(number) for number in numbers if number.isdigit())
 
 
-def mark_complete(output_dir: str | Path, step: int) -> None:
-    """Mark the checkpoint of `step` as complete, with the sizes of its files in bytes. Call when all are written."""
+def mark_complete(output_dir: str | Path, step: int, by: Mapping[str, int] | None = None) -> None:
+    """Mark the checkpoint of `step` as complete, with the sizes of its files in bytes. Call when all are written.
+
+    Args:
+        output_dir: of the run.
+        step: of the checkpoint.
+        by: see `made_by`.
+    """
     folder = checkpoint_of(output_dir, step)
     files = [path for path in sorted(folder.rglob("[!.]*")) if path.is_file()]  # file servers hide some of theirs there
     sizes = {str(path.relative_to(folder)): _size(path) for path in files}
-    write_atomically(folder / MARKER, json.dumps({"step": step, "files": sizes}, indent=1) + "\n")
+    flush_all(folder)  # a power failure must not leave the marker and lose what it vouches for
+    write_atomically(folder / MARKER, json.dumps({"step": step, **(by or {}), "files": sizes}, indent=1) + "\n")
+    flush(folder, folder.parent)  # before an older one is deleted
+
+
+def made_by(trainer: Any) -> dict[str, int]:
+    """Return how many processes train, and how many rows all of them take to a step."""
+    return {"processes": trainer.accelerator.num_processes, "rows": rows_of_step(trainer.args)}
+
+
+def rows_of_step(args: Any) -> int:
+    """Return how many rows a step is made of, over all processes."""
+    return args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
+
+
+def makers_of(checkpoint: Path) -> dict[str, int]:
+    """Return what `made_by` said of a checkpoint; older ones say nothing."""
+    said = _said(checkpoint) or {}
+    return {name: said[name] for name in ("processes", "rows") if name in said}
+
+
+def check_shards(trainer: Any, checkpoint: Path) -> None:
+    """
+    Raises:
+        ValueError: when other processes wrote a checkpoint in which weights are in shards. DeepSpeed and FSDP would
+            end in the middle of loading it.
+    """
+    before, now = makers_of(checkpoint).get("processes"), trainer.accelerator.num_processes
+    if (trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled) and before not in (None, now):
+        raise ValueError(
+            f"{checkpoint} cannot be resumed by {now} processes: it was written by {before}, weights are in shards. "
+            "Start as many, or train on from its weights with another output_dir."
+        )
 
 
 def _size(path: Path) -> int:
@@ -147,13 +206,25 @@ def lacking(checkpoint: Path) -> list[str] | None:
     """
     if not (checkpoint / MARKER).is_file():
         return None
-    said = json.loads((checkpoint / MARKER).read_text() or "0")
-    sizes: dict[str, int] = said["files"] if isinstance(said, dict) else {}  # older ones hold the step alone
+    said = _said(checkpoint)
+    if said is None:
+        return [MARKER]
+    sizes: dict[str, int] = said.get("files", {})
     return [name for name, size in sizes.items() if not _is_whole(checkpoint / name, size)]
 
 
+def _said(checkpoint: Path) -> dict[str, Any] | None:
+    """What a marker says; None for one that is damaged. Older ones hold the step alone, or nothing."""
+    text = (checkpoint / MARKER).read_text(errors="replace").strip()
+    try:
+        said = json.loads(text or "0")
+    except ValueError:
+        return None
+    return said if isinstance(said, dict) else {}
+
+
 def _is_whole(path: Path, size: int) -> bool:
-    return path.is_file() and path.stat().st_size == size
+    return path.is_file() and path.stat().st_size == size and opens(path)
 
 
 def name_shards(checkpoint: Path) -> None:
@@ -174,7 +245,7 @@ def complete_steps(output_dir: str | Path) -> list[int]:
         if lost == []:
             complete.append(step)
         elif not complete:
-            why = f"{', '.join(lost)} missing, or cut short" if lost else "the run was stopped while writing it"
+            why = f"{', '.join(lost)} missing, cut short or damaged" if lost else "the run was stopped while writing it"
             logger.warning("%s is incomplete (%s): passed over.", path, why)
     return complete
 

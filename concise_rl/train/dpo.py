@@ -7,13 +7,10 @@ from trl import DPOTrainer
 
 from concise_rl.recipe.compatibility import check_preferences
 from concise_rl.recipe.parse import Recipe
-from concise_rl.train.checkpoint import WholeCheckpoints
-from concise_rl.train.finite import FiniteSteps
-from concise_rl.train.offline import train_offline
-from concise_rl.train.watch.events import Told
+from concise_rl.train.offline import Offline, train_offline
 
 
-class PreferenceTrainer(Told, FiniteSteps, WholeCheckpoints, DPOTrainer):
+class PreferenceTrainer(Offline, DPOTrainer):
     """TRL's, which takes tokens as they are, with checkpoints that a cut run can go on from, and finite steps."""
 
     def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:

@@ -8,10 +8,10 @@ from transformers import TrainerCallback, TrainerState, TrainingArguments
 
 import concise_rl
 import reward
-from concise_rl.files import MARKER, METRICS_FILE, read_lines, write_atomically
+from concise_rl.files import MARKER, METRICS_FILE, read_steps, write_atomically
 from concise_rl.recipe.precision import sum_in_float32
 from concise_rl.train.callbacks import close_progress_bar
-from concise_rl.train.checkpoint import demand_steps, last_of_all
+from concise_rl.train.checkpoint import check_shards, demand_steps, last_of_all
 from concise_rl.train.finite import demand_finite_weights
 from concise_rl.train.stopping import StopAtSignal
 
@@ -28,7 +28,7 @@ class OwnIntervals(TrainerCallback):
 
 def tell_beginning(checkpoint: Path | None, folder: Path) -> None:
     """Say where a run goes on, or that the steps that it has made are made again."""
-    made = max((line["step"] for line in read_lines(folder / METRICS_FILE)), default=0)
+    made = max((line["step"] for line in read_steps(folder / METRICS_FILE)), default=0)
     if checkpoint:
         print(f"Resuming from {checkpoint}")
     elif made:
@@ -39,12 +39,14 @@ def finish_training(trainer: Any, output_dir: str) -> None:
     """Train from the last complete checkpoint, if any, and write the model; the marker comes last.
 
     Raises:
-        ValueError: when the training ended before its last step. There is no marker then.
+        ValueError: when the training ended before its last step, without a marker then, and as `check_shards` does.
         Interrupted: when a signal has ended it, see `StopAtSignal`.
     """
     checkpoint = last_of_all(output_dir)
     if trainer.accelerator.is_main_process:
         tell_beginning(checkpoint, Path(output_dir))
+    if checkpoint:
+        check_shards(trainer, checkpoint)
     trainer.add_callback(OwnIntervals())
     stopping = StopAtSignal()
     trainer.add_callback(stopping)

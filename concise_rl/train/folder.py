@@ -11,11 +11,11 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 
-from concise_rl.files import EVENTS_FILE, MARKER, PAGE_FILE, ROLLOUTS_FILE, SETTINGS_FILE, write_atomically
+from concise_rl.files import EVENTS_FILE, MARKER, PAGE_FILE, ROLLOUTS_FILE, SETTINGS_FILE, read_object, write_atomically
 from concise_rl.recipe.parse import Recipe
 from concise_rl.recipe.precision import strategy_of
 from concise_rl.rollout.sync.links import WEIGHTS_FOLDER
-from concise_rl.train.checkpoint import last_complete
+from concise_rl.train.checkpoint import last_complete, makers_of, rows_of_step
 from concise_rl.train.lock import LOCK, hold
 from concise_rl.train.resume import rows_of, state_file
 
@@ -89,7 +89,7 @@ def check_folder(recipe: Recipe) -> None:
         return
     if not (folder / SETTINGS_FILE).is_file():
         raise ValueError(f"{folder} is not empty and not a run's folder: give another output_dir.")
-    before, now = json.loads((folder / SETTINGS_FILE).read_text()), identity(recipe)
+    before, now = read_object(folder / SETTINGS_FILE), identity(recipe)
     before = {key: value for key, value in before.items() if not is_bookkeeping(key)}  # of older versions
     differing = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
     if not differing or recipe.data.overwrite or (CUT.issuperset(differing) and is_same_batch(recipe)):
@@ -105,8 +105,10 @@ def check_folder(recipe: Recipe) -> None:
 
 
 def is_same_batch(recipe: Recipe) -> bool:
-    """Whether a step has as many rollouts as in the last checkpoint, whatever the number of processes."""
+    """Whether a step has as many rows, or rollouts, as in the last checkpoint, whatever the number of processes."""
     checkpoint = last_complete(recipe.folder)
+    if checkpoint is not None and recipe.stage != "rl":
+        return makers_of(checkpoint).get("rows") == rows_of_step(recipe.training)
     if checkpoint is None or not state_file(checkpoint, 0).is_file():
         return False
     state = torch.load(state_file(checkpoint, 0), map_location="cpu", weights_only=True)
@@ -144,7 +146,7 @@ def is_trained(recipe: Recipe) -> bool:
     folder = Path(recipe.folder)
     if recipe.data.overwrite or not (folder / MARKER).is_file():
         return False
-    return json.loads((folder / SETTINGS_FILE).read_text()).get("max_steps") == recipe.settings.get("max_steps")
+    return read_object(folder / SETTINGS_FILE).get("max_steps") == recipe.settings.get("max_steps")
 
 
 def keeps_folder(recipe: Recipe) -> bool:
@@ -194,13 +196,16 @@ def check_disks(recipe: Recipe) -> None:
     if state.is_main_process:
         (folder / name).unlink()
     own = sorted({f"{host} (rank {rank})" for rank, (host, _, sees) in enumerate(seen) if not sees})
+    if own and strategy_of(recipe.training) == "fsdp":
+        raise ValueError(
+            f"{recipe.folder} is another folder on {', '.join(own)} than on rank 0's machine, and FSDP writes its "
+            "checkpoints on one: give an output_dir on a disk that all machines see."
+        )
     if own and not recipe.training.save_on_each_node:
         raise ValueError(
             f"{recipe.folder} is another folder on {', '.join(own)} than on rank 0's machine: there is no shared disk. "
             "Set save_on_each_node: true, or give an output_dir on a disk that all machines see."
         )
-    if own and strategy_of(recipe.training) == "fsdp":
-        raise ValueError("FSDP writes its checkpoints on one machine: it needs an output_dir that all machines see.")
     machines = sum(local == 0 for _, local, _ in seen)
     if recipe.training.save_on_each_node and machines > 1 and not own:
         raise ValueError(

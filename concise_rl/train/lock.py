@@ -8,7 +8,8 @@ from typing import IO
 
 logger = logging.getLogger(__name__)
 
-LOCK = ".run.lock"
+LOCK = "_run.lock"
+"""`push_to_hub` of transformers leaves out what begins with an underscore."""
 PATIENCE = 100.0
 """Seconds to wait for a lock. A file server frees that of a machine that is gone after its lease, NFS after 90."""
 

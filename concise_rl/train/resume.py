@@ -18,6 +18,7 @@ from trl import GRPOTrainer
 from trl.trainer.utils import RepeatSampler
 
 from concise_rl.methods import Memory
+from concise_rl.train.checkpoint import rows_of_step
 
 logger = logging.getLogger(__name__)
 
@@ -122,8 +123,7 @@ def _plain(values: Any) -> Any:
 
 def rows_of(args: Any) -> list[int]:
     """How many rollouts a step is made of, and a generation batch, over all processes."""
-    step = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
-    return [step, args.generation_batch_size]
+    return [rows_of_step(args), args.generation_batch_size]
 
 
 def load_state(trainer: Any, checkpoint: str | Path) -> None:

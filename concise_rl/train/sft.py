@@ -3,13 +3,10 @@
 from trl import SFTTrainer
 
 from concise_rl.recipe.parse import Recipe
-from concise_rl.train.checkpoint import WholeCheckpoints
-from concise_rl.train.finite import FiniteSteps
-from concise_rl.train.offline import train_offline
-from concise_rl.train.watch.events import Told
+from concise_rl.train.offline import Offline, train_offline
 
 
-class DemonstrationTrainer(Told, FiniteSteps, WholeCheckpoints, SFTTrainer):
+class DemonstrationTrainer(Offline, SFTTrainer):
     """TRL's, with checkpoints that a run that is cut can go on from, and without steps that are not finite."""
 
 

@@ -4,7 +4,8 @@
     python -m tests.bench.kills OUT --kills 50 --recipe recipes/tiny/sft.yaml --max_steps 400
 
 Each line is a kill: the last step that was logged, the checkpoint that is left, the steps lost. Exits with 1 where a
-kill cost more than the steps since the last save, or the end differs.
+kill cost more than the steps since the last save, or the end differs. Each start is a fork of this process, which has
+imported all that a training does, and nothing else: imports take longer than all that is killed.
 """
 
 import argparse
@@ -13,20 +14,23 @@ import os
 import random
 import signal
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import Any
 
+import concise_rl.train.__main__
+import concise_rl.train.trainer
 from concise_rl.files import MARKER, read_lines
 from concise_rl.train.checkpoint import complete_steps, saved_steps
 from tests.concise_rl.train.test_resume import steps_of
 
 SETTINGS: dict[str, Any] = {
-    **{"max_steps": 60, "save_strategy": "steps", "save_steps": 1, "save_total_limit": 2, "logging_steps": 1},
+    **{"max_steps": 200, "save_strategy": "steps", "save_steps": 2, "save_total_limit": 2, "logging_steps": 1},
     **{"num_rows": 64, "per_device_train_batch_size": 8, "max_completion_length": 48},
     **{"disable_tqdm": True, "page_every": 0, "record_steps": 0},
 }
@@ -53,17 +57,29 @@ class Kill:
         return self.logged - self.complete
 
 
-def start(recipe: str, folder: Path, settings: dict[str, Any]) -> subprocess.Popen[bytes]:
-    """Start the training, in a session of its own, behind what its log has."""
+def start(recipe: str, folder: Path, settings: dict[str, Any]) -> ForkProcess:
+    """Start the training, in a process group of its own, behind what its log has."""
     words = [word for key, value in settings.items() for word in (f"--{key}", str(value))]
-    command = [sys.executable, "-m", "concise_rl.train", "--config", recipe, "--output_dir", str(folder), *words]
-    with folder.with_suffix(".log").open("a") as log:
-        return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+    argv = ["--config", recipe, "--output_dir", str(folder), *words]
+    run = get_context("fork").Process(target=train, args=(folder.with_suffix(".log"), argv))
+    run.start()
+    os.setpgid(run.ident or 0, 0)
+    return run
+
+
+def train(log: Path, argv: Sequence[str]) -> None:
+    """Train, in the process that was started."""
+    with log.open("a") as file:
+        for stream in (1, 2):
+            os.dup2(file.fileno(), stream)
+    concise_rl.train.__main__.main([*argv])
 
 
 def finish(recipe: str, folder: Path, settings: dict[str, Any]) -> float:
     """Let it make all its steps. Returns the seconds of the median step."""
-    if start(recipe, folder, settings).wait() or not (folder / MARKER).is_file():
+    run = start(recipe, folder, settings)
+    run.join()
+    if run.exitcode or not (folder / MARKER).is_file():
         sys.exit(f"The run has failed: {folder.with_suffix('.log')}")
     times = [line["unix_time"] for line in read_lines(folder / "metrics.jsonl") if "loss" in line]
     return statistics.median(b - a for a, b in itertools.pairwise(times))
@@ -73,13 +89,13 @@ def kill_once(recipe: str, folder: Path, settings: dict[str, Any], delay: float,
     """Start it, and kill it some seconds after it has begun to save, or has started. None where it was at its end."""
     before = saved_steps(folder)[-1:]
     run = start(recipe, folder, settings)
-    while not early and run.poll() is None and saved_steps(folder)[-1:] == before:
+    while not early and run.is_alive() and saved_steps(folder)[-1:] == before:
         time.sleep(0.01)
     time.sleep(delay)
-    if run.poll() is not None:
+    if not run.is_alive():
         return None
-    os.killpg(run.pid, signal.SIGKILL)
-    run.wait()
+    os.killpg(run.ident or 0, signal.SIGKILL)
+    run.join()
     logged = [line["step"] for line in read_lines(folder / "metrics.jsonl")]
     return Kill(max(logged, default=0), max(complete_steps(folder), default=0))
 
@@ -123,7 +139,7 @@ def kill_often(
     kills: list[Kill] = []
     for number in range(times):
         early = number % EARLY == EARLY - 1
-        delay = rng.uniform(0, 20 * seconds if early else 2 * seconds)
+        delay = rng.uniform(0, 8 * seconds if early else (settings["save_steps"] + 1) * seconds)
         kill = kill_once(recipe, folder, settings, delay, early)
         if kill is None:
             print(f"The run was at its end after {number} kills: give it more steps.")

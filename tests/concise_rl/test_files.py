@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import AutoConfig
 
-from concise_rl.files import open_up, write_atomically
+from concise_rl.files import forget_later, open_up, read_object, write_atomically
 from concise_rl.models.resolve import resolve_model
 from concise_rl.rollout.sync.weights import write_weights
 
@@ -53,3 +53,18 @@ def test_a_write_that_fails_leaves_the_file_as_it_was(tmp_path: Path, monkeypatc
         write_atomically(tmp_path / "a", "after")
     assert (tmp_path / "a").read_text() == "before"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", "\x00\x00"])
+def test_a_file_that_holds_no_json_object_is_named(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "recipe.json"
+    file.write_text(content)
+    with pytest.raises(ValueError, match=r"recipe\.json is damaged: it holds no JSON object\. Put it back"):
+        read_object(file)
+
+
+def test_a_line_without_a_step_is_named_where_each_has_one(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.jsonl"
+    file.write_text('{"step": 1}\n{"loss": 2}\n')
+    with pytest.raises(ValueError, match=r"metrics\.jsonl has a line without a step: delete that line"):
+        forget_later(file, 1)

@@ -1,6 +1,5 @@
 """The question that `concise-rl try` asks: one of a task, or one of the user's own."""
 
-import json
 import logging
 import re
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ from concise_rl.data.rows import columns_read
 from concise_rl.data.sources import GENERATED
 from concise_rl.evaluate.rows import measured_rows
 from concise_rl.evaluate.spec import Measurement
-from concise_rl.files import SETTINGS_FILE
+from concise_rl.files import SETTINGS_FILE, read_object
 from concise_rl.labels.judges import DEFAULT_JUDGE
 from concise_rl.rollout.collect import Row
 from concise_rl.tasks.tiny import WEIGHTS
@@ -125,4 +124,4 @@ def _trained_on(folder: Path) -> str | None:
     """Return what the settings in the folder of a run say, or in that of the run that a checkpoint belongs to."""
     files = (folder / SETTINGS_FILE, folder.parent / SETTINGS_FILE)
     found = next((file for file in files if file.is_file()), None)
-    return json.loads(found.read_bytes()).get("dataset") if found else None
+    return read_object(found).get("dataset") if found else None

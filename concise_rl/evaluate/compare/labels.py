@@ -16,7 +16,7 @@ import numpy as np
 from concise_rl.errors import unknown
 from concise_rl.evaluate.evaluation import Evaluation, Label
 from concise_rl.evaluate.spec import BASELINE, LABEL, ModelRun, as_label, fingerprint
-from concise_rl.files import SETTINGS_FILE
+from concise_rl.files import SETTINGS_FILE, read_object
 
 
 @dataclass(frozen=True)
@@ -207,7 +207,7 @@ def _recipe_of(run: ModelRun) -> dict[str, object] | None:
     path = Path(run.model) / SETTINGS_FILE
     if not path.is_file() or fingerprint(run.model) != run.fingerprint:
         return None
-    return json.loads(path.read_text())
+    return read_object(path)
 
 
 def _tell_apart(name: str, folders: Sequence[Path]) -> list[str]:

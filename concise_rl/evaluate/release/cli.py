@@ -84,9 +84,12 @@ def run_release(args: argparse.Namespace) -> None:
         EngineError: when the hub fails.
     """
     from concise_rl.evaluate.release.beside import SUMS, check_sums
+    from concise_rl.evaluate.release.push import check_name
     from concise_rl.evaluate.release.run import release
 
     console = console_for(args.json)
+    if args.push:
+        check_name(args.push)
     if args.overwrite and args.out.is_dir():
         _delete(args.out)
     found: dict[str, Any] = {"folder": str(args.out), "urls": []}

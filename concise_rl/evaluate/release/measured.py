@@ -1,6 +1,5 @@
 """Find what reports say about the very weights that are released."""
 
-import json
 import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from concise_rl.evaluate.release.source import Source
 from concise_rl.evaluate.release.wanted import Wanted
 from concise_rl.evaluate.release.weights import load, write_merged
 from concise_rl.evaluate.spec import fingerprint
+from concise_rl.files import read_object
 from concise_rl.models.gguf import save_folder
 
 
@@ -63,7 +63,7 @@ def find_measured(folder: Path, prints: Collection[str | None], source: Source, 
     path = folder / "report.json"
     if not path.is_file():
         raise ValueError(f"There is no report.json in {folder}: give the folder that `concise-rl eval` wrote.")
-    report = json.loads(path.read_bytes())
+    report = read_object(path)
     if "methods" not in report:
         raise ValueError(f"{path} is the report of several tasks: give the folder of one of them.")
     baseline = report["baseline"]

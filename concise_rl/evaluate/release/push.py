@@ -5,8 +5,22 @@ from pathlib import Path
 import httpx
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from huggingface_hub.utils import validate_repo_id
 
 from concise_rl.errors import EngineError
+
+
+def check_name(repo: str) -> None:
+    """
+    Raises:
+        ValueError: for what cannot be the name of a repository, `ORG/NAME`.
+    """
+    try:
+        validate_repo_id(repo)
+    except HFValidationError as error:
+        raise ValueError(f"--push {repo}: {str(error).splitlines()[0]}") from error
+    if "/" not in repo:
+        raise ValueError(f"--push {repo}: give ORG/NAME, ORG being an organization of the hub, or your name there.")
 
 
 def push(folder: Path, repo: str, *, private: bool, kind: str = "model") -> str:
@@ -24,7 +38,7 @@ def push(folder: Path, repo: str, *, private: bool, kind: str = "model") -> str:
         The URL of the commit.
 
     Raises:
-        ValueError: when the hub refuses: no token, no right to write there, no such name.
+        ValueError: when the hub refuses: no token, no right to write there.
         EngineError: when the hub cannot be reached, or fails.
     """
     api = HfApi()
@@ -37,8 +51,6 @@ def push(folder: Path, repo: str, *, private: bool, kind: str = "model") -> str:
             commit_message="Release, made by concise-rl release",
             ignore_patterns=[".cache/**"],
         )
-    except HFValidationError as error:
-        raise ValueError(f"--push {repo}: {str(error).splitlines()[0]}") from error
     except HfHubHTTPError as error:
         raise _refused(repo, error) from error
     except (httpx.HTTPError, OSError, RuntimeError) as error:

@@ -1,12 +1,11 @@
 """What is released: a trained model's folder, and the settings that made it."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from concise_rl.files import EVENTS_FILE, MARKER, SETTINGS_FILE, read_lines
+from concise_rl.files import EVENTS_FILE, MARKER, SETTINGS_FILE, read_lines, read_object
 from concise_rl.models.resolve import resolve_model
 from concise_rl.models.smollm2 import HUB_ID
 from concise_rl.recipe.parse import read_recipe
@@ -51,7 +50,7 @@ class Source:
     def base_folder(self) -> str:
         """Return where `from_pretrained` finds what was trained: where it lay then, if it is still there."""
         config = self.folder / "adapter_config.json"
-        then = json.loads(config.read_text())["base_model_name_or_path"] if config.is_file() else ""
+        then = read_object(config)["base_model_name_or_path"] if config.is_file() else ""
         return then if Path(then).is_absolute() and Path(then).is_dir() else resolve_model(self.base)
 
     def hub_base(self, named: str | None) -> str | None:
@@ -78,7 +77,7 @@ def read_source(folder: Path, recipe: Path | None = None) -> Source:
     if not (folder / MARKER).is_file():
         raise _not_whole(folder, run)
     events = [line for line in read_lines(run / EVENTS_FILE) if line.get("event") == "started"]
-    settings = json.loads((run / SETTINGS_FILE).read_text())
+    settings = read_object(run / SETTINGS_FILE)
     return Source(folder, settings, _steps(folder), events[-1] if events else {})
 
 
@@ -111,4 +110,4 @@ def _not_whole(folder: Path, run: Path) -> ValueError:
 
 def _steps(folder: Path) -> int | None:
     state = folder / _STATE
-    return json.loads(state.read_text())["global_step"] if state.is_file() else None
+    return read_object(state)["global_step"] if state.is_file() else None

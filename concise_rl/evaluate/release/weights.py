@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from concise_rl.evaluate.release.source import Source
 from concise_rl.evaluate.release.wanted import Wanted
-from concise_rl.files import open_up
+from concise_rl.files import MARKER, open_up, opens
 from concise_rl.models.eos import load_tokenizer
 from concise_rl.models.resolve import ships
 from concise_rl.train.card import is_hub_id
@@ -29,6 +30,8 @@ OF_TEXT = (
     *("chat_template*", "*processor_config.json"),
 )
 """Files that turn text into tokens, and back."""
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt")
+"""One of them is there, whatever the tokenizer."""
 MERGED_WITHIN = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 """How far logits of merged weights may be from those of the adapters beside their base, as a share of the largest. The
 product of the two small matrices is rounded once where it was rounded in each layer before."""
@@ -45,9 +48,10 @@ def write_weights(source: Source, out: Path, wanted: Wanted) -> None:
         wanted: says whether adapters stay adapters, on which base and rounded to what.
 
     Raises:
-        ValueError: for adapters of a base that nobody else has, for options that need adapters, and when merging
-            changes what the model says.
+        ValueError: for a model that is not whole, adapters of a base that nobody else has, options that need adapters,
+            and when merging changes what the model says.
     """
+    demand_whole(source.folder)
     if wanted.adapter_alone and not source.is_adapter:
         raise ValueError(f"{source.folder} holds a whole model, and no adapters: leave out --adapter.")
     if wanted.dtype and not wanted.adapter_alone:
@@ -72,6 +76,25 @@ def _copy(folder: Path, out: Path, patterns: tuple[str, ...]) -> None:
             shutil.copyfile(path, out / path.name)
     if not list(out.glob("*.safetensors")):
         raise ValueError(f"{folder} holds no *.safetensors: save the model with transformers 5 again.")
+
+
+def demand_whole(folder: Path) -> None:
+    """
+    Raises:
+        ValueError: when a file of the model is missing or damaged, or weights are not finite.
+    """
+    needed = {"config": ("config.json", "adapter_config.json"), "tokenizer": TOKENIZERS}
+    gone = [what for what, names in needed.items() if not any((folder / name).is_file() for name in names)]
+    again = f"Delete {MARKER} there and give the command of the training again: it goes on from its last checkpoint."
+    if gone:
+        raise ValueError(f"{folder} lacks the model's {' and '.join(gone)}. {again}")
+    for path in sorted({path for pattern in (*OF_WEIGHTS, *OF_TEXT) for path in folder.glob(pattern)}):
+        if not opens(path):
+            raise ValueError(f"{path} is damaged. {again}")
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            if not all(torch.isfinite(file.get_tensor(name)).all() for name in file.keys()):  # noqa: SIM118 (no mapping)
+                raise ValueError(f"{path} holds weights that are not finite: this model says nothing.")
 
 
 def write_merged(source: Source, adapters: Path, out: Path) -> None:

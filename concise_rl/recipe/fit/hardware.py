@@ -6,9 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from concise_rl.recipe.fit.memory import GIB, Kind, Strategy
+from concise_rl.recipe.text import read_text, read_yaml
 
 USABLE = 79 / 80
 """Of a card sold as 80 GB, which is 80 GiB less what the driver keeps, CUDA leaves about 79 GiB. Others alike."""
@@ -163,7 +162,7 @@ def read_strategy(file: Path, processes: int) -> Strategy:
     """
     if not file.is_file():
         raise ValueError(f"No accelerate configuration at {file}.")
-    config = yaml.safe_load(file.read_text())
+    config = read_yaml(read_text(file), str(file))
     if not isinstance(config, dict) or "distributed_type" not in config:
         raise ValueError(f"{file} is no accelerate configuration: it names no distributed_type.")
     kind = str(config["distributed_type"]).upper()

@@ -108,9 +108,7 @@ class Http:
         try:
             return self.client.request(method, path, **arguments)
         except httpx.ReadTimeout as error:
-            if time.monotonic() - began < self.timeout:  # the kernel has given it up: nobody is there
-                raise self.lost(path, error) from error
-            raise self.hangs(f"has not answered {path}") from None
+            raise self.silent(error, began, path, f"has not answered {path}") from None
         except httpx.HTTPError as error:
             raise self.lost(path, error) from error
 
@@ -132,17 +130,19 @@ class Http:
         Raises:
             EngineError: when the server fails, breaks off, or sends nothing for `timeout` seconds.
         """
+        heard = time.monotonic()
         try:
             with self.client.stream("POST", path, json=body) as response:
                 if response.status_code != httpx.codes.OK:
                     response.read()
                     self.read(path, response)  # raises
                 for line in response.iter_lines():
+                    heard = time.monotonic()
                     name, _, data = line.partition(":")
                     if name == "data" and data.strip() != "[DONE]":
                         yield self._event(path, data)
-        except httpx.ReadTimeout:
-            raise self.hangs(f"has sent nothing at {path}") from None
+        except httpx.ReadTimeout as error:
+            raise self.silent(error, heard, path, f"has sent nothing at {path}") from None
         except httpx.HTTPError as error:
             raise self.lost(path, error) from error
 
@@ -154,6 +154,19 @@ class Http:
         if isinstance(event, dict) and "error" in event:
             raise EngineError(f"The vLLM server at {self.url} broke off: {_words(event)} Its log says more.")
         return event
+
+    def silent(self, error: httpx.ReadTimeout, since: float, path: str, what: str) -> EngineError:
+        """The error for a wait that has ended without an answer.
+
+        Args:
+            error: of the wait.
+            since: the time at which it began.
+            path: of the request.
+            what: it has not done.
+        """
+        if time.monotonic() - since < self.timeout:  # the kernel has given it up: nobody is there
+            return self.lost(path, error)
+        return self.hangs(what)
 
     def hangs(self, what: str) -> EngineError:
         """The error for an answer that does not come."""

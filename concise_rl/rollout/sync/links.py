@@ -23,11 +23,12 @@ from concise_rl.rollout.plans.plan import Parallel, Plan
 from concise_rl.rollout.sync.main_rank import OnMainRank
 from concise_rl.rollout.sync.probe import Probe
 from concise_rl.rollout.sync.refused import cannot_hand_over
-from concise_rl.rollout.sync.weights import drop_old, write_weights
+from concise_rl.rollout.sync.weights import drop_old, folder_of, write_weights
 
 logger = logging.getLogger(__name__)
 
-WEIGHTS_FOLDER = "engine-weights"
+WEIGHTS_FOLDER = "_engine-weights"
+"""In the output folder. `push_to_hub` of transformers leaves out what begins with an underscore."""
 
 
 class Link(Engine, Protocol):
@@ -212,12 +213,13 @@ class Remote(WithVllm):
 
     def sync_weights(self) -> float:
         """See `Link.sync_weights`."""
-        folder = self.folder / f"step-{self.trainer.state.global_step}"
+        step = self.trainer.state.global_step
+        folder = folder_of(self.folder, step)
         is_main = self.trainer.accelerator.is_main_process
         write_weights(folder, self.parameters, self.trainer.model.config, write=is_main)
         self.engine.load_weights(folder)
         if is_main:
-            drop_old(self.folder)
+            drop_old(self.folder, step)
         return self.probe.compare(self.engine.score)
 
 

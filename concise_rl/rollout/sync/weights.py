@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from transformers import PretrainedConfig
 
-from concise_rl.files import open_up
+from concise_rl.files import flush, flush_all, open_up
 
 MARKER = "WEIGHTS_FOR_ENGINE"
 """File that tells these folders from all others: only what holds it is ever deleted."""
@@ -46,24 +46,14 @@ def write_weights(
         config.save_pretrained(partial)
         save_torch_state_dict(state, partial)
         open_up(partial)
-        _flush(*partial.iterdir(), partial)
+        flush_all(partial)
         if folder.exists():
             shutil.rmtree(folder)
         os.replace(partial, folder)
-        _flush(folder.parent)
+        flush(folder.parent)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-
-
-def _flush(*paths: Path) -> None:
-    """Wait until files, and the entries of folders, are on the disk."""
-    for path in paths:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def check_complete(folder: Path) -> None:
@@ -87,10 +77,24 @@ def check_complete(folder: Path) -> None:
             raise ValueError(f"{folder / name} cannot be read ({error}): write it again.") from error
 
 
-def drop_old(parent: Path, keep: int = 2) -> None:
-    """Delete all but the newest `keep` of the folders that `write_weights` has written in `parent`, and what it was
-    stopped in. A server may go back to the folder that it loaded last: call this after a newer one is loaded."""
-    written = [path.parent for path in parent.glob(f"*/{MARKER}")]  # pathlib's * takes names that begin with a dot
-    whole = sorted((p for p in written if not p.name.startswith(".")), key=lambda p: (p / MARKER).stat().st_mtime_ns)
-    for path in {*written} - {*whole[-keep:]}:
+def folder_of(parent: Path, step: int) -> Path:
+    """Where the weights after a step are handed over."""
+    return parent / f"step-{step}"
+
+
+def drop_old(parent: Path, step: int, keep: int = 2) -> None:
+    """Delete all but `keep` of the folders that `write_weights` has written in `parent`, and what it was stopped in.
+
+    The step counts, not the time of the files: clocks are set back. Folders of later steps go, too: a run that went
+    back to an older checkpoint makes them again.
+
+    Args:
+        parent: of the folders.
+        step: whose weights the server has loaded. It may go back to them, and to those before while it loads.
+        keep: how many stay, that of `step` included.
+    """
+    written = {path.parent for path in parent.glob(f"*/{MARKER}")}  # pathlib's * takes names that begin with a dot
+    numbers = (path.name.removeprefix("step-") for path in written)
+    steps = sorted(int(number) for number in numbers if number.isdigit() and int(number) <= step)
+    for path in written - {folder_of(parent, at) for at in steps[-keep:]}:
         shutil.rmtree(path)

@@ -1,7 +1,6 @@
 """A run as its folder tells it: what was logged, what happened, and whether it still goes on."""
 
 import hashlib
-import json
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from concise_rl.files import EVENTS_FILE, MARKER, METRICS_FILE, SETTINGS_FILE, read_lines
+from concise_rl.files import EVENTS_FILE, MARKER, METRICS_FILE, SETTINGS_FILE, read_lines, read_object
 from concise_rl.output.lines import in_words
 
 STARTS = ("started", "resumed")
@@ -146,9 +145,7 @@ def read_run(folder: Path) -> Run:
         folder=folder,
         steps=by_step(read_lines(folder / METRICS_FILE)),
         events=events,
-        settings=json.loads(settings.read_text())
-        if settings.is_file()
-        else dict(starts[-1]["settings"] if starts else {}),
+        settings=read_object(settings) if settings.is_file() else dict(starts[-1]["settings"] if starts else {}),
         complete=(folder / MARKER).is_file(),
         changed_at=max(path.stat().st_mtime for path in files_of(folder)),
     )

@@ -199,6 +199,31 @@ def test_broken_yaml_is_named_by_file_and_line(tmp_path: Path, text: str) -> Non
     assert "\n" not in str(stopped.value)
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"seed: 1\nmax_steps: 2\nseed: 3\n", "line 3, column 1: not YAML (seed stands twice)."),
+        (b"objective_options: {alpha: 1, alpha: 2}\n", "line 1, column 31: not YAML (alpha stands twice)."),
+        (b"seed: 1\nrun_name: caf\xe9\n", "line 2: not UTF-8. Save it as UTF-8."),
+    ],
+)
+def test_nothing_that_a_recipe_says_is_dropped_without_a_word(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "mine.yaml").write_bytes(content)
+    with pytest.raises(ValueError) as stopped:
+        read_recipe(tmp_path / "mine.yaml")
+    assert str(stopped.value) == f"{tmp_path / 'mine.yaml'}, {said}"
+
+
+def test_a_recipe_that_begins_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_bytes(b"\xef\xbb\xbfseed: 1\r\nmax_steps: 2\r\n")
+    assert read_recipe(tmp_path / "mine.yaml") == {"seed": 1, "max_steps": 2}
+
+
+def test_a_folder_is_no_recipe(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="is a folder: give a recipe in it"):
+        read_recipe(tmp_path)
+
+
 def test_broken_yaml_on_the_command_line_is_named_by_its_key() -> None:
     with pytest.raises(ValueError, match=r"--objective_options \{alpha, line 1.*not YAML"):
         parse_overrides(["--objective_options", "{alpha"])

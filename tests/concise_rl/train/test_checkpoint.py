@@ -12,7 +12,7 @@ from tests.concise_rl.train.test_trainer import trainer_of
 def checkpoint(run: Path, step: int, complete: bool) -> Path:
     folder = run / f"checkpoint-{step}"
     folder.mkdir()
-    (folder / "model.safetensors").write_text("weights")
+    (folder / "weights").write_text("weights")
     if complete:
         mark_complete(run, step)
     return folder
@@ -78,10 +78,10 @@ def test_where_no_machine_has_a_checkpoint_there_is_none(tmp_path: Path, monkeyp
 
 
 def test_the_old_checkpoint_is_deleted_only_when_the_new_one_is_whole(tmp_path: Path, monkeypatch) -> None:
-    def torn_at_the_second(folder: str, step: int) -> None:
+    def torn_at_the_second(folder: str, step: int, by: dict[str, int]) -> None:
         if step == 2:
             raise KeyboardInterrupt
-        mark_complete(folder, step)
+        mark_complete(folder, step, by)
 
     monkeypatch.setattr("concise_rl.train.checkpoint.mark_complete", torn_at_the_second)
     trainer = trainer_of(tmp_path, save_strategy="steps", save_steps=1, save_total_limit=1)

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from concise_rl.files import MARKER
 from concise_rl.train.checkpoint import drop_checkpoints, last_complete, mark_complete, saved_steps
@@ -82,8 +84,9 @@ def test_a_run_killed_after_any_file_of_a_save_has_a_whole_checkpoint(tmp_path: 
 def checkpoint(run: Path, step: int, complete: bool = True) -> Path:
     folder = run / f"checkpoint-{step}"
     folder.mkdir(parents=True)
-    for name in ("model.safetensors", "optimizer.pt"):
-        (folder / name).write_text(name)
+    save_file({"weight": torch.ones(2)}, folder / "model.safetensors")
+    torch.save({"step": step}, folder / "optimizer.pt")
+    (folder / "trainer_state.json").write_text("{}")
     if complete:
         mark_complete(run, step)
     return folder
@@ -104,6 +107,26 @@ def test_a_checkpoint_that_is_written_again_is_not_complete_meanwhile(tmp_path: 
     with pytest.raises(KeyboardInterrupt):
         trainer._save_checkpoint(trainer.model, None)
     assert (tmp_path / "checkpoint-2" / "optimizer.pt").exists() and last_complete(tmp_path) is None
+
+
+def test_a_power_failure_leaves_no_marker_without_what_it_vouches_for(tmp_path: Path, monkeypatch) -> None:
+    flushed: list[str] = []
+    fsync = os.fsync
+
+    def recorded(descriptor: int) -> None:
+        flushed.append(str(Path(os.readlink(f"/proc/self/fd/{descriptor}")).relative_to(tmp_path)))
+        fsync(descriptor)
+
+    trainer = demonstrations(tmp_path, **SAVING)
+    trainer.create_optimizer_and_scheduler(num_training_steps=3)
+    trainer.state.global_step = 2
+    monkeypatch.setattr(os, "fsync", recorded)
+    trainer._save_checkpoint(trainer.model, None)
+    (marker,) = (i for i, name in enumerate(flushed) if f".{MARKER}." in name)
+    files = {f"checkpoint-2/{name}" for name in contents(tmp_path / "checkpoint-2")} - {f"checkpoint-2/{MARKER}"}
+    assert {"checkpoint-2/model.safetensors", "checkpoint-2/optimizer.pt"} < files
+    assert files | {"checkpoint-2"} <= set(flushed[:marker])
+    assert flushed[marker + 1 :] == ["checkpoint-2", "."], "the marker's entry, and the folder's"
 
 
 def test_after_a_clock_was_set_back_the_newest_checkpoint_is_the_one_that_is_kept(tmp_path: Path) -> None:
@@ -156,7 +179,30 @@ def test_a_checkpoint_that_has_lost_a_file_is_passed_over_and_the_file_named(tmp
     file.unlink() if how == "deleted" else file.write_text("opt")
     with caplog.at_level(logging.WARNING):
         assert last_complete(tmp_path) == whole
-    assert "checkpoint-2 is incomplete (optimizer.pt missing, or cut short): passed over" in caplog.text
+    assert "checkpoint-2 is incomplete (optimizer.pt missing, cut short or damaged): passed over" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.pt", "trainer_state.json", MARKER])
+def test_a_file_of_zeros_that_a_power_failure_has_left_does_not_count(tmp_path: Path, name: str, caplog) -> None:
+    whole = checkpoint(tmp_path, 1)
+    file = checkpoint(tmp_path, 2) / name
+    file.write_bytes(bytes(file.stat().st_size))
+    with caplog.at_level(logging.WARNING):
+        assert last_complete(tmp_path) == whole
+    assert f"checkpoint-2 is incomplete ({name} missing, cut short or damaged): passed over" in caplog.text
+
+
+@pytest.mark.parametrize("other", ["names", "shapes"])
+def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path, other: str) -> None:
+    trainer = demonstrations(tmp_path)
+    trainer.save_model(str(tmp_path / "checkpoint-1"))
+    file = tmp_path / "checkpoint-1/model.safetensors"
+    weights = load_file(file)
+    name = next(name for name in weights if "q_proj" in name)
+    weight = weights.pop(name)
+    save_file(weights if other == "names" else {**weights, name: weight[:-1].contiguous()}, file)
+    with pytest.raises(ValueError, match=f"weights have other {other} than the one to train: was it changed"):
+        trainer._load_from_checkpoint(str(tmp_path / "checkpoint-1"))
 
 
 def test_a_checkpoint_of_an_older_version_counts_by_its_marker(tmp_path: Path) -> None:

@@ -4,13 +4,17 @@ import subprocess
 import sys
 from collections.abc import Generator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from huggingface_hub.utils import filter_repo_objects
 
 from concise_rl.recipe.parse import parse_recipe
+from concise_rl.rollout.sync.links import WEIGHTS_FOLDER
 from concise_rl.train import lock
 from concise_rl.train.folder import claim_folder, is_free
 from concise_rl.train.lock import LOCK, hold
+from tests.concise_rl.train.test_finite import demonstrations
 from tests.concise_rl.train.test_run import TINY, begun
 
 LOCKED = "import fcntl, sys; f = open(sys.argv[1], 'a'); fcntl.lockf(f, fcntl.LOCK_EX); print('locked', flush=True)"
@@ -45,6 +49,24 @@ def test_the_folder_of_a_process_that_was_killed_is_free_at_once(tmp_path: Path,
 def test_a_lock_that_a_process_leaves_is_no_run(tmp_path: Path) -> None:
     (tmp_path / LOCK).touch()
     assert is_free(tmp_path)
+
+
+def test_what_a_run_keeps_for_itself_is_not_pushed_to_the_hub(tmp_path: Path, monkeypatch) -> None:
+    sent: list[str] = []
+
+    def upload_folder(folder_path: str, ignore_patterns: list[str], **_: object) -> None:
+        names = [str(path.relative_to(folder_path)) for path in Path(folder_path).rglob("*") if path.is_file()]
+        sent.extend(filter_repo_objects(names, ignore_patterns=ignore_patterns))
+
+    monkeypatch.setattr("transformers.trainer.hf_api", lambda: SimpleNamespace(upload_folder=upload_folder))
+    trainer = demonstrations(tmp_path)
+    trainer.hub_model_id = "acme/mine"
+    hold(tmp_path)
+    (tmp_path / WEIGHTS_FOLDER / "step-1").mkdir(parents=True)
+    (tmp_path / WEIGHTS_FOLDER / "step-1" / "model.safetensors").touch()
+    trainer.push_to_hub()
+    assert {"model.safetensors", "README.md"} < {*sent}
+    assert not [name for name in sent if LOCK in name or WEIGHTS_FOLDER in name]
 
 
 def test_a_disk_that_knows_no_locks_is_warned_of_and_used(tmp_path: Path, monkeypatch, caplog) -> None:

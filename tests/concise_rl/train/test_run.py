@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM
 from concise_rl.cli.parser import build_parser
 from concise_rl.files import MARKER, SETTINGS_FILE
 from concise_rl.recipe.parse import parse_recipe, read_recipe
+from concise_rl.rollout.sync.links import WEIGHTS_FOLDER
 from concise_rl.train.__main__ import main
 from concise_rl.train.finish import finish_training
 from concise_rl.train.folder import check_folder, claim_folder
@@ -128,10 +129,10 @@ def test_an_interrupted_run_goes_on_from_its_last_complete_checkpoint(tmp_path: 
     assert_alike(last_step(run), unbroken)
 
 
-def begun(folder: Path, *settings: str) -> list[str]:
+def begun(folder: Path, *settings: str, recipe: str | Path = TINY) -> list[str]:
     """Make a folder that of a run which has made steps. Returns the arguments that name it."""
     arguments = ["--output_dir", str(folder)]
-    claim_folder(parse_recipe(TINY, [*arguments, *settings]))
+    claim_folder(parse_recipe(recipe, [*arguments, *settings]))
     (folder / "metrics.jsonl").write_text('{"step": 1}\n')
     return arguments
 
@@ -211,7 +212,7 @@ def test_what_a_start_that_failed_has_left_is_free_for_another_run(tmp_path: Pat
     run = tmp_path / "run"
     with pytest.raises(SystemExit, match="think delimiter"):
         main(small(TINY, run, think_end="xyz ◁", log_completions=True))
-    (run / "engine-weights" / "step-0").mkdir(parents=True)
+    (run / WEIGHTS_FOLDER / "step-0").mkdir(parents=True)
     (run / f".{SETTINGS_FILE}.torn").write_text("{")
     for name in ("events.jsonl", "rollouts.jsonl", "run.html"):
         (run / name).write_text("")

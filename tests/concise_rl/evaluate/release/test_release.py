@@ -271,6 +271,37 @@ def test_a_run_that_has_not_ended_is_not_released(run: Path, tmp_path: Path, say
     assert "has not ended" in says("release", str(tmp_path / "run"), "--out", str(tmp_path / "out"))
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json", "chat_template.jinja"])
+def test_a_model_with_a_damaged_file_is_not_released_and_the_file_named(
+    run: Path, tmp_path: Path, says: Says, name: str
+) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    (tmp_path / "run" / name).write_bytes(b"\xff" * 40)
+    said = says("release", str(tmp_path / "run"), "--out", str(tmp_path / "out"), "--no-check")
+    assert f"{tmp_path / 'run' / name} is damaged. Delete COMPLETE there" in said and not (tmp_path / "out").exists()
+
+
+def test_a_model_that_lacks_a_file_or_whose_weights_are_not_finite_is_not_released(
+    run: Path, tmp_path: Path, says: Says
+) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    words = ("release", str(tmp_path / "run"), "--out", str(tmp_path / "out"), "--no-check")
+    weights = load_file(tmp_path / "run/model.safetensors")
+    next(iter(weights.values())).view(-1)[0] = float("nan")
+    save_file(weights, tmp_path / "run/model.safetensors", {"format": "pt"})
+    assert "holds weights that are not finite" in says(*words)
+    (tmp_path / "run/config.json").unlink()
+    assert "lacks the model's config" in says(*words)
+
+
+@pytest.mark.parametrize(("repo", "said"), [("a b/c", "--push a b/c: "), ("mine", "--push mine: give ORG/NAME")])
+def test_a_name_that_no_repository_can_have_is_refused_before_anything_is_written(
+    run: Path, tmp_path: Path, says: Says, repo: str, said: str
+) -> None:
+    assert said in says("release", str(run), "--out", str(tmp_path / "out"), "--push", repo)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_folder_that_is_no_release_is_never_deleted(run: Path, tmp_path: Path, says: Says) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     said = says("release", str(run), "--out", str(tmp_path), "--overwrite")

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from pathlib import Path
 
+import httpx
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel
@@ -22,6 +23,7 @@ from concise_rl.rollout.engine import Asked, Completion, Request, Sampling, deri
 from concise_rl.rollout.engines.server import VllmServer
 from concise_rl.rollout.engines.transformers import TransformersEngine, load_engine
 from concise_rl.rollout.shortest import ShortestOnly
+from concise_rl.rollout.sync.links import WEIGHTS_FOLDER
 from concise_rl.rollout.sync.weights import drop_old, write_weights
 from concise_rl.tasks.tiny import load_problems
 from concise_rl.train.checkpoint import last_complete
@@ -153,6 +155,18 @@ def test_a_stream_that_fails_says_how_in_a_line(behaviour: str, message: str) ->
     with FakeServer(behaviour) as fake, pytest.raises(EngineError, match=message) as caught:
         connect(fake, 0.5).stream(REQUESTS[0], PLAIN, lambda _: None)
     assert "\n" not in str(caught.value)
+
+
+def test_a_stream_whose_server_the_kernel_has_given_up_is_gone_and_does_not_hang(monkeypatch) -> None:
+    def keepalive_unanswered(self: httpx.Response) -> Iterator[str]:
+        yield 'data: {"choices": []}'
+        raise httpx.ReadTimeout("[Errno 110] Connection timed out")  # httpx has no other error for it
+
+    monkeypatch.setattr(httpx.Response, "iter_lines", keepalive_unanswered)
+    with FakeServer() as fake, pytest.raises(EngineError) as caught:
+        connect(fake, 600.0).stream(REQUESTS[0], PLAIN, lambda _: None)
+    assert f"The vLLM server at {fake.url} is gone ([Errno 110] Connection timed out" in str(caught.value)
+    assert "start it again with `concise-rl serve MODEL`, then give the same command again" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -388,7 +402,7 @@ def test_weights_that_are_loaded_are_those_that_are_sampled_from(server, referen
     for step, model in enumerate((changed, reference.model)):
         write_weights(tmp_path / f"step-{step}", model.named_parameters(), model.config)
         server.load_weights(tmp_path / f"step-{step}")
-        drop_old(tmp_path, keep=1)
+        drop_old(tmp_path, step, keep=1)
         assert server.score(ids) == pytest.approx(logprobs_of(model, ids), abs=1e-3)
         greedy = Sampling(temperature=0.0, logprobs=True)
         (now,) = server.generate(Asked([Request(prompts[0], 40)], greedy))
@@ -409,7 +423,7 @@ def test_a_trainer_hands_the_server_its_weights_at_every_step(started, tmp_path:
     trainer_of(tmp_path, use_vllm=True, max_steps=3, learning_rate=3e-3, **url).train()
     for step in metrics_of(tmp_path)[:3]:
         assert step["sync/difference"] < 1e-4 and step["sampling/sampling_logp_difference/mean"] < 1e-4
-    kept = {path.name for path in (tmp_path / "engine-weights").iterdir()}
+    kept = {path.name for path in (tmp_path / WEIGHTS_FOLDER).iterdir()}
     assert kept == {"step-1", "step-2"}, "what the server has, and what it had before"
 
 

@@ -98,24 +98,31 @@ def test_a_folder_that_is_not_there_is_no_checkpoint(tmp_path: Path) -> None:
         check_complete(tmp_path / "nowhere")
 
 
-def folder_of_age(path: Path, seconds: int) -> None:
+def written_at(path: Path, seconds: int = 0) -> None:
     path.mkdir()
     (path / MARKER).touch()
-    os.utime(path / MARKER, (1e9 - seconds, 1e9 - seconds))
+    os.utime(path / MARKER, (1e9 + seconds, 1e9 + seconds))
 
 
-def test_the_newest_folders_stay_whatever_their_names(tmp_path: Path) -> None:
-    for name, age in (("step-50", 40), ("step-49", 30), ("step-9", 20), ("step-10", 10)):
-        folder_of_age(tmp_path / name, age)
-    drop_old(tmp_path)
+def test_the_folders_of_the_latest_steps_stay_though_the_clock_was_set_back(tmp_path: Path) -> None:
+    for step, seconds in ((8, 30), (9, 20), (10, 10)):
+        written_at(tmp_path / f"step-{step}", seconds)
+    drop_old(tmp_path, 10)
+    assert {p.name for p in tmp_path.iterdir()} == {"step-9", "step-10"}
+
+
+def test_a_run_that_went_back_keeps_what_it_has_now_and_not_what_it_had_later(tmp_path: Path) -> None:
+    for step in (9, 10, 49, 50):
+        written_at(tmp_path / f"step-{step}")
+    drop_old(tmp_path, 10)
     assert {p.name for p in tmp_path.iterdir()} == {"step-9", "step-10"}
 
 
 def test_nothing_is_dropped_that_was_written_by_others_and_all_that_was_torn(tmp_path: Path) -> None:
     (tmp_path / "checkpoint-1").mkdir()
     (tmp_path / "log.txt").touch()
-    folder_of_age(tmp_path / ".step-3.partial", 0)
+    written_at(tmp_path / ".step-3.partial")
     for step in range(3):
-        folder_of_age(tmp_path / f"step-{step}", 10 - step)
-    drop_old(tmp_path, keep=1)
+        written_at(tmp_path / f"step-{step}")
+    drop_old(tmp_path, 2, keep=1)
     assert {p.name for p in tmp_path.iterdir()} == {"checkpoint-1", "log.txt", "step-2"}
