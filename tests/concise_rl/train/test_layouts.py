@@ -119,5 +119,7 @@ def test_twenty_steps_are_those_of_one_process(found: Found, kind: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["one", "ddp", "fsdp2", "zero2", "zero3"])
 def test_the_reference_model_is_the_model_before_the_first_step(found: Found, kind: str) -> None:
-    if kind in ("one", "ddp", *SHARDED):
-        assert found(kind)["steps"][0]["kl"] == pytest.approx(0, abs=1e-6) < found(kind)["steps"][-1]["kl"]
+    if kind not in ("one", "ddp", *SHARDED):
+        pytest.skip("the extra deepspeed is not installed")
+    first, *_, last = (step["kl"] for step in found(kind)["steps"])
+    assert abs(first) < 1e-6 and last > 1e-3
