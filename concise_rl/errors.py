@@ -1,6 +1,7 @@
 """Names that users give: what to say about one that nobody knows, and how to find what a dotted path names."""
 
 import difflib
+import errno
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -10,6 +11,9 @@ from pydantic import ValidationError
 
 NO_ROOM = ("No space left on device", "Disk quota exceeded", "File too large", "iostream error", "PytorchStreamWriter")
 """What the system, safetensors and torch say of a write that found no room."""
+
+NO_ACCESS = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
+"""What the system says of a path that is not for this user, or can be none."""
 
 
 class EngineError(RuntimeError):
@@ -41,6 +45,17 @@ def without_room(error: BaseException) -> str | None:
         f"The disk is full, or a limit is reached ({str(cause).splitlines()[0]}). Make room and give the same command "
         "again: it goes on from what is complete."
     )
+
+
+def without_access(error: BaseException) -> str | None:
+    """Say in a line that an error comes from a path that cannot be written, or read.
+
+    Returns:
+        The line; None for any other error.
+    """
+    if not isinstance(error, OSError) or error.errno not in NO_ACCESS or not error.filename:
+        return None
+    return f"{error.filename} cannot be used ({error.strerror}): give another place, or the right to write there."
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

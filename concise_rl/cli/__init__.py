@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from concise_rl.cli.commands import COMMANDS
 from concise_rl.cli.parser import build_parser
 from concise_rl.cli.recipes import arrange
-from concise_rl.errors import AGAIN, EngineError, Interrupted, in_a_line, unknown, without_room
+from concise_rl.errors import AGAIN, EngineError, Interrupted, in_a_line, unknown, without_access, without_room
 
 __all__ = ["arrange", "build_parser", "main"]
 
@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> None:
     except (ValueError, EngineError) as error:
         sys.exit(f"error: {error}")
     except Exception as error:
-        if (said := without_room(error)) is None:
+        if (said := without_room(error) or without_access(error)) is None:
             raise
         sys.exit(f"error: {said}")
 

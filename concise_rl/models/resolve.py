@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from concise_rl.errors import unknown
+from concise_rl.files import opens
 from concise_rl.models.gguf import folder_of, user_cache
 from concise_rl.models.smollm2 import MODELS as SMOLLM2
 from concise_rl.models.smollm2 import merged_folder
@@ -15,6 +16,8 @@ MERGE = (
     "transformers.AutoTokenizer.from_pretrained('{folder}').save_pretrained('{merged}')\""
 )
 """What to say of a folder of adapters."""
+READ = ("*config.json", "tokenizer.json", "*.safetensors", "*.safetensors.index.json", "*.jinja")
+"""Files that transformers reads of a model's folder. It names none of them where it cannot."""
 
 
 def resolve_model(name: str, *, adapters: bool = False) -> str:
@@ -27,7 +30,7 @@ def resolve_model(name: str, *, adapters: bool = False) -> str:
 
     Raises:
         ValueError: for an unknown `tiny:` or `smollm2:` name, for a path that is not there, for a GGUF file that is
-            none, for a folder without a model, and for adapters where a model is wanted.
+            none, for a folder without a model or with a damaged one, and for adapters where a model is wanted.
     """
     if name.startswith("tiny:"):
         return str(_resolve_tiny(name))
@@ -40,6 +43,9 @@ def resolve_model(name: str, *, adapters: bool = False) -> str:
             raise _no_model(path)
         if not adapters and (path / "adapter_config.json").is_file() and not (path / "config.json").is_file():
             raise ValueError(MERGE.format(folder=str(path), merged=f"{path}-merged"))
+        for file in sorted(file for pattern in READ for file in path.glob(pattern)):
+            if not opens(file):
+                raise ValueError(f"{file} is damaged: fetch that model again, or train it again.")
         return str(path)
     if path.suffix == ".gguf" and path.is_file():
         return str(folder_of(path))

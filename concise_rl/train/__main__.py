@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import torch.distributed as dist
 
-from concise_rl.errors import AGAIN, EngineError, Interrupted, PeerError, without_room
+from concise_rl.errors import AGAIN, EngineError, Interrupted, PeerError, without_access, without_room
 from concise_rl.recipe.parse import parse_recipe
 from concise_rl.rollout.sync.main_rank import leave_process_group
 from concise_rl.train.run import run
@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> None:
     except (ValueError, EngineError, PeerError) as error:
         fail(f"error: {error}")
     except Exception as error:
-        said = without_room(error)
+        said = without_room(error) or without_access(error)
         if said is None and not is_joined():
             raise
         fail(f"error: {said}" if said else "".join(traceback.format_exception(error)))

@@ -162,3 +162,9 @@ def test_what_a_module_of_the_users_own_fails_to_import_is_not_blamed_on_its_nam
 def test_overrides_may_follow_the_recipe() -> None:
     arguments = build_parser().parse_args(["train", TINY, "--seed", "3", "--objective_options.alpha", "0.1"])
     assert arguments.overrides == ["--seed", "3", "--objective_options.alpha", "0.1"]
+
+
+def test_a_place_that_cannot_be_written_is_said_in_a_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit, match=r"^error: .*file/x cannot be used \(Not a directory\): give another place"):
+        main(["sweep", TINY, "--out", str(tmp_path / "file" / "x")])
