@@ -2,6 +2,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from concise_rl.evaluate.claim import claim_folder
 from concise_rl.evaluate.spec import (
@@ -108,11 +110,11 @@ def test_a_broken_record_is_named_with_its_field(tmp_path: Path) -> None:
 
 
 def test_a_fingerprint_follows_the_weights_and_not_the_place(tmp_path: Path) -> None:
-    for name, weights in (("one", b"1"), ("same", b"1"), ("other", b"2")):
+    for name, weight in (("one", 1.0), ("same", 1.0), ("other", 2.0)):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "model.safetensors").write_bytes(weights)
+        save_file({"weight": torch.tensor([weight])}, tmp_path / name / "model.safetensors")
         (tmp_path / name / "trainer_state.json").write_text(name)
-        (tmp_path / name / "config.json").touch()
+        (tmp_path / name / "config.json").write_text("{}")
     one, same, other = (fingerprint(str(tmp_path / name)) for name in ("one", "same", "other"))
     assert one == same != other
 

@@ -113,7 +113,7 @@ def test_an_unknown_name_gives_the_nearest() -> None:
 
 
 def test_hub_ids_and_folders_are_left_as_they_are(tmp_path) -> None:
-    (tmp_path / "config.json").touch()
+    (tmp_path / "config.json").write_text("{}")
     assert resolve_model("Qwen/Qwen3-8B") == "Qwen/Qwen3-8B"
     assert resolve_model(str(tmp_path)) == str(tmp_path)
 
