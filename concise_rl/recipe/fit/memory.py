@@ -126,15 +126,16 @@ def layer_bytes(shape: Shape, strategy: Strategy, training: Training) -> float:
     """Bytes that one layer saves of a token for its backward pass, with norms of queries and keys as in Qwen3, and
     attention that saves its inputs and output alone (sdpa's flash kernel).
 
-    Of 16 bits: each norm saves its input in fp32, and input and output in 16 bits, 8h; queries 10q with their norm in
-    fp32, keys and values 10k, the products of the MLP 8i. fp32 weights under autocast: each norm saves two tensors in
-    fp32, and each of five projections its own cast, 26h. Frozen weights need no inputs, but each LoRA saves its own in
-    16 bits, with a byte of a dropout's mask.
+    With weights in 16 bits a norm saves its input in fp32, and a copy and its output in 16 bits: 16h for both. Queries
+    take 10q, their norm being in fp32, keys and values 10k, and the products of the MLP 8i. With fp32 weights under
+    autocast a norm saves two tensors in fp32, and each of five projections its own cast: 26h. Frozen weights need no
+    inputs, but each LoRA saves its own in 16 bits, and a byte of a dropout's mask.
     """
     h, q, k, i = shape.hidden, shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim, shape.intermediate
+    in_fp32 = training.weight_bytes == 4 and not training.autocast
     if training.adapter_parameters:
-        return 23 * h + 11 * q + 8 * k + 9 * i
-    if not training.autocast and training.weight_bytes == 4:
+        return (23 * h + 11 * q + 8 * k + 9 * i) * (2 if in_fp32 else 1)
+    if in_fp32:
         return 24 * h + 16 * q + 16 * k + 16 * i
     return (26 if is_wide(strategy, training) else 16) * h + 10 * q + 10 * k + 8 * i
 
