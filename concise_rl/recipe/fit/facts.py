@@ -26,7 +26,7 @@ class Shape:
         parameters: all of them; a tied head counts once.
         of_layer: parameters of one layer.
         layers, hidden, intermediate: L, h and i.
-        kv_heads, head_dim: of keys and values.
+        heads, kv_heads, head_dim: of queries, and of keys and values.
         vocabulary: V, rows of the embedding.
         tied: whether head and embedding are one.
     """
@@ -36,6 +36,7 @@ class Shape:
     layers: int
     hidden: int
     intermediate: int
+    heads: int
     kv_heads: int
     head_dim: int
     vocabulary: int
@@ -139,6 +140,7 @@ def shape_of(config: PreTrainedConfig) -> Shape:
         layers=text.num_hidden_layers,
         hidden=text.hidden_size,
         intermediate=text.intermediate_size,
+        heads=heads,
         kv_heads=getattr(text, "num_key_value_heads", None) or heads,
         head_dim=getattr(text, "head_dim", None) or text.hidden_size // heads,
         vocabulary=text.vocab_size,

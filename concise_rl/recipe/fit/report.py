@@ -132,10 +132,11 @@ def _precision(setup: Setup, findings: Findings) -> None:
 def _trainer(setup: Setup, findings: Findings) -> None:
     trainer, memory = setup.trainer, setup.gpus.memory
     saved = "" if setup.training.checkpointing else " (no gradient checkpointing)"
+    late = f" - {gib(trainer.late)} of gradients that come as activations go" if trainer.late else ""
     findings.add(
         "trainer",
         f"{gib(trainer.states)} GiB of states + {gib(trainer.activations)} of activations{saved} + "
-        f"{gib(trainer.head)} of the head = {gib(trainer.peak)} on each GPU",
+        f"{gib(trainer.head)} of the head{late} = {gib(trainer.peak)} on each GPU",
     )
     if not fits_alone(trainer, memory):
         findings.faults.append(

@@ -91,7 +91,15 @@ class Setup:
             checkpointing=bool(config.gradient_checkpointing),
             adapter_parameters=adapters,
             reference=self._has_reference and not adapters,
+            at_once=self._rows_at_once * self.sequence if self._rows_at_once else None,
+            accumulates=config.gradient_accumulation_steps > 1 or bool(self._rows_at_once),
         )
+
+    @property
+    def _rows_at_once(self) -> int:
+        """Rows of one forward pass, where a micro-batch has several: 0 where it is one."""
+        rows = getattr(self.config, "rows_per_forward", None) or 0
+        return rows if rows < self.config.per_device_train_batch_size else 0
 
     @property
     def _has_reference(self) -> bool:

@@ -5,7 +5,19 @@ import functools
 import pytest
 
 from concise_rl.recipe.fit.facts import Shape, known_facts, shape_of
-from concise_rl.recipe.fit.memory import GIB, Strategy, Trainer, Training, cache_of, fits_beside_sleeping, largest_share
+from concise_rl.recipe.fit.hardware import Gpus, Launch
+from concise_rl.recipe.fit.memory import (
+    GIB,
+    RESERVE,
+    Strategy,
+    Trainer,
+    Training,
+    cache_of,
+    fits_beside_sleeping,
+    largest_share,
+)
+from concise_rl.recipe.fit.setup import Setup
+from tests.bench.gpu_memory import recipe_of
 
 MEMORY = 79 * GIB
 R1_SMALL = "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B"
@@ -28,6 +40,33 @@ ROWS = [
     (PHI, "zero3", 4, 65.4, 17.5, None, None, None),
     (PHI, "zero3", 8, 34.6, 17.5, (0.30, -32, 0), (0.50, 51, 2.8), 6.6),
 ]
+# On one NVIDIA H200 (torch 2.11.0+cu130), by `python -m tests.bench.gpu_memory`: model, what was trained, bytes of the
+# states when the gradients of a step were complete, and of the peak.
+LORA = 33_030_144
+MEASURED = {
+    "0.6B": ("Qwen/Qwen3-0.6B", Training(5120, weight_bytes=4), 9604725248, 11502018560),
+    "0.6B, activations kept": (
+        "Qwen/Qwen3-0.6B",
+        Training(5120, weight_bytes=4, checkpointing=False),
+        9604725248,
+        23367955456,
+    ),
+    "4B, LoRA": ("Qwen/Qwen3-4B", Training(10240, adapter_parameters=LORA), 8641462784, 13841656832),
+    "0.6B, 8 rows at once": (
+        "Qwen/Qwen3-0.6B",
+        Training(24576, weight_bytes=4, accumulates=False),
+        9604463104,
+        13021672448,
+    ),
+    "0.6B, 8 rows, one a forward": (
+        "Qwen/Qwen3-0.6B",
+        Training(24576, weight_bytes=4, at_once=3072),
+        9604463104,
+        13231744000,
+    ),
+    "1.7B": ("Qwen/Qwen3-1.7B", Training(9216, weight_bytes=4), 27597650432, 33253404672),
+    "4B": ("Qwen/Qwen3-4B", Training(9216, weight_bytes=4), 64427985408, 75926405120),
+}
 
 
 @functools.cache
@@ -68,3 +107,19 @@ def test_a_model_that_does_not_fit_while_it_is_trained_gets_no_share() -> None:
     trainer = Trainer.of(shape(PHI), Strategy("zero3", 4), Training(18_432))
     assert not fits_beside_sleeping(trainer, MEMORY)
     assert largest_share(trainer, MEMORY, sleep=True) == 0
+
+
+@pytest.mark.parametrize(("model", "training", "states", "peak"), MEASURED.values(), ids=MEASURED)
+def test_what_a_gpu_has_measured_is_expected(model: str, training: Training, states: int, peak: int) -> None:
+    trainer = Trainer.of(shape(model), Strategy("single", 1), training)
+    assert trainer.states == pytest.approx(states, rel=0.01)
+    assert 0.98 * peak < trainer.peak < 1.15 * peak
+    assert peak < trainer.peak + RESERVE
+
+
+def test_the_cases_of_the_benchmark_are_those_that_were_measured(tmp_path) -> None:
+    for case, (model, training, *_) in MEASURED.items():
+        recipe, facts = recipe_of(case, tmp_path, ["--bf16", "false", "--use_cpu", "true"]), known_facts(model)
+        recipe.training.bf16 = True  # which TRL refuses to parse without a GPU
+        assert facts
+        assert Setup(recipe, facts, Gpus(1, 80), Launch(Strategy("single", 1), "")).training == training, case
