@@ -77,3 +77,9 @@ def test_a_benchmark_is_evaluated_as_it_says_and_the_folder_records_it(tmp_path:
     assert said in capsys.readouterr().err
     drawn = json.loads((tmp_path / "out/samples/tiny-s_grpo.0.jsonl").read_text().splitlines()[0])
     assert drawn["difficulty"] in (1, 2) and "\\boxed{}" not in drawn["prompt"]
+
+
+def test_a_task_that_is_not_reasoning_gyms_is_graded_by_its_own_verifier(tmp_path: Path) -> None:
+    words = ["--task", "tiny:bench", "--model", "tiny:bench_base", "--problems", "4", "--samples", "1"]
+    main(["eval", *words, "--max-tokens", "96", "--out", str(tmp_path / "out")])
+    assert read_manifest(tmp_path / "out").measurement.verifier == "exact"
