@@ -56,7 +56,7 @@ def test_its_commands_are_understood(series: Series, tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)  # where its models are
     for name in ["sft", *(f"{method}-0" for method in METHODS)]:
         (tmp_path / "runs/smollm2-135m" / name).mkdir(parents=True)
-        (tmp_path / "runs/smollm2-135m" / name / "config.json").touch()
+        (tmp_path / "runs/smollm2-135m" / name / "config.json").write_text("{}")
     for line in series(str(tmp_path)):
         words = line.split()
         if words[0] == "train":

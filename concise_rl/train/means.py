@@ -62,5 +62,5 @@ class TokenMeans(GRPOTrainer):
 
     def _over_ranks(self, values: Sequence[float]) -> list[float]:
         """Return the sums over all ranks."""
-        mine = torch.tensor(values, dtype=torch.float64, device=self.accelerator.device)
+        mine = torch.tensor(values, dtype=torch.float32, device=self.accelerator.device)  # MPS has no float64
         return self.accelerator.reduce(mine, reduction="sum").tolist()

@@ -198,6 +198,7 @@ def test_a_sample_is_shown_with_the_one_beside_it(tmp_path: Path, open_page: Ope
     data = samples(8)
     data["beside"] = [None, 0, *[None] * 6]
     page = open_page(demo(tmp_path / "page.html", samples=data), address="#samples?at=1")
+    page.locator(".detail .trace").nth(1).wait_for()
     assert page.locator(".detail .trace").count() == 2
     assert "baseline" in page.locator(".detail .facts").first.inner_text()
     assert "grpo" in page.locator(".detail .facts").last.inner_text()
