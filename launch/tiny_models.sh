@@ -21,7 +21,7 @@ export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false PATH="$PWD/.venv/bin:$PATH"
 sums="A reasoner of 0.9M parameters for sums and differences of 3 to 6 single digits."
 declare -A recipe=([base]=tiny/sft_careless [bench_base]=bench/sft) about=(
     [base]="$sums It checks its result up to five times: it overthinks."
-    [bench_base]="A reasoner of 0.9M parameters for the four kinds of problems of \`tiny:bench\`, which it overthinks."
+    [bench_base]="A reasoner of 0.9M parameters for the five kinds of problems of \`tiny:bench\`, which it overthinks."
 )
 for method in "${methods[@]}"; do
     recipe[$method]=tiny/$method

@@ -66,7 +66,6 @@ def write_weights(source: Source, out: Path, wanted: Wanted) -> None:
     else:
         _copy(source.folder, out, (*OF_WEIGHTS, *OF_TEXT))
         _name_every_end(out)
-    _forget_machine(out / "tokenizer_config.json")
     open_up(out)
 
 
@@ -76,6 +75,7 @@ def _copy(folder: Path, out: Path, patterns: tuple[str, ...]) -> None:
             shutil.copyfile(path, out / path.name)
     if not list(out.glob("*.safetensors")):
         raise ValueError(f"{folder} holds no *.safetensors: save the model with transformers 5 again.")
+    _forget_machine(out / "tokenizer_config.json")
 
 
 def demand_whole(folder: Path) -> None:
